@@ -1,0 +1,1 @@
+"""COLIPRI in the viewer: the shared, torch-free core (volumes, results, engine)."""

@@ -1,0 +1,1 @@
+"""The vision-language model: image and text encoders, pooling, heads and bundles (needs torch)."""

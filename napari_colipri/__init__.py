@@ -1,0 +1,1 @@
+"""The COLIPRI plugin for napari."""

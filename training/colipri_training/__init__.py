@@ -1,0 +1,1 @@
+"""Pretraining, evaluation and data generation for COLIPRI and T3D models."""

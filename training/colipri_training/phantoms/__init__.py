@@ -1,0 +1,1 @@
+"""Seeded synthetic chest CT phantoms with masks, findings and reports."""
