@@ -1,1 +1,31 @@
 """COLIPRI in the viewer: the shared, torch-free core (volumes, results, engine)."""
+
+from __future__ import annotations
+
+from colipri_core.engine import Capabilities
+from colipri_core.engine import Engine
+from colipri_core.engine import Session
+from colipri_core.engine import open_engine
+from colipri_core.findings import EvidenceMap
+from colipri_core.findings import Finding
+from colipri_core.findings import Findings
+from colipri_core.geometry import VolumeGeometry
+from colipri_core.progress import CancelToken
+from colipri_core.segmentation import Segment
+from colipri_core.segmentation import Segmentation
+from colipri_core.volume import Volume
+
+__all__ = [
+    "CancelToken",
+    "Capabilities",
+    "Engine",
+    "EvidenceMap",
+    "Finding",
+    "Findings",
+    "Segment",
+    "Segmentation",
+    "Session",
+    "Volume",
+    "VolumeGeometry",
+    "open_engine",
+]

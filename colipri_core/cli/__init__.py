@@ -1,0 +1,1 @@
+"""The `colipri` command, one module a verb."""

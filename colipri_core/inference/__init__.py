@@ -1,0 +1,1 @@
+"""Running a model in this process: the local engine and what its sessions compute (needs torch)."""

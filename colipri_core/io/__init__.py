@@ -1,0 +1,1 @@
+"""Readers and writers: NIfTI, NRRD, MetaImage and DICOM to and from `Volume`."""

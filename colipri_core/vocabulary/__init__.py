@@ -1,0 +1,1 @@
+"""Findings, structures and prompt wordings, with their codes."""

@@ -1,0 +1,18 @@
+"""Fixtures every test folder uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real CTs, masks and reports, which is not part of the repository."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("COLIPRI_TEST_DATA", root.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("real test data are not here: set COLIPRI_TEST_DATA to their folder to run this test")
+    return folder
