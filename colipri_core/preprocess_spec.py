@@ -48,9 +48,7 @@ class PreprocessSpec:
         object.__setattr__(self, "intensity_window", _window(self.intensity_window))
         object.__setattr__(self, "size", _positive_ints("size", self.size))
         object.__setattr__(self, "padding", _padding(self.padding))
-        if not isinstance(self.integer_truncation, bool):
-            msg = f"integer_truncation must be true or false, got {self.integer_truncation!r}"
-            raise TypeError(msg)
+        _check_flag("integer_truncation", self.integer_truncation)
 
     @classmethod
     def published(cls) -> PreprocessSpec:
@@ -91,6 +89,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        msg = f"{name} must be true or false, got {value!r}"
+        raise TypeError(msg)
+
+
 def _orientation(code: object) -> str:
     axes = [next((i for i, pair in enumerate(_AXIS_PAIRS) if c in pair), -1) for c in str(code).upper()]
     if sorted(axes) != [0, 1, 2]:
@@ -117,7 +121,7 @@ def _positive_ints(name: str, values: object) -> tuple[int, ...]:
     return tuple(int(v) for v in numbers)
 
 
-def _window(values: object) -> tuple[float, float]:
+def _window(values: Any) -> tuple[float, float]:
     match values:
         case (low, high) if _is_number(low) and _is_number(high):
             low, high = float(low), float(high)
