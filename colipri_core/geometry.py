@@ -33,7 +33,8 @@ def ras_to_lps(affine_or_points: npt.NDArray[np.floating]) -> npt.NDArray[np.flo
     """
     array = np.asarray(affine_or_points, dtype=np.float64)
     if array.shape == (4, 4):
-        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ array
+        flipped: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ array
+        return flipped
     return array * np.array([-1.0, -1.0, 1.0])
 
 
@@ -48,7 +49,8 @@ def apply_affine(affine: Affine, points: npt.ArrayLike) -> Points:
         Array (..., 3), float64.
     """
     array = np.asarray(points, dtype=np.float64)
-    return np.asarray(array @ affine[:3, :3].T + affine[:3, 3])
+    mapped: Points = array @ affine[:3, :3].T + affine[:3, 3]
+    return mapped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
