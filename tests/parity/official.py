@@ -1,16 +1,27 @@
-"""The official colipri package on a CPU machine, built without network, beside our model with the same weights."""
+"""The official colipri package on a CPU machine, built without network, beside our model with the same weights.
+
+Nothing that pulls in transformers is imported before a function runs: the shim below must come first.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch import nn
 
-from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
+from colipri_core.model.config import TextEncoderConfig
 
+if TYPE_CHECKING:
+    from colipri_core.model.colipri import ColipriModel
+
+TEMPERATURE = 0.07
 _SHIM: list[torch.library.Library] = []
 
 
@@ -32,6 +43,7 @@ def install_torchvision_shim() -> None:
 def build_official(config: ModelConfig, input_shape: tuple[int, int, int]) -> nn.Module:
     """Build ``colipri.model.multimodal.Model`` of the given sizes for one input shape in voxels."""
     install_torchvision_shim()
+    pytest.importorskip("colipri", reason="the official package is not installed: pip install colipri==0.1.3")
     from colipri.model.image import ImageEncoder
     from colipri.model.multimodal import Model
     from colipri.model.text import TextEncoder
@@ -67,7 +79,7 @@ def build_official(config: ModelConfig, input_shape: tuple[int, int, int]) -> nn
     text_encoder = TextEncoder(
         BertModel(bert, add_pooling_layer=False), AttentionPool1D(text.hidden, config.pooler_heads)
     )
-    return Model(image_encoder, text_encoder).eval()
+    return Model(image_encoder, text_encoder, temperature=TEMPERATURE).eval()
 
 
 def _published_backbone_options() -> dict[str, Any]:
@@ -90,8 +102,8 @@ def randomise(model: nn.Module, seed: int) -> None:
         for name, tensor in model.state_dict().items():
             noise = torch.randn(tensor.shape, generator=generator)
             if name == "softmax_temperature":
-                tensor.fill_(0.07)
-            elif "gamma" in name or (tensor.ndim == 1 and name.endswith("weight")):
+                continue
+            if "gamma" in name or (tensor.ndim == 1 and name.endswith("weight")):
                 tensor.copy_(1 + 0.3 * noise)
             elif tensor.ndim == 1 or "mask_token" in name:
                 tensor.copy_(0.2 * noise)
@@ -99,15 +111,32 @@ def randomise(model: nn.Module, seed: int) -> None:
                 tensor.copy_(noise * (tensor[0].numel() ** -0.5))
 
 
-def build_pair(
-    config: ModelConfig, input_shape: tuple[int, int, int], *, seed: int = 0
-) -> tuple[ColipriModel, nn.Module]:
-    """Return our model and the official one with identical random weights, both in evaluation mode."""
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Our model and the official one with identical random weights, both in evaluation mode."""
+
+    ours: ColipriModel
+    official: nn.Module
+
+
+def build_pair(config: ModelConfig, input_shape: tuple[int, int, int], *, seed: int = 0) -> Pair:
+    """Build both models; the official one fits the given input shape in voxels only."""
     official = build_official(config, input_shape)
+    from colipri_core.model.colipri import ColipriModel
+
     randomise(official, seed)
     ours = ColipriModel(config).eval()
-    ours.load_state_dict(official.state_dict(), strict=True)
-    return ours, official
+    ours.load_state_dict(official.state_dict(), strict=True, assign=True)
+    return Pair(ours, official)
+
+
+def small_config(**image: Any) -> ModelConfig:
+    """Return a model a test can build in a second; keywords replace sizes of the image encoder."""
+    sizes: dict[str, Any] = {"width": 48, "depth": 3, "heads": 4, "embed_dim": 24, "patch_size": 8, **image}
+    text = TextEncoderConfig(
+        vocab_size=97, hidden=sizes["embed_dim"], layers=2, heads=2, intermediate=40, max_length=64
+    )
+    return ModelConfig(image=ImageEncoderConfig(**sizes), text=text, pooler_heads=3)
 
 
 def random_images(shape: tuple[int, int, int], *, batch: int = 1, seed: int = 1) -> Tensor:
