@@ -1,0 +1,187 @@
+"""ModelConfig: the sizes of a COLIPRI model, as frozen dataclasses that a bundle's spec stores as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import fields
+from typing import Any
+from typing import Self
+
+ROPE_AXES = 3
+ROPE_MULTIPLE = 2 * ROPE_AXES
+
+
+class _JsonConfig:
+    """Strict conversion of a flat dataclass to and from plain JSON values."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of plain JSON values that ``from_json`` reads back."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read a dictionary written by ``to_json``.
+
+        Raises:
+            ValueError: If a key is missing or unknown (named in the message), or a size is impossible.
+        """
+        check_keys(cls.__name__, document, {f.name for f in fields(cls)})  # type: ignore[arg-type]
+        return cls(**document)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoderConfig(_JsonConfig):
+    """Sizes of the image encoder; the defaults are the published ones ("Primus-M" with patch 8).
+
+    Attributes:
+        in_channels: Channels of the input volume.
+        patch_size: Edge of the cubic patch that becomes one token, in voxels.
+        width: Channels of a token inside the transformer.
+        depth: Number of blocks.
+        heads: Attention heads; ``width / heads`` must be a multiple of 6 (two per axis for the rotary table).
+        mlp_ratio: Hidden width of the SwiGLU over ``width``.
+        layer_scale: Initial value of the residual scales.
+        drop_path: Stochastic depth of the last block; grows linearly from 0 at the first.
+        embed_dim: Channels of the joint image-text space.
+    """
+
+    in_channels: int = 1
+    patch_size: int = 8
+    width: int = 864
+    depth: int = 16
+    heads: int = 12
+    mlp_ratio: float = 8 / 3
+    layer_scale: float = 0.1
+    drop_path: float = 0.2
+    embed_dim: int = 768
+
+    def __post_init__(self) -> None:
+        """Refuse sizes no encoder can have."""
+        _check_positive(self, ("in_channels", "patch_size", "width", "depth", "heads", "embed_dim"))
+        if self.width % self.heads or self.head_dim % ROPE_MULTIPLE:
+            msg = (
+                f"width / heads must be a multiple of {ROPE_MULTIPLE} for the 3D rotary embedding, "
+                f"got {self.width} / {self.heads}"
+            )
+            raise ValueError(msg)
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.width // self.heads
+
+    @property
+    def hidden(self) -> int:
+        """Hidden channels of the SwiGLU."""
+        return int(self.width * self.mlp_ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderConfig(_JsonConfig):
+    """Sizes of the BERT text encoder; the defaults are those of CXR-BERT, which the published model uses.
+
+    Attributes:
+        vocab_size: Number of word pieces.
+        hidden: Channels of a token; equals the image side's ``embed_dim``, as there is no text projector.
+        layers: Number of transformer layers.
+        heads: Attention heads of a layer.
+        intermediate: Hidden channels of a layer's feed-forward part.
+        max_length: Longest text in tokens.
+        dropout: Dropout of hidden states and attention during training (BERT's default).
+    """
+
+    vocab_size: int = 30522
+    hidden: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    max_length: int = 512
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes no encoder can have."""
+        _check_positive(self, ("vocab_size", "hidden", "layers", "heads", "intermediate", "max_length"))
+        if self.hidden % self.heads:
+            msg = f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the whole model.
+
+    Attributes:
+        image: The image encoder.
+        text: The text encoder.
+        pooler_heads: Attention heads of the image pooler and of the text pooler.
+    """
+
+    image: ImageEncoderConfig
+    text: TextEncoderConfig
+    pooler_heads: int = 12
+
+    def __post_init__(self) -> None:
+        """Refuse encoders that cannot share one embedding space."""
+        _check_positive(self, ("pooler_heads",))
+        if self.image.embed_dim != self.text.hidden:
+            msg = (
+                "image.embed_dim and text.hidden must be equal (the text side has no projector), "
+                f"got {self.image.embed_dim} and {self.text.hidden}"
+            )
+            raise ValueError(msg)
+        if self.image.embed_dim % self.pooler_heads:
+            msg = f"embed_dim {self.image.embed_dim} must be a multiple of pooler_heads {self.pooler_heads}"
+            raise ValueError(msg)
+
+    @classmethod
+    def published(cls) -> ModelConfig:
+        """Return the sizes of the released COLIPRI model: 258,366,240 parameters."""
+        return cls(image=ImageEncoderConfig(), text=TextEncoderConfig())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of plain JSON values that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ModelConfig:
+        """Read a dictionary written by ``to_json``.
+
+        Raises:
+            ValueError: If a key is missing or unknown (named in the message), or a size is impossible.
+        """
+        check_keys(cls.__name__, document, {f.name for f in fields(cls)})
+        return cls(
+            image=ImageEncoderConfig.from_json(document["image"]),
+            text=TextEncoderConfig.from_json(document["text"]),
+            pooler_heads=document["pooler_heads"],
+        )
+
+
+def check_keys(name: str, document: Any, expected: set[str]) -> None:
+    """Refuse a JSON object whose keys are not exactly the expected ones.
+
+    Args:
+        name: What the object describes, for the message.
+        document: The decoded JSON object.
+        expected: The keys it must have.
+
+    Raises:
+        ValueError: Naming the missing and the unknown keys.
+    """
+    if not isinstance(document, Mapping):
+        msg = f"{name} must be a JSON object, got {type(document).__name__}"
+        raise ValueError(msg)
+    missing, unknown = sorted(expected - set(document)), sorted(set(document) - expected)
+    if missing or unknown:
+        msg = f"{name} has wrong keys: missing {missing}, unknown {unknown}"
+        raise ValueError(msg)
+
+
+def _check_positive(config: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 1:
+            msg = f"{type(config).__name__}.{name} must be a positive whole number, got {value!r}"
+            raise ValueError(msg)

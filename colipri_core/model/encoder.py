@@ -1,0 +1,175 @@
+"""The image encoder: patch embedding, rotary transformer, projection and pooling.
+
+Our own PyTorch of the published "Primus-M" backbone (a vision transformer without class token or absolute positions),
+under the parameter names of the published checkpoint. Naming: B batch, C width, E channels of the joint space,
+XYZ voxels, xyz patch grid, N = x y z tokens in row-major order, K kept tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from colipri_core.model.blocks import Block
+from colipri_core.model.config import ImageEncoderConfig
+from colipri_core.model.pooling import MeanQueryPool
+from colipri_core.model.rope import RopeTable
+from colipri_core.model.rope import rope_table
+
+_HE_SLOPE = 1e-2
+_LINEAR_STD = 0.02
+
+BlockHook = Callable[[int, int], None]
+"""Called after each block with (blocks done, blocks in all); an exception it raises ends the encoding."""
+
+
+class PatchEmbedding(nn.Module):
+    """Non-overlapping cubic patches to token channels: one strided convolution."""
+
+    def __init__(self, config: ImageEncoderConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(config.in_channels, config.width, kernel_size=config.patch_size, stride=config.patch_size)
+        nn.init.kaiming_normal_(self.proj.weight, a=_HE_SLOPE)
+        nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
+
+    def forward(self, images_BCXYZ: Tensor) -> Tensor:
+        """Return the patch grid (B, width, x, y, z)."""
+        grid: Tensor = self.proj(images_BCXYZ)
+        return grid
+
+
+class Transformer(nn.Module):
+    """The stack of blocks and the final LayerNorm.
+
+    Attributes:
+        activation_checkpointing: Recompute each block in the backward pass instead of storing its activations.
+    """
+
+    def __init__(self, config: ImageEncoderConfig) -> None:
+        super().__init__()
+        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        self.blocks = nn.ModuleList(Block(config, drop_path=rate) for rate in rates)
+        self.norm = nn.LayerNorm(config.width)
+        self.activation_checkpointing = False
+        self._initialise()
+
+    def forward(self, x_BNC: Tensor, rope: RopeTable, on_block: BlockHook | None = None) -> Tensor:
+        """Transform tokens (B, N, C) with the rotary entries of their positions."""
+        for done, block in enumerate(self.blocks, start=1):
+            if self.activation_checkpointing and self.training:
+                x_BNC = checkpoint(block, x_BNC, rope, use_reentrant=False)
+            else:
+                x_BNC = block(x_BNC, rope)
+            if on_block is not None:
+                on_block(done, len(self.blocks))
+        normalised: Tensor = self.norm(x_BNC)
+        return normalised
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=_LINEAR_STD)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            for number, block in enumerate(self.blocks, start=1):
+                assert isinstance(block, Block)
+                block.attn.proj.weight.div_(math.sqrt(2 * number))
+                block.mlp.fc2.weight.div_(math.sqrt(2 * number))
+
+
+class ImageBackbone(nn.Module):
+    """Volume to tokens; the published checkpoint calls its parts ``down_projection`` and ``eva``.
+
+    Args:
+        config: Sizes of the encoder.
+    """
+
+    mask_token: Tensor
+
+    def __init__(self, config: ImageEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mask_token", torch.zeros(1, 1, config.width))
+        self.down_projection = PatchEmbedding(config)
+        self.eva = Transformer(config)
+
+    def forward(self, images_BCXYZ: Tensor, keep: Tensor | None = None, on_block: BlockHook | None = None) -> Tensor:
+        """Encode volumes to tokens.
+
+        Args:
+            images_BCXYZ: Preprocessed volumes, values in [-1, 1], each axis a multiple of the patch size.
+            keep: (B, K) int64 indices of the tokens to encode; the others are dropped before the blocks, and the
+                rotary entries with them. None keeps all.
+            on_block: Called after each block.
+
+        Returns:
+            Tokens after the final LayerNorm, (B, N, C) or (B, K, C).
+
+        Raises:
+            ValueError: If the volume does not divide into patches or ``keep`` has the wrong shape.
+        """
+        grid = self.grid_shape(images_BCXYZ)
+        x_BNC = rearrange(self.down_projection(images_BCXYZ), "b c x y z -> b (x y z) c")
+        rope = rope_table(grid, self.config.head_dim, x_BNC.device)
+        if keep is not None:
+            if keep.ndim != 2 or keep.shape[0] != x_BNC.shape[0]:
+                msg = f"keep must have shape ({x_BNC.shape[0]}, K), got {tuple(keep.shape)}"
+                raise ValueError(msg)
+            rope = rope.select(keep)
+            x_BNC = x_BNC.take_along_dim(rearrange(keep, "b k -> b k 1"), dim=1)
+        tokens: Tensor = self.eva(x_BNC, rope, on_block)
+        return tokens
+
+    def grid_shape(self, images_BCXYZ: Tensor) -> tuple[int, int, int]:
+        """Return the number of patches along each axis of a batch (B, C, X, Y, Z).
+
+        Raises:
+            ValueError: If the batch is not 5-dimensional, has other channels or does not divide into patches.
+        """
+        patch, channels = self.config.patch_size, self.config.in_channels
+        match tuple(images_BCXYZ.shape):
+            case (_, c, x, y, z) if c == channels and not (x % patch or y % patch or z % patch):
+                return x // patch, y // patch, z // patch
+        msg = (
+            f"images must have shape (batch, {channels}, X, Y, Z) with each axis a multiple of {patch} voxels, "
+            f"got {tuple(images_BCXYZ.shape)}; crop or pad first"
+        )
+        raise ValueError(msg)
+
+
+class ImageEncoder(nn.Module):
+    """Backbone, projector to the joint space and pooler.
+
+    Args:
+        config: Sizes of the encoder.
+        pooler_heads: Attention heads of the pooler.
+    """
+
+    def __init__(self, config: ImageEncoderConfig, *, pooler_heads: int) -> None:
+        super().__init__()
+        self.backbone = ImageBackbone(config)
+        self.projector = nn.Conv3d(config.width, config.embed_dim, kernel_size=1)
+        self.pooler = MeanQueryPool(config.embed_dim, pooler_heads)
+
+    def features(self, images_BCXYZ: Tensor, on_block: BlockHook | None = None) -> Tensor:
+        """Encode volumes to the raw patch grid (B, C, x, y, z)."""
+        x, y, z = self.backbone.grid_shape(images_BCXYZ)
+        tokens: Tensor = self.backbone(images_BCXYZ, on_block=on_block)
+        return rearrange(tokens, "b (x y z) c -> b c x y z", x=x, y=y, z=z)
+
+    def pool(self, grid_BCxyz: Tensor) -> Tensor:
+        """Project a raw patch grid to the joint space and pool over all its tokens: (B, E)."""
+        pooled: Tensor = self.pooler(rearrange(self.projector(grid_BCxyz), "b e x y z -> b (x y z) e"))
+        return pooled
+
+    def dense(self, grid_BCxyz: Tensor) -> Tensor:
+        """Bring every token of a raw patch grid into the joint space: (B, E, x, y, z)."""
+        tokens = rearrange(self.projector(grid_BCxyz), "b e x y z -> b x y z e")
+        return rearrange(self.pooler.dense(tokens), "b x y z e -> b e x y z")
