@@ -92,3 +92,48 @@ def _blur(volume: Tensor, axis: int, sigma: float) -> Tensor:
     padding[axis] = 2
     weight = (kernel / kernel.sum()).reshape(shape)
     return F.conv3d(volume[None, None], weight, padding=tuple(padding))[0, 0]
+
+
+def rescale(hu: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Stretch and turn a volume and its labels about its centre: each axis by 0.8 to 1.2, and up to 12 degrees.
+
+    Args:
+        hu: float32 (X, Y, Z).
+        labels: int64 (X, Y, Z).
+        rng: Source of randomness.
+
+    Returns:
+        The changed pair; what enters the volume is -1000 HU, background.
+    """
+    angles = np.deg2rad(rng.uniform(-12.0, 12.0, size=3))
+    matrix = torch.from_numpy(_rotation(angles) @ np.diag(rng.uniform(0.8, 1.2, size=3))).float()
+    theta = torch.cat([matrix, torch.zeros(3, 1)], dim=1)[None]
+    grid = F.affine_grid(theta, [1, 1, *hu.shape], align_corners=False)
+    moved = F.grid_sample((hu + 1000.0)[None, None], grid, align_corners=False)[0, 0] - 1000.0
+    outlined = F.grid_sample(labels.float()[None, None], grid, mode="nearest", align_corners=False)[0, 0]
+    return moved, outlined.long()
+
+
+def bend(hu: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change the HU of tissue by a random monotone curve, so that a head relies on shape as well (our choice).
+
+    Args:
+        hu: float32, HU.
+        rng: Source of randomness.
+    """
+    knots = np.array([-1024.0, -900.0, -700.0, -120.0, 40.0, 200.0, 1000.0, 3000.0])
+    spread = np.array([15.0, 40.0, 80.0, 25.0, 30.0, 80.0, 200.0, 0.0])
+    values = np.maximum.accumulate(knots + rng.normal(0.0, 1.0, size=8) * spread)
+    bent = np.interp(hu.numpy().ravel(), knots, values).reshape(hu.shape)
+    return torch.from_numpy(bent.astype(np.float32))
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    turned = np.eye(3)
+    for first, angle in enumerate(angles):
+        second = (first + 1) % 3
+        step = np.eye(3)
+        step[[first, second], [first, second]] = np.cos(angle)
+        step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
+        turned = turned @ step
+    return turned
