@@ -1,0 +1,1 @@
+"""Prepared cases on disk, and the batches a run reads from them."""

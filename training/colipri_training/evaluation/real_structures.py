@@ -1,0 +1,106 @@
+"""Dice of outlined structures on real CT volumes with masks, which no model of this project was trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from colipri_core.engine import Engine
+from colipri_core.geometry import reorient_array
+from colipri_core.io import read_volume
+from colipri_core.segmentation import Segmentation
+
+LUNGS = (
+    "Left upper lung lobe",
+    "Left lower lung lobe",
+    "Right upper lung lobe",
+    "Right middle lung lobe",
+    "Right lower lung lobe",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """A structure of a reference mask and the outlined structures it stands for.
+
+    Args:
+        name: Name of the row.
+        labels: Labels of the mask that make up the structure; empty for every label above zero.
+        structures: Names of the outlined structures, joined.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    structures: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RealCase:
+    """A CT and its mask, relative to the data folder."""
+
+    image: str
+    mask: str
+    targets: tuple[Target, ...]
+
+
+_BOTH_LUNGS = Target(name="Lungs", labels=(), structures=LUNGS)
+# Labels of TotalSegmentator version 2 (Wasserthal et al., 2023).
+_TOTAL = (
+    Target(name="Lungs", labels=(10, 11, 12, 13, 14), structures=LUNGS),
+    Target(name="Left lung", labels=(10, 11), structures=LUNGS[:2]),
+    Target(name="Right lung", labels=(12, 13, 14), structures=LUNGS[2:]),
+    *(Target(name=name, labels=(10 + index,), structures=(name,)) for index, name in enumerate(LUNGS)),
+    Target(name="Heart", labels=(51,), structures=("Heart",)),
+    Target(name="Aorta", labels=(52,), structures=("Aorta",)),
+    Target(name="Spine", labels=tuple(range(26, 51)), structures=("Spine",)),
+    Target(name="Liver", labels=(5,), structures=("Liver",)),
+    Target(name="Spleen", labels=(1,), structures=("Spleen",)),
+    Target(name="Stomach", labels=(6,), structures=("Stomach",)),
+)
+REAL_CASES: tuple[RealCase, ...] = (
+    *(
+        RealCase(
+            image=f"lung_masks/imlab_id00{number}_ct.nii.gz",
+            mask=f"lung_masks/imlab_id00{number}_lung.nii.gz",
+            targets=(_BOTH_LUNGS,),
+        )
+        for number in (1, 2, 3)
+    ),
+    RealCase(image="cip/ct-64.nrrd", mask="cip/wholeLung-64.nrrd", targets=(_BOTH_LUNGS,)),
+    RealCase(image="totalseg/example_ct.nii.gz", mask="totalseg/example_seg_fast_force_split.nii.gz", targets=_TOTAL),
+    RealCase(image="dicom/example_ct_dicom", mask="dicom/example_seg_dicom.nii.gz", targets=_TOTAL),
+)
+
+
+def evaluate(engine: Engine, data: Path) -> Iterator[dict[str, object]]:
+    """Yield a row for every structure that a mask can check.
+
+    Args:
+        engine: The model.
+        data: Folder of the real volumes.
+    """
+    for case in REAL_CASES:
+        with engine.open(read_volume(data / case.image)) as session:
+            outlined = session.segment()
+        mask = read_volume(data / case.mask).reoriented("RAS").voxels
+        for target in case.targets:
+            reference = np.isin(mask, target.labels) if target.labels else mask > 0
+            if reference.any():
+                found = _joined(outlined, target.structures)
+                yield {"image": case.image, "structure": target.name, "dice": dice(found, reference)}
+
+
+def dice(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    """Dice overlap of two masks of the same shape; 1 if both are empty."""
+    total = int(first.sum()) + int(second.sum())
+    return 2.0 * float((first & second).sum()) / total if total else 1.0
+
+
+def _joined(outlined: Segmentation, structures: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    labels = [outlined.segment(name).label for name in structures]
+    found = np.isin(outlined.labelmap, labels)
+    return reorient_array(found, outlined.geometry.orientation, "RAS").astype(bool)

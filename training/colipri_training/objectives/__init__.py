@@ -1,0 +1,1 @@
+"""What a run minimises: each objective is a small class over the batch and what the model made of it."""

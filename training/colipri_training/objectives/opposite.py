@@ -1,0 +1,28 @@
+"""OppositeSentences: a volume must lie nearer to the true one of a sentence and its opposite."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from colipri_training.data.batches import Batch
+from colipri_training.objectives.encoded import Encoded
+
+
+class OppositeSentences:
+    """The present/absent softmax of zero-shot classification as a loss.
+
+    L = mean over volumes i, findings k and sentence pairs of softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)).
+    COLIPRI's abstract names an opposite-sentence loss; this form follows a public re-implementation. Unlike it, every
+    finding of the list is asked of every volume (our choice: phantoms know all their labels).
+    """
+
+    name = "opposite"
+
+    def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
+        """Return the loss, a scalar."""
+        direction = encoded.affirming - encoded.denying
+        logits = encoded.scale * torch.einsum("be,pfe->bpf", encoded.image, direction)
+        sign = 2 * batch.findings.float() - 1
+        return F.softplus(-sign[:, None] * logits).mean()

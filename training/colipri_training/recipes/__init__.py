@@ -1,0 +1,1 @@
+"""Runs as functions: each returns a whole, frozen config; a variant calls another and changes fields."""

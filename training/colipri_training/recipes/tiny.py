@@ -1,0 +1,60 @@
+"""The model that ships with the package: a small COLIPRI trained on phantoms on a laptop's processor.
+
+Every number here is our choice. The grid keeps the published field of view (384 mm) at half its resolution, so a
+patch of 8 voxels is a cube of 32 mm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from colipri_core.model.config import ImageEncoderConfig
+from colipri_core.model.config import ModelConfig
+from colipri_core.model.config import TextEncoderConfig
+from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_training.config import DataConfig
+from colipri_training.config import LossConfig
+from colipri_training.config import OptimizerConfig
+from colipri_training.config import PretrainConfig
+
+
+def tiny(*, vocab_size: int) -> PretrainConfig:
+    """The shipped run.
+
+    Args:
+        vocab_size: Word pieces of the tokenizer that was trained on the phantom reports.
+    """
+    image = ImageEncoderConfig(width=192, depth=6, heads=8, embed_dim=192, drop_path=0.05)
+    text = TextEncoderConfig(
+        vocab_size=vocab_size, hidden=192, layers=3, heads=6, intermediate=512, max_length=192, dropout=0.1
+    )
+    return PretrainConfig(
+        name="tiny",
+        model=ModelConfig(image=image, text=text, pooler_heads=12),
+        preprocessing=PreprocessSpec(spacing_mm=(4.0, 4.0, 4.0), size=(96, 96, 96), padding="minimum"),
+        data=DataConfig(train_cases=4000, validation_cases=100, batch_size=12, max_tokens=960),
+        loss=LossConfig(),
+        optimizer=OptimizerConfig(steps=2000),
+    )
+
+
+def smoke(*, vocab_size: int) -> PretrainConfig:
+    """The same run made small enough for a test: a few steps of a two-block model."""
+    base = tiny(vocab_size=vocab_size)
+    return dataclasses.replace(
+        base,
+        name="smoke",
+        model=ModelConfig(
+            image=ImageEncoderConfig(width=48, depth=2, heads=4, embed_dim=48, drop_path=0.0),
+            text=TextEncoderConfig(
+                vocab_size=vocab_size, hidden=48, layers=1, heads=4, intermediate=96, max_length=192, dropout=0.0
+            ),
+            pooler_heads=4,
+        ),
+        preprocessing=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(48, 48, 48), padding="minimum"),
+        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, max_tokens=160),
+        optimizer=OptimizerConfig(steps=6),
+        bf16=False,
+        checkpoint_every=2,
+        validate_every=100,
+    )
