@@ -15,13 +15,11 @@ from colipri_core.inference.session import LocalSession
 from colipri_core.inference.structures import known_structures
 from colipri_core.inference.worker import ModelWorker
 from colipri_core.model.bundle import load_bundle
-from colipri_core.model.hub import fetch
 from colipri_core.preprocess import check_volume
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
-from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume
 
 
@@ -68,8 +66,7 @@ class LocalEngine:
 
         def job(report: Reporter) -> ModelRuntime:
             place = choose_device(device)
-            report(0.02, f"Loading {model}")
-            runtime = ModelRuntime(load_bundle(model, device="cpu"), place)
+            runtime = ModelRuntime(load_bundle(model, progress=report.part(0.0, 0.8)), place)
             runtime.warm_up(report.part(0.8, 1.0))
             return runtime
 
@@ -88,7 +85,7 @@ class LocalEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What the model can do."""
-        return Capabilities(findings=CT_RATE_FINDINGS, free_text=True, structures=known_structures(self._runtime))
+        return Capabilities(findings=self._runtime.findings, free_text=True, structures=known_structures(self._runtime))
 
     @property
     def device(self) -> str:

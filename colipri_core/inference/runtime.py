@@ -11,16 +11,21 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from colipri_core.errors import BundleError
 from colipri_core.inference.devices import choose_precision
 from colipri_core.inference.devices import is_out_of_memory
 from colipri_core.inference.texts import TextEmbedder
 from colipri_core.model.bundle import Bundle
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
+from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+VOCABULARIES = {"ct-rate-18": CT_RATE_FINDINGS}
+"""Lists of findings a bundle's spec may name."""
 
 _OUT_OF_MEMORY = (
     "The GPU {device} ran out of memory. The same model now runs on the CPU: the results are the same, only slower."
@@ -34,6 +39,9 @@ class ModelRuntime:
         bundle: The loaded bundle.
         device: Where to run it.
 
+    Raises:
+        BundleError: If the bundle names a list of findings this version does not have.
+
     Attributes:
         bundle: As given.
         device: Where it runs now; the CPU after a GPU ran out of memory.
@@ -43,6 +51,12 @@ class ModelRuntime:
     """
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        if bundle.spec.vocabulary not in VOCABULARIES:
+            msg = (
+                f'Expected one of the vocabularies {sorted(VOCABULARIES)} in the spec of "{bundle.spec.name}", '
+                f'got "{bundle.spec.vocabulary}". Update this package, or export the model with a known vocabulary.'
+            )
+            raise BundleError(msg)
         self.bundle = bundle
         self.device = device
         self.notices: list[str] = []
@@ -56,15 +70,12 @@ class ModelRuntime:
     @property
     def card(self) -> ModelCard:
         """Identity of the model."""
-        spec = self.bundle.spec
-        return ModelCard(
-            name=spec.name,
-            sha256=self.bundle.sha256,
-            kind=spec.kind,
-            training_data=spec.training_data,
-            synthetic=spec.synthetic,
-            licence=spec.licence,
-        )
+        return self.bundle.card
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of the findings the model is asked about by default."""
+        return VOCABULARIES[self.bundle.spec.vocabulary]
 
     @property
     def precision_name(self) -> str:
@@ -90,7 +101,7 @@ class ModelRuntime:
     def encode(self, image_11XYZ: Tensor, report: Reporter) -> Tensor:
         """Return the raw patch grid (1, C, x, y, z) of a prepared volume, on the CPU, in the encoder's precision."""
         images = image_11XYZ.to(self.device, self.precision)
-        grid = self.bundle.model.image_features(images, progress=lambda done, text: report(done, text))
+        grid = self.bundle.model.image_features(images, self.bundle.spec.window, progress=report)
         return grid.cpu()
 
     def pool(self, grid_1Cxyz: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.structures import chosen_segments
 from colipri_core.inference.structures import paint
 from colipri_core.inference.structures import structure_probabilities
+from colipri_core.inference.texts import PromptPair
 from colipri_core.inference.worker import ModelWorker
 from colipri_core.inference.zero_shot import score
 from colipri_core.progress import CancelToken
@@ -27,7 +28,6 @@ from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segmentation
-from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.vocabulary.wordings import Wording
 from colipri_core.vocabulary.wordings import wording
 from colipri_core.volume import Volume
@@ -67,7 +67,7 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Findings:
         """See `colipri_core.engine.Session.classify`."""
-        texts = list(CT_RATE_FINDINGS if findings is None else findings)
+        texts = _texts(self._runtime.findings if findings is None else findings)
         questions = [wording(text) for text in texts]
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Findings:
@@ -77,7 +77,7 @@ class LocalSession:
             with stopwatch("text"):
                 for number, (text, question) in enumerate(zip(texts, questions, strict=True)):
                     report(number / len(texts), f"Asking for {text}")
-                    pair = self._runtime.texts.pair(question, self._runtime.device)
+                    pair = self._pair(question)
                     items.append(
                         score(text, pair, features.pooled, temperature=temperature, calibration=spec.calibration)
                     )
@@ -90,12 +90,12 @@ class LocalSession:
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
     ) -> EvidenceMap:
         """See `colipri_core.engine.Session.evidence`."""
-        question: Wording = wording(text)
+        question = wording(text)
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> EvidenceMap:
             report(0.0, f"Asking where {text} is")
             with stopwatch("text"):
-                pair = self._runtime.on_device(lambda: self._runtime.texts.pair(question, self._runtime.device))
+                pair = self._pair(question)
             with stopwatch("map"):
                 evidence = evidence_map(features, self._open_store().dense(features), pair.direction)
             report(1.0, "Done")
@@ -118,7 +118,7 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Segmentation:
         """See `colipri_core.engine.Session.segment`."""
-        segments = chosen_segments(self._runtime, structures)
+        segments = chosen_segments(self._runtime, None if structures is None else _texts(structures))
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Segmentation:
             report(0.0, "Finding structures")
@@ -173,6 +173,9 @@ class LocalSession:
             raise SessionClosedError(msg)
         return store
 
+    def _pair(self, question: Wording) -> PromptPair:
+        return self._runtime.on_device(lambda: self._runtime.texts.pair(question, self._runtime.device))
+
     def _provenance(self, features: Features, stopwatch: Stopwatch, texts: Sequence[str]) -> Provenance:
         runtime = self._runtime
         return Provenance(
@@ -192,3 +195,10 @@ class LocalSession:
             for text, unknown, pieces in counts
             if unknown
         ]
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    if isinstance(names, str):
+        msg = f'Expected a list of names, got the text "{names}". Pass ["{names}"].'
+        raise TypeError(msg)
+    return list(names)

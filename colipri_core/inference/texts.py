@@ -93,7 +93,8 @@ class TextEmbedder:
         return self._bundle.model.encode_text(ids.to(device), mask.to(device), legacy_padding=legacy).cpu()
 
     def _tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        return tokenize(self._bundle.tokenizer, list(texts), self._bundle.spec.text.max_length)
+        text = self._bundle.spec.text
+        return tokenize(self._bundle.tokenizer, texts, text.max_length, pad_to_max=text.legacy_padding)
 
 
 def _mean(vectors: Tensor) -> Tensor:
