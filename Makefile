@@ -13,7 +13,7 @@ WORKERS ?= 2
 ARGS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-INSTALL := $(PIP) install --quiet -c constraints.txt
+INSTALL := $(PIP) install -qq -c constraints.txt
 PYTEST := scripts/with_display.sh $(BIN)/python -m pytest
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -72,12 +72,13 @@ clean: ## remove .venv, caches and outputs
 $(STAMP)-python:
 	@scripts/system_packages.sh
 	@rm -rf $(VENV)
-	"$$(scripts/find_python.sh)" -m venv $(VENV)
+	@"$$(scripts/find_python.sh)" -m venv $(VENV)
 	@touch $@
 
 # First and alone, so that no other package's requirement chooses another build of torch.
 $(STAMP)-torch: constraints.txt | $(STAMP)-python
-	$(PIP) install --quiet "$$(grep '^torch==' constraints.txt)"
+	@echo "Installing torch ..."
+	@$(PIP) install -qq "$$(grep '^torch==' constraints.txt)"
 	@touch $@
 
 # Drawing needs Debian packages; looking for them takes a moment and is done every time.
@@ -86,13 +87,16 @@ display: | $(STAMP)-python
 	@scripts/system_packages.sh display
 
 $(STAMP)-demo: pyproject.toml $(STAMP)-torch | display
-	$(INSTALL) --editable '.[napari,pyside6,local]'
+	@echo "Installing .[napari,pyside6,local] ... (a minute or two the first time)"
+	@$(INSTALL) --editable '.[napari,pyside6,local]'
 	@touch $@
 
 $(STAMP)-test: pyproject.toml $(STAMP)-torch | display
-	$(INSTALL) --editable '.[test]'
+	@echo "Installing .[test] ... (a minute or two the first time)"
+	@$(INSTALL) --editable '.[test]'
 	@touch $@
 
 $(STAMP)-lint: pyproject.toml $(STAMP)-torch
-	$(INSTALL) --editable '.[lint]'
+	@echo "Installing .[lint] ... (a minute or two the first time)"
+	@$(INSTALL) --editable '.[lint]'
 	@touch $@
