@@ -13,7 +13,9 @@ display_packages=(
 )
 
 installed() { # some releases name a library with the suffix t64
-  dpkg-query --show --showformat '${db:Status-Status}\n' "$1" "$1t64" 2>/dev/null | grep -qx installed
+  local states
+  states=$(dpkg-query --show --showformat '${db:Status-Status}\n' "$1" "$1t64" 2>/dev/null) || true
+  grep -qx installed <<<"$states"
 }
 
 wanted=()
