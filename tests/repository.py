@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ _GENERATED = {"build", "dist", "out", "__pycache__"}
 
 @functools.cache
 def tracked_files() -> tuple[Path, ...]:
-    """Files git tracks; in an exported tree without git, every file that is neither hidden nor generated."""
-    if (ROOT / ".git").exists():
+    """Files git tracks; without git, every file that is neither hidden nor generated."""
+    if (ROOT / ".git").exists() and shutil.which("git"):
         command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
         listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         return tuple(path for name in listing.split("\0") if name and (path := ROOT / name).is_file())
