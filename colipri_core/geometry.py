@@ -37,7 +37,8 @@ def ras_to_lps(affine_or_points: npt.NDArray[np.floating]) -> npt.NDArray[np.flo
     if array.shape == (4, 4):
         flipped: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ array
         return flipped
-    return array * np.array([-1.0, -1.0, 1.0])
+    mirrored: Points = array * np.array([-1.0, -1.0, 1.0])
+    return mirrored
 
 
 def apply_affine(affine: Affine, points: npt.ArrayLike) -> Points:

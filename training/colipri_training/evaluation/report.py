@@ -14,7 +14,8 @@ from colipri_training.data.store import CaseStore
 from colipri_training.evaluation import zero_shot
 from colipri_training.evaluation.real_structures import evaluate as evaluate_real
 from colipri_training.phantoms.case import TEST_FIRST_SEED
-from colipri_training.phantoms.phrases import evaluation_prompts
+from colipri_training.phantoms.phrases import EVALUATION_TEMPLATES
+from colipri_training.phantoms.phrases import PHRASES
 
 
 def evaluate_bundle(model: str, *, cases: int, store: Path, data: Path | None, workers: int = 1) -> dict[str, Any]:
@@ -43,6 +44,17 @@ def evaluate_bundle(model: str, *, cases: int, store: Path, data: Path | None, w
         with open_engine(model) as engine:
             figures["real"] = list(evaluate_real(engine, data))
     return figures | {"table": _table(figures)}
+
+
+def evaluation_prompts() -> zero_shot.Prompts:
+    """Wordings no training report contains: each template with each term of the finding."""
+    return [
+        (
+            [present.format(x=term) for present, _ in EVALUATION_TEMPLATES for term in phrases.terms],
+            [absent.format(x=term) for _, absent in EVALUATION_TEMPLATES for term in phrases.terms],
+        )
+        for phrases in PHRASES
+    ]
 
 
 def _table(figures: dict[str, Any]) -> str:
