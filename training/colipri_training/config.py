@@ -17,7 +17,10 @@ class DataConfig:
         train_cases: Number of training phantoms, seeds 0 and up.
         validation_cases: Number of validation phantoms.
         batch_size: Volumes in a step.
-        max_tokens: Most image tokens of one volume that are encoded in training; tokens outside the body go first.
+        masked_tokens: Image tokens of a volume that are encoded while others are masked; those outside the body go
+            first, the rest at random (language-image pretraining with masking: Li et al., FLIP, 2023).
+        max_tokens: Most image tokens of a volume in the steps without masking.
+        unmasked_share: Share of the steps, at the end, without masking.
         max_report_length: Report length in word pieces.
         max_sentence_length: Sentence length in word pieces.
         shift_voxels: Largest random shift of a volume along each axis.
@@ -26,7 +29,9 @@ class DataConfig:
     train_cases: int
     validation_cases: int
     batch_size: int
+    masked_tokens: int
     max_tokens: int
+    unmasked_share: float = 0.25
     max_report_length: int = 192
     max_sentence_length: int = 40
     shift_voxels: int = 6

@@ -32,7 +32,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         name="tiny",
         model=ModelConfig(image=image, text=text, pooler_heads=12),
         preprocessing=PreprocessSpec(spacing_mm=(4.0, 4.0, 4.0), size=(96, 96, 96), padding="minimum"),
-        data=DataConfig(train_cases=4000, validation_cases=100, batch_size=12, max_tokens=880),
+        data=DataConfig(train_cases=4000, validation_cases=100, batch_size=16, masked_tokens=400, max_tokens=1000),
         loss=LossConfig(),
         optimizer=OptimizerConfig(steps=2000),
     )
@@ -52,7 +52,7 @@ def smoke(*, vocab_size: int) -> PretrainConfig:
             pooler_heads=4,
         ),
         preprocessing=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(48, 48, 48), padding="minimum"),
-        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, max_tokens=160),
+        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, masked_tokens=64, max_tokens=160),
         optimizer=OptimizerConfig(steps=6),
         bf16=False,
         checkpoint_every=2,
