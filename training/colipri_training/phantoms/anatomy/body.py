@@ -104,7 +104,7 @@ def _axis_distance(scene: Scene, box: Box, start: np.ndarray, end: np.ndarray) -
 def paint_bone(scene: Scene, course: np.ndarray, radius: float | np.ndarray, *, marrow: float) -> None:
     """Paint a bone along a course: a cortical shell of about 2 mm around marrow."""
     shell = scene.splat(course, radius)
-    scene.paint(shell.box, shell.occupied, 2.0 * scene.patient.bone_hu + 130, structures.BONES)
+    scene.paint(shell.box, shell.occupied, 1.8 * scene.patient.bone_hu + 120, structures.BONES)
     core = scene.splat(course, np.maximum(np.asarray(radius) - 2.2, 0.8))
     scene.paint(core.box, core.occupied, marrow)
 

@@ -115,14 +115,14 @@ def paint_parenchyma(scene: Scene, thorax: Thorax, box: Box) -> None:
     scene.labels[box][inside] = scene.lobes[box][inside]
     oblique, horizontal = thorax.fissures(x, y, z)
     level = torch.where((x > 0) & (oblique > 0), torch.minimum(oblique.abs(), horizontal.abs()), oblique.abs())
-    line = occupancy(0.5 * scene.edge - level, scene.edge) * min(1.0, 1.0 / scene.edge)
+    line = occupancy(0.5 * scene.edge - level, scene.edge) * min(1.0, 0.6 / scene.edge)
     scene.paint(box, line * filled, -250.0)
 
 
 def paint_vessels(scene: Scene, trees: LungTrees) -> None:
     """Paint the pulmonary vessels inside the lungs, tapering from the hila."""
     blood = scene.patient.blood
-    for tree, terminal, value in ((trees.arteries, 0.85, blood.pulmonary), (trees.veins, 0.8, blood.left_heart)):
+    for tree, terminal, value in ((trees.arteries, 0.95, blood.pulmonary), (trees.veins, 0.9, blood.left_heart)):
         radii = tree.radii(terminal, 0.36)
         points, radius = tree.sample(min(2.0, 0.5 * scene.edge), radii)
         splat = scene.splat(points, radius)
