@@ -61,7 +61,7 @@ class CoronaryCalcification(base.LesionModel):
     finding = base.CORONARY_CALCIFICATION
 
     def __init__(self, context: base.DrawContext) -> None:
-        """Draw foci of 1.5 to 3.2 mm radius and 500 to 1300 HU on the epicardial surface."""
+        """Draw foci of 1.8 to 3.0 mm radius and 500 to 1300 HU on the epicardial surface."""
         rng = context.rng("coronary")
         courses = context.anatomy.heart.coronaries()
         names = list(courses)
@@ -75,7 +75,7 @@ class CoronaryCalcification(base.LesionModel):
             for start in rng.integers(2, 28, size=int(rng.integers(1, 5))):
                 points.append(course[start : start + int(rng.integers(1, 7))])
         self.points = np.concatenate(points)
-        self.radii = rng.uniform(1.5, 2.8, len(self.points))
+        self.radii = rng.uniform(1.8, 3.0, len(self.points))
         self.hu = float(rng.uniform(600, 1300))
         self.lesion = Lesion(
             finding=self.finding,
