@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 SIZE = (1600, 1000)
 """Width and height of the window in pixels."""
+
+SAMPLE_KEY = "phantom-chest"
 
 _SETTLE_S = 0.6
 _POLL_S = 0.01
@@ -78,27 +79,90 @@ def run(
     if screenshot is None and not has_display():
         msg = "Expected a display to open the viewer on, found none. Give a picture to draw it into: --screenshot F.png"
         raise InputError(msg)
-    with virtual_display() if not has_display() else contextlib.nullcontext():
-        import napari
-
-        viewer = napari.Viewer(show=False)
-        try:
-            result = _show(viewer, ct, _Settings(model=model, device=device, progress=progress, cancel=cancel))
-            if screenshot is None:
-                napari.run()
-                return result
-            screenshot.parent.mkdir(parents=True, exist_ok=True)
-            viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
-            return dataclasses.replace(result, screenshot=screenshot)
-        finally:
-            if screenshot is not None:
-                viewer.close()
-                _process_events()
+    options = _Options(model=model, device=device, progress=progress, cancel=cancel or CancelToken())
+    with contextlib.nullcontext() if has_display() else virtual_display():
+        return _run_on_display(ct, screenshot, options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Settings:
+class _Options:
     model: str
     device: str
     progress: ProgressCallback | None
-    cancel: CancelToken | None
+    cancel: CancelToken
+
+
+def _run_on_display(ct: Path | None, screenshot: Path | None, options: _Options) -> DemoResult:
+    import napari
+
+    viewer = napari.Viewer(show=False)
+    try:
+        viewer.show()
+        viewer.window.resize(*SIZE)
+        dock = _open(viewer, ct, options)
+        result = _analyse(dock, options)
+        if screenshot is None:
+            napari.run()
+            return result
+        _process_events(_SETTLE_S)
+        screenshot.parent.mkdir(parents=True, exist_ok=True)
+        viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
+        return dataclasses.replace(result, screenshot=screenshot)
+    finally:
+        with contextlib.suppress(RuntimeError):
+            viewer.close()
+        _process_events(0.0)
+
+
+def _open(viewer: napari.viewer.Viewer, ct: Path | None, options: _Options) -> ColipriDock:
+    if ct is None:
+        viewer.open_sample(PLUGIN, SAMPLE_KEY)
+    else:
+        viewer.open(str(ct), plugin=PLUGIN)
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    dock.model_panel.set_choice(options.model, options.device)
+    if options.progress is not None:
+        dock.jobs.progressed.connect(options.progress)
+    return dock
+
+
+def _analyse(dock: ColipriDock, options: _Options) -> DemoResult:
+    errors: list[Exception] = []
+    dock.jobs.failed.connect(errors.append)
+    dock.model_panel.analyse.click()
+    _wait(dock, options, errors)
+    case = dock.workflow.case
+    if case is None or dock.workflow.info is None:
+        msg = "The work was cancelled before there was anything to show."
+        raise Cancelled(msg)
+    top = case.rows[0].name
+    dock.findings_panel.chosen.emit(top)
+    _wait(dock, options, errors)
+    return DemoResult(
+        case=case.source.volume.name, model=dock.workflow.info.card.notice, top_finding=top, screenshot=None
+    )
+
+
+def _wait(dock: ColipriDock, options: _Options, errors: list[Exception]) -> None:
+    """Keep the window alive until its job is done, as the event loop would."""
+    while dock.jobs.busy and not dock.closed:
+        if options.cancel.cancelled:
+            dock.jobs.cancel()
+        _process_events(_POLL_S)
+    if errors:
+        raise errors[0]
+    if dock.closed:
+        msg = "The window was closed before the work ended."
+        raise Cancelled(msg)
+    options.cancel.check()
+
+
+def _process_events(seconds: float) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    while True:
+        QApplication.processEvents()
+        if time.monotonic() >= end:
+            return
+        time.sleep(min(_POLL_S, seconds))

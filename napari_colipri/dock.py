@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import napari.utils.notifications
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
+WINDOW_KEYS = ("Alt-1", "Alt-2", "Alt-3")
+PLANE_KEYS = ("Alt-A", "Alt-C", "Alt-S")
+"""Keys of CT windows and planes, bound while the dock is there."""
+
 _WIDTH = 380
 
 
@@ -59,7 +64,9 @@ class ColipriDock(QWidget):
         self.workflow = Workflow(viewer, self.jobs, backend)
         self.readout = Readout(viewer)
         self.model_panel = ModelPanel(
-            models=model_names(), windows=tuple(navigation.WINDOWS), planes=tuple(navigation.PLANES)
+            models=model_names(),
+            windows=dict(zip(navigation.WINDOWS, WINDOW_KEYS, strict=True)),
+            planes=dict(zip(navigation.PLANES, PLANE_KEYS, strict=True)),
         )
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
@@ -79,6 +86,11 @@ class ColipriDock(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Wide enough for names, bars and numbers."""
         return QSize(_WIDTH, super().sizeHint().height())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the dock was shut down."""
+        return self._closed
 
     def shutdown(self) -> None:
         """Cancel work, free the model, and let go of the viewer; safe to call twice."""
@@ -124,21 +136,10 @@ class ColipriDock(QWidget):
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
         layout.addWidget(_rule())
-        layout.addWidget(self.findings_section, 3)
-        layout.addWidget(self.structures_section, 2)
+        layout.addWidget(self.findings_section)
+        layout.addWidget(self.structures_section)
+        layout.addStretch(0)
         layout.addWidget(self.footer)
-        self._set_stretches()
-        for section in (self.findings_section, self.structures_section):
-            section.folded.connect(lambda _folded: self._set_stretches())
-
-    def _set_stretches(self) -> None:
-        layout = self.layout()
-        assert isinstance(layout, QVBoxLayout)
-        has_structures = bool(self.structures_panel.model.rows)
-        shares = {self.findings_section: 3, self.structures_section: 2 if has_structures else 0}
-        for section, share in shares.items():
-            layout.setStretchFactor(section, 0 if section.body.isHidden() else share)
-        layout.setAlignment(Qt.AlignmentFlag.AlignTop)
 
     def _connect_panels(self) -> None:
         model, findings, structures = self.model_panel, self.findings_panel, self.structures_panel
@@ -171,6 +172,8 @@ class ColipriDock(QWidget):
     def _connect_viewer(self) -> None:
         for emitter, callback in self._viewer_events():
             emitter.connect(callback)
+        for key, action in self._key_actions().items():
+            self.viewer.bind_key(key, action, overwrite=True)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.shutdown)
@@ -178,6 +181,8 @@ class ColipriDock(QWidget):
     def _disconnect_viewer(self) -> None:
         for emitter, callback in self._viewer_events():
             emitter.disconnect(callback)
+        for key in self._key_actions():
+            self.viewer.bind_key(key, None)
         if self._window is not None:
             self._window.removeEventFilter(self)
         application = QApplication.instance()
@@ -195,7 +200,15 @@ class ColipriDock(QWidget):
             (viewer.dims.events.ndisplay, self._on_plane),
         )
 
-    def _try(self, action) -> None:
+    def _key_actions(self) -> dict[str, Callable[[object], None]]:
+        actions: dict[str, Callable[[object], None]] = {}
+        for key, window in zip(WINDOW_KEYS, navigation.WINDOWS, strict=True):
+            actions[key] = lambda _viewer, window=window: self._on_window(window)
+        for key, plane in zip(PLANE_KEYS, navigation.PLANES, strict=True):
+            actions[key] = lambda viewer, plane=plane: navigation.show_plane(viewer, plane)
+        return actions
+
+    def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
         except ColipriError as error:
@@ -274,7 +287,6 @@ class ColipriDock(QWidget):
         rows = case.structures if case is not None else ()
         self.structures_panel.set_rows(rows, case.hidden if case is not None else frozenset())
         self.structures_section.summary.setText(f"{len(rows)} structures" if rows else "")
-        self._set_stretches()
 
     def _on_layers(self) -> None:
         candidates = [layer for layer in self.viewer.layers if is_candidate(layer)]
@@ -292,9 +304,9 @@ class ColipriDock(QWidget):
             return
         geometry = layer_grid(layer).geometry
         size = " \u00d7 ".join(str(value) for value in geometry.shape)
-        spacing = " \u00d7 ".join(f"{value:.2f}" for value in geometry.spacing)
-        oblique = "" if geometry.is_axis_aligned else " oblique"
-        self.model_panel.show_geometry(f"{size}  |  {spacing} mm  |  {geometry.orientation}{oblique}")
+        spacing = " \u00d7 ".join(f"{value:.3g}" for value in geometry.spacing)
+        orientation = geometry.orientation if geometry.is_axis_aligned else f"oblique {geometry.orientation}"
+        self.model_panel.show_geometry(f"{size},  {spacing} mm,  {orientation}")
 
     def _on_plane(self) -> None:
         if self.viewer.dims.ndim >= 3:

@@ -26,6 +26,9 @@ WINDOWS: dict[str, tuple[float, float]] = {
 PLANES: dict[str, tuple[int, int, int]] = {"Axial": (0, 1, 2), "Coronal": (1, 0, 2), "Sagittal": (2, 0, 1)}
 """Anatomical plane -> order of the world axes (S, P, L): the sliced one, then down, then right."""
 
+_WHOLE_SLICE_SHARE = 0.9
+"""Part of a slice that must be in sight for it to count as whole (our choice)."""
+
 _DEFAULT_CAMERA = ("away", "down", "right")
 _HEAD_UP_CAMERA = ("towards", "up", "right")
 """Turned about the horizontal axis: two axes change sense, so that the view stays unmirrored."""
@@ -56,7 +59,9 @@ def viewer_to_layer(
 
 
 def go_to(viewer: napari.components.ViewerModel, layer: Layer, index: npt.ArrayLike) -> None:
-    """Slice through a voxel and centre the camera on it.
+    """Slice through a voxel, and centre the camera on it when the view is zoomed in.
+
+    While the whole slice is in sight it stays where it is: a picture that jumps with every finding is hard to read.
 
     Args:
         viewer: The viewer.
@@ -66,8 +71,8 @@ def go_to(viewer: napari.components.ViewerModel, layer: Layer, index: npt.ArrayL
     world = layer_to_viewer(viewer, layer, index)
     axes = range(viewer.dims.ndim - 3, viewer.dims.ndim)
     viewer.dims.set_point(list(axes), [float(value) for value in world])
-    center = np.asarray(viewer.dims.point)[list(viewer.dims.displayed)]
-    viewer.scene.camera.center = (0.0, *center)[-3:]
+    if _is_zoomed_in(viewer, layer):
+        viewer.scene.camera.center = (0.0, *np.asarray(viewer.dims.point)[list(viewer.dims.displayed)])[-3:]
 
 
 def show_plane(viewer: napari.components.ViewerModel, plane: str) -> None:
@@ -114,6 +119,14 @@ def apply_window(layer: Image, window: str) -> None:
     bottom, top = layer.contrast_limits_range
     layer.contrast_limits_range = (min(bottom, low), max(top, high))
     layer.contrast_limits = (low, high)
+
+
+def _is_zoomed_in(viewer: napari.components.ViewerModel, layer: Layer) -> bool:
+    displayed = list(viewer.dims.displayed)[-2:]
+    low, high = layer.extent.world * np.tile(_unit_ratio(viewer, layer), (2, 1))
+    size = (high - low)[np.asarray(displayed) - (viewer.dims.ndim - 3)]
+    visible = np.asarray(viewer.canvas.size) / viewer.scene.camera.zoom
+    return bool((visible < size * _WHOLE_SLICE_SHARE).any())
 
 
 def _unit_ratio(viewer: napari.components.ViewerModel, layer: Layer) -> npt.NDArray[np.float64]:

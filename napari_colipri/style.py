@@ -94,6 +94,8 @@ _SHEET = """
 #ColipriDock QLabel[kind="field"] { color: %(muted)s; }
 #ColipriDock QPushButton, #ColipriDock QToolButton { border-radius: 4px; padding: 4px 8px; }
 #ColipriDock QPushButton:focus, #ColipriDock QToolButton:focus { border: 1px solid %(accent)s; }
+#ColipriDock QToolButton[kind="plain"] { background-color: %(track)s; }
+#ColipriDock QToolButton[kind="plain"]:hover { background-color: %(dim)s; }
 #ColipriDock QPushButton[kind="primary"] {
   background-color: %(accent)s; color: %(on_accent)s; font-weight: 600; padding: 6px;
 }

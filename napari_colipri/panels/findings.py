@@ -21,7 +21,7 @@ from napari_colipri.results import matches
 from napari_colipri.style import Colors
 
 _EMPTY = "Choose a CT layer and press Analyse."
-_UNCALIBRATED = "Uncalibrated: the numbers rank findings, they are not risks."
+_UNCALIBRATED = "Not calibrated: the numbers rank, they are no risks."
 
 
 class FindingDelegate(RowDelegate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt
@@ -33,11 +34,12 @@ class SegmentedButtons(QWidget):
     Args:
         names: Their texts.
         name: What a screen reader calls them.
+        keys: The keys that press them, for their tooltips.
     """
 
     chosen = Signal(str)
 
-    def __init__(self, names: Sequence[str], name: str) -> None:
+    def __init__(self, names: Sequence[str], name: str, keys: Sequence[str]) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self.buttons = {text: QPushButton(text) for text in names}
@@ -50,6 +52,7 @@ class SegmentedButtons(QWidget):
             button.setProperty("kind", "segment")
             button.setProperty("edge", {0: "left", len(names) - 1: "right"}.get(position, "middle"))
             button.setAccessibleName(f"{name}: {text}")
+            button.setToolTip(f"{text} ({keys[position]})")
             button.clicked.connect(lambda _checked, text=text: self.chosen.emit(text))
             self._group.addButton(button)
             layout.addWidget(button, 1)
@@ -75,6 +78,11 @@ class ModelPanel(QWidget):
         analyse_clicked(): The main button was pressed.
         window_chosen(str): A CT window.
         plane_chosen(str): An anatomical plane.
+
+    Args:
+        models: Names to offer.
+        windows: CT window -> its key.
+        planes: Plane -> its key.
     """
 
     layer_chosen = Signal(object)
@@ -83,7 +91,7 @@ class ModelPanel(QWidget):
     window_chosen = Signal(str)
     plane_chosen = Signal(str)
 
-    def __init__(self, *, models: Sequence[str], windows: Sequence[str], planes: Sequence[str]) -> None:
+    def __init__(self, *, models: Sequence[str], windows: Mapping[str, str], planes: Mapping[str, str]) -> None:
         super().__init__()
         self.layers = QComboBox()
         self.layers.setAccessibleName("CT layer")
@@ -101,9 +109,9 @@ class ModelPanel(QWidget):
         self.action.addWidget(self.analyse)
         self.action.addWidget(self.progress)
         self.action.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        self.windows = SegmentedButtons(windows, "CT window")
+        self.windows = SegmentedButtons(tuple(windows), "CT window", tuple(windows.values()))
         self.windows.chosen.connect(self.window_chosen)
-        self.planes = SegmentedButtons(planes, "Plane")
+        self.planes = SegmentedButtons(tuple(planes), "Plane", tuple(planes.values()))
         self.planes.chosen.connect(self.plane_chosen)
         self._lay_out()
 
@@ -111,6 +119,18 @@ class ModelPanel(QWidget):
     def choice(self) -> ModelChoice:
         """The model and device that are set."""
         return ModelChoice(model=self.models.currentText().strip(), device=self.devices.currentData())
+
+    def set_choice(self, model: str, device: str) -> None:
+        """Set model and device, as if chosen by hand.
+
+        Args:
+            model: Shipped bundle's name, bundle folder or hub id.
+            device: A value of `DEVICES`, or another device torch knows.
+        """
+        self.models.setEditText(model)
+        if self.devices.findData(device) < 0:
+            self.devices.addItem(device, device)
+        self.devices.setCurrentIndex(self.devices.findData(device))
 
     def set_layers(self, layers: Sequence[object], current: object | None) -> None:
         """Offer these CT layers.
@@ -160,7 +180,8 @@ class ModelPanel(QWidget):
         self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.models.currentTextChanged.connect(lambda: self.choice_changed.emit(self.choice))
         self.folder = QToolButton()
-        self.folder.setText("...")
+        self.folder.setText("Folder")
+        self.folder.setProperty("kind", "plain")
         self.folder.setToolTip("Choose the folder of a model bundle")
         self.folder.setAccessibleName("Choose a model folder")
         self.folder.clicked.connect(self._choose_folder)
@@ -184,7 +205,13 @@ class ModelPanel(QWidget):
         model_row.addWidget(self.models, 1)
         model_row.addWidget(self.folder)
         model_row.addWidget(self.devices)
-        rows = (("CT", self.layers), ("", self.geometry_note), ("Model", model_row), ("Window", self.windows), ("Plane", self.planes))
+        rows = (
+            ("CT", self.layers),
+            ("", self.geometry_note),
+            ("Model", model_row),
+            ("Window", self.windows),
+            ("Plane", self.planes),
+        )
         for row, (title, content) in enumerate(rows):
             label = QLabel(title)
             label.setProperty("kind", "field")

@@ -15,6 +15,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QListView
+from qtpy.QtWidgets import QSizePolicy
 from qtpy.QtWidgets import QStyle
 from qtpy.QtWidgets import QStyledItemDelegate
 from qtpy.QtWidgets import QStyleOptionViewItem
@@ -23,6 +24,7 @@ from napari_colipri.style import Colors
 from napari_colipri.style import blend
 
 ROW_HEIGHT = 27
+_MIN_ROWS = 3
 ROW_ROLE = Qt.ItemDataRole.UserRole
 
 
@@ -161,10 +163,12 @@ class RowList(QListView):
         self.setItemDelegate(delegate)
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
-        self.setMinimumHeight(3 * ROW_HEIGHT)
+        self.setMinimumHeight(_MIN_ROWS * ROW_HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setAccessibleName(name)
+        model.modelReset.connect(self._fit_height)
         self.clicked.connect(lambda index: self.chosen.emit(index.data(ROW_ROLE)))
 
     def set_colors(self, colors: Colors) -> None:
@@ -175,6 +179,18 @@ class RowList(QListView):
         """
         self._delegate.colors = colors
         self.viewport().update()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As high as all rows."""
+        return QSize(super().sizeHint().width(), self._content_height())
+
+    def _fit_height(self) -> None:
+        self.setMaximumHeight(self._content_height())
+        self.updateGeometry()
+
+    def _content_height(self) -> int:
+        rows = self.model().rowCount()
+        return max(_MIN_ROWS, rows) * (self.sizeHintForRow(0) if rows else ROW_HEIGHT) + 8
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Enter chooses, Space toggles, Escape lets go."""
