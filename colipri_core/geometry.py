@@ -23,6 +23,8 @@ Points = npt.NDArray[np.float64]
 
 _AXIS_CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 _ORTHOGONALITY_TOLERANCE = 1e-3
+_SMALLEST_SPACING_MM = 1e-6
+_SMALLEST_DETERMINANT = 1e-6
 
 
 def ras_to_lps(affine_or_points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -31,11 +33,12 @@ def ras_to_lps(affine_or_points: npt.NDArray[np.floating]) -> npt.NDArray[np.flo
     Args:
         affine_or_points: A 4x4 affine or an array of points in mm.
     """
-    array = np.asarray(affine_or_points, dtype=np.float64)
+    array: npt.NDArray[np.float64] = np.asarray(affine_or_points, dtype=np.float64)
     if array.shape == (4, 4):
         flipped: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ array
         return flipped
-    return array * np.array([-1.0, -1.0, 1.0])
+    mirrored: Points = array * np.array([-1.0, -1.0, 1.0])
+    return mirrored
 
 
 def apply_affine(affine: Affine, points: npt.ArrayLike) -> Points:
@@ -80,8 +83,8 @@ class VolumeGeometry:
         if not np.allclose(affine[3], [0, 0, 0, 1]):
             msg = f"The last row of an affine must be (0, 0, 0, 1), got {affine[3].tolist()}."
             raise ValueError(msg)
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-            msg = f"An affine must be invertible, got determinant {np.linalg.det(affine[:3, :3]):.3g}."
+        if not _is_invertible(affine):
+            msg = f"An affine must be invertible, got the axes {affine[:3, :3].T.round(6).tolist()} (mm)."
             raise ValueError(msg)
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
@@ -191,8 +194,9 @@ class VolumeGeometry:
 def nearest_axes(affine: Affine) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Match each voxel axis with the world axis it lies nearest to, each used once.
 
-    The assignment maximises the summed absolute direction cosines over all six permutations, so it is defined for
-    every invertible affine, also at 45 degrees.
+    The rule is nibabel's (`io_orientation`), and so TorchIO's and the official package's: of the nearest rotation to
+    the axes, the axis nearest to any world axis chooses first. It is defined for every invertible affine, also at 45
+    degrees, where the world axis named first wins.
 
     Args:
         affine: 4x4 voxel -> RAS+ matrix.
@@ -201,11 +205,15 @@ def nearest_axes(affine: Affine) -> tuple[tuple[int, int, int], tuple[int, int, 
         World axis (0..2) and sign (+1, -1) of each voxel axis.
     """
     matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
-    cosines = matrix / np.linalg.norm(matrix, axis=0)
-    permutations = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-    best = max(permutations, key=lambda p: round(sum(abs(cosines[w, v]) for v, w in enumerate(p)), 9))
-    signs = tuple(1 if cosines[world, voxel] >= 0 else -1 for voxel, world in enumerate(best))
-    return best, (signs[0], signs[1], signs[2])
+    left, _, right = np.linalg.svd(matrix / np.linalg.norm(matrix, axis=0))
+    cosines = left @ right
+    axes, signs = [0, 0, 0], [1, 1, 1]
+    for voxel_axis in np.argsort(np.min(-(cosines**2), axis=0), kind="stable"):
+        world_axis = int(np.abs(cosines[:, voxel_axis]).argmax())
+        axes[voxel_axis] = world_axis
+        signs[voxel_axis] = 1 if cosines[world_axis, voxel_axis] >= 0 else -1
+        cosines[world_axis] = 0.0
+    return (axes[0], axes[1], axes[2]), (signs[0], signs[1], signs[2])
 
 
 def reorientation(source: str, target: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
@@ -239,6 +247,14 @@ def reorient_array(array: npt.NDArray[np.generic], source: str, target: str) -> 
     axes, flips = reorientation(source, target)
     view = np.transpose(array, axes)
     return view[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+
+
+def _is_invertible(affine: Affine) -> bool:
+    """Whether the axes span space; judged by their directions, so that the size of the voxels does not matter."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() < _SMALLEST_SPACING_MM:
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > _SMALLEST_DETERMINANT)
 
 
 def _parse_orientation(codes: str) -> tuple[list[int], list[int]]:

@@ -48,6 +48,7 @@ class Provenance:
         device: Device the model ran on, such as "cpu" or "cuda:0".
         timings: Step -> seconds; a step served from the cache is named so.
         warnings: What the reader should know of the input (field of view, intensities, out of distribution).
+        precision: Floating type the image encoder ran in, such as "float32" or "bfloat16".
     """
 
     model: ModelCard
@@ -56,6 +57,7 @@ class Provenance:
     device: str
     timings: dict[str, float]
     warnings: tuple[str, ...] = ()
+    precision: str = "float32"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -64,6 +66,7 @@ class Provenance:
             "preprocessing": self.preprocessing,
             "versions": self.versions,
             "device": self.device,
+            "precision": self.precision,
             "timings": self.timings,
             "warnings": list(self.warnings),
         }

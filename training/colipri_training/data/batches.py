@@ -95,6 +95,9 @@ class BatchMaker:
         )
 
     def _shuffled(self, epoch: int) -> np.ndarray:
+        """Order of the cases in an epoch; the first goes by seed, so that a run can start while cases are prepared."""
+        if epoch == 0:
+            return np.arange(self._config.data.train_cases)
         return np.random.default_rng([self._config.seed, 0, epoch]).permutation(self._config.data.train_cases)
 
     def _image(self, case: StoredCase, drawn: augment.Augmentation) -> Tensor:

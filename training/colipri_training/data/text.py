@@ -13,8 +13,8 @@ from tokenizers import BertWordPieceTokenizer
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_training.data.store import CaseStore
 
-_AFFIRM = ("{}.", "there is {}.", "{} is present.", "{} present.", "{} is seen.", "findings of {}.")
-_DENY = ("no {}.", "there is no {}.", "{} is not present.", "no {} present.", "{} is not seen.", "no findings of {}.")
+_AFFIRM = ("{}.", "there is {}.", "{} is seen.", "findings of {}.", "{} can be seen.", "the scan shows {}.")
+_DENY = ("no {}.", "there is no {}.", "{} is not seen.", "no findings of {}.", "no {} can be seen.", "the scan shows no {}.")
 
 VOCABULARY_SIZE = 4096
 

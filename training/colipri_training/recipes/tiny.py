@@ -24,7 +24,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
     Args:
         vocab_size: Word pieces of the tokenizer that was trained on the phantom reports.
     """
-    image = ImageEncoderConfig(width=192, depth=6, heads=8, embed_dim=192, drop_path=0.05)
+    image = ImageEncoderConfig(width=192, depth=6, heads=4, embed_dim=192, drop_path=0.05)
     text = TextEncoderConfig(
         vocab_size=vocab_size, hidden=192, layers=3, heads=6, intermediate=512, max_length=192, dropout=0.1
     )
@@ -32,7 +32,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         name="tiny",
         model=ModelConfig(image=image, text=text, pooler_heads=12),
         preprocessing=PreprocessSpec(spacing_mm=(4.0, 4.0, 4.0), size=(96, 96, 96), padding="minimum"),
-        data=DataConfig(train_cases=4000, validation_cases=100, batch_size=12, max_tokens=960),
+        data=DataConfig(train_cases=4000, validation_cases=100, batch_size=12, max_tokens=880),
         loss=LossConfig(),
         optimizer=OptimizerConfig(steps=2000),
     )

@@ -1,0 +1,102 @@
+# Everything a developer or CI runs. Each target sets up what it needs: system packages, .venv, Python packages.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Test processes at a time.
+WORKERS ?= 2
+# Further arguments for pytest or for `colipri demo`.
+ARGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install -qq -c constraints.txt
+PYTEST := scripts/with_display.sh $(BIN)/python -m pytest
+export PIP_ROOT_USER_ACTION := ignore
+
+##@ The three that matter
+.PHONY: demo test lint
+demo: $(STAMP)-demo ## open a generated chest CT in napari, analysed (without a display: a picture, out/demo.png)
+	@scripts/demo.sh $(BIN)/colipri out/demo.png $(ARGS)
+
+test: $(STAMP)-test ## run the test suite: no network, no GPU
+	@mkdir -p out
+	OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile --junitxml out/test-results.xml $(ARGS)
+
+lint: $(STAMP)-lint ## ruff, mypy --strict on the core, import contracts, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+
+##@ More checks
+.PHONY: format check-install test-slow test-gpu parity-full bench docs-images
+format: $(STAMP)-lint ## let ruff sort imports, fix and format
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+
+check-install: $(STAMP)-test ## check that no CUDA package came in on a machine without a GPU
+	@$(BIN)/python -m pip --disable-pip-version-check check
+	@$(BIN)/python scripts/check_install.py $(ARGS)
+
+test-slow: $(STAMP)-test ## the tests that take minutes
+	$(PYTEST) -m slow $(ARGS)
+
+test-gpu: $(STAMP)-test ## the tests that need a GPU
+	$(PYTEST) -m gpu $(ARGS)
+
+parity-full: $(STAMP)-test ## compare with the official package at the published size (258 M parameters)
+	$(PYTEST) -m full_size $(ARGS)
+
+bench: $(STAMP)-test ## run every benchmark; each prints a table and writes its JSON
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+docs-images: $(STAMP)-demo ## render the picture of the window that README.md shows
+	@scripts/with_display.sh $(BIN)/colipri demo --screenshot docs/images/window.png
+
+##@ Housekeeping
+.PHONY: help clean
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+clean: ## remove .venv, caches and outputs
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Set-up: one stamp for each set of packages, renewed when pyproject.toml or constraints.txt change.
+
+$(STAMP)-python:
+	@scripts/system_packages.sh
+	@rm -rf $(VENV)
+	@"$$(scripts/find_python.sh)" -m venv $(VENV)
+	@touch $@
+
+# First and alone, so that no other package's requirement chooses another build of torch.
+$(STAMP)-torch: constraints.txt | $(STAMP)-python
+	@echo "Installing torch ..."
+	@$(PIP) install -qq "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+# Drawing needs Debian packages; looking for them takes a moment and is done every time.
+.PHONY: display
+display: | $(STAMP)-python
+	@scripts/system_packages.sh display
+
+$(STAMP)-demo: pyproject.toml $(STAMP)-torch | display
+	@echo "Installing .[napari,pyside6,local] ... (a minute or two the first time)"
+	@$(INSTALL) --editable '.[napari,pyside6,local]'
+	@touch $@
+
+$(STAMP)-test: pyproject.toml $(STAMP)-torch | display
+	@echo "Installing .[test] ... (a minute or two the first time)"
+	@$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(STAMP)-lint: pyproject.toml $(STAMP)-torch
+	@echo "Installing .[lint] ... (a minute or two the first time)"
+	@$(INSTALL) --editable '.[lint]'
+	@touch $@

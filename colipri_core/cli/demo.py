@@ -1,0 +1,43 @@
+"""`colipri demo`: the viewer with an analysed CT."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from colipri_core.cli import options
+
+_VIEWER = "napari_colipri"
+
+
+def demo(
+    ct: Annotated[Path | None, typer.Argument(help="CT volume; a generated one if none.", show_default=False)] = None,
+    *,
+    screenshot: Annotated[
+        Path | None,
+        typer.Option("--screenshot", help="Render the window to this PNG instead of showing it.", show_default=False),
+    ] = None,
+    model: options.Model = "tiny",
+    device: options.Device = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Open napari with a CT, analysed; without a display, render the same window to a file."""
+    from colipri_core.cli.terminal import Terminal
+    from colipri_core.cli.terminal import check_output
+    from colipri_core.errors import MissingDependencyError
+
+    if screenshot is not None:
+        check_output(screenshot, suffixes=(".png",))
+    if importlib.util.find_spec(_VIEWER) is None or importlib.util.find_spec("napari") is None:
+        msg = 'The demo needs napari, which is not installed. Install it with: pip install "napari-colipri[all]"'
+        raise MissingDependencyError(msg)
+    terminal = Terminal(json=json, quiet=quiet)
+    # By name, because the core knows no viewer: this verb is the only place where it starts one.
+    document = importlib.import_module(f"{_VIEWER}.demo").run(ct, screenshot=screenshot, model=model, device=device)
+    terminal.result(document, lambda: document.get("message", ""))
+    return 0

@@ -1,0 +1,99 @@
+"""The `colipri` command: verbs, exit codes and error messages.
+
+Exit status: 0 done, 2 wrong usage, 3 unreadable or unfit input, 4 model unavailable, 130 cancelled, 1 anything else.
+An error is one line on stderr that says what was expected, what was found and what to do; with `--json` it is also the
+one document on stdout, `{"error": {"code", "message"}}`. The verbs import what they need when they run, so that
+`colipri --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from colipri_core.cli.classify import classify
+from colipri_core.cli.convert import convert
+from colipri_core.cli.demo import demo
+from colipri_core.cli.doctor import doctor
+from colipri_core.cli.evidence import evidence
+from colipri_core.cli.info import info
+from colipri_core.cli.segment import segment
+from colipri_core.errors import ColipriError
+
+logger = logging.getLogger(__name__)
+
+USAGE = 2
+CANCELLED = 130
+FAILED = 1
+
+app = typer.Typer(
+    name="colipri",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, classify, evidence, segment, convert, info, doctor):
+    app.command()(verb)
+
+
+@app.callback()
+def colipri(
+    *, version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False
+) -> None:
+    """Findings, evidence maps and structures from 3D chest CT. Research use only, not for diagnosis."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        sys.stdout.write(f"colipri {version_of('napari-colipri')}\n")
+        raise typer.Exit
+
+
+def run() -> int:
+    """Run the command line of this process; the entry point of the `colipri` script."""
+    return main(sys.argv[1:])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: What follows `colipri` on the command line.
+    """
+    try:
+        status = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="colipri", standalone_mode=False, windows_expand_args=False
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed(arguments, CANCELLED, "cancelled", "The work was cancelled. Nothing was changed.")
+    except ColipriError as error:
+        return _failed(arguments, error.exit_code, error.code, str(error))
+    except (ValueError, TypeError) as error:
+        _trace(error)
+        return _failed(arguments, USAGE, "usage", str(error))
+    except Exception as error:  # the outermost boundary: nothing above can handle it
+        format_message = getattr(error, "format_message", None)
+        if format_message is not None:  # typer's own usage errors, whose class moved between its versions
+            return _failed(arguments, USAGE, "usage", f"{format_message()} Try: colipri --help")
+        _trace(error)
+        what = f"{type(error).__name__}: {error}. Set COLIPRI_DEBUG=1 to see where it happened."
+        return _failed(arguments, FAILED, "internal", what)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(arguments: Sequence[str], status: int, code: str, message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    if "--json" in arguments:
+        sys.stdout.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
+    return status
+
+
+def _trace(error: Exception) -> None:
+    if os.environ.get("COLIPRI_DEBUG"):
+        logger.error("Where it happened:", exc_info=error)

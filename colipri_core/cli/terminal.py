@@ -1,0 +1,123 @@
+"""What a verb writes and where: results on stdout, everything else on stderr, Ctrl-C as a cancellation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+
+
+class Terminal:
+    """The two streams of one command.
+
+    Args:
+        json: Results are one JSON document instead of text.
+        quiet: No progress bar, no log lines below errors.
+    """
+
+    def __init__(self, *, json: bool, quiet: bool) -> None:
+        self.json = json
+        self.quiet = quiet
+        self._shown: set[str] = set()
+        _log_to_stderr(logging.ERROR if quiet else logging.WARNING)
+
+    def result(self, document: dict[str, Any], show: Callable[[], object]) -> None:
+        """Write the result of the command.
+
+        Args:
+            document: The result as JSON values.
+            show: Returns the same for people, as something rich can print.
+        """
+        if self.json:
+            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+            return
+        from rich.console import Console
+
+        Console(file=sys.stdout, highlight=False).print(show())
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Write warnings to stderr, each once."""
+        for warning in warnings:
+            if not self.quiet and warning not in self._shown:
+                sys.stderr.write(f"warning: {warning}\n")
+            self._shown.add(warning)
+
+    def error(self, message: str) -> None:
+        """Write an error that does not end the command to stderr."""
+        sys.stderr.write(f"error: {message}\n")
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[ProgressCallback | None]:
+        """Show a progress bar on stderr while the body runs, if stderr is a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(file=sys.stderr), transient=True) as bars:
+            task = bars.add_task("Starting", total=1.0)
+
+            def report(fraction: float, message: str) -> None:
+                bars.update(task, completed=fraction, description=message or None)
+
+            yield report
+
+
+@contextlib.contextmanager
+def cancel_on_interrupt() -> Iterator[CancelToken]:
+    """Let the first Ctrl-C cancel the work at its next step; a second one ends it at once."""
+    token = CancelToken()
+    if threading.current_thread() is not threading.main_thread():
+        yield token
+        return
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        token.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield token
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def check_output(path: Path, *, suffixes: Sequence[str]) -> None:
+    """Refuse an output path before any work is done for it.
+
+    Args:
+        path: Where the result is to go.
+        suffixes: Endings the command can write.
+
+    Raises:
+        ValueError: If the ending is unknown, the folder is missing, or the path is a folder.
+    """
+    if not path.name.lower().endswith(tuple(suffixes)):
+        msg = f'Expected an output name that ends in one of {", ".join(suffixes)}, got "{path.name}".'
+        raise ValueError(msg)
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        what = "is a folder" if path.is_dir() else "has no folder to be written to"
+        msg = f'The output "{path}" {what}. Name a file in a folder that exists.'
+        raise ValueError(msg)
+
+
+def _log_to_stderr(level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("colipri_core")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False

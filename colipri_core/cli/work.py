@@ -1,0 +1,73 @@
+"""The steps verbs share: read a CT, open an engine, show progress, let Ctrl-C cancel."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from colipri_core.cli.terminal import Terminal
+from colipri_core.cli.terminal import cancel_on_interrupt
+from colipri_core.engine import Engine
+from colipri_core.engine import Session
+from colipri_core.engine import open_engine
+from colipri_core.io import read_volume
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which model runs where.
+
+    Args:
+        model: Shipped name, folder or hub id.
+        device: Device name or "auto".
+    """
+
+    model: str
+    device: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Control:
+    """What long calls of a command take.
+
+    Args:
+        progress: Draws the progress bar; None without one.
+        cancel: Set by Ctrl-C.
+    """
+
+    progress: ProgressCallback | None
+    cancel: CancelToken
+
+
+@contextlib.contextmanager
+def controlled(terminal: Terminal) -> Iterator[Control]:
+    """Show progress and answer Ctrl-C while the body runs."""
+    with cancel_on_interrupt() as cancel, terminal.progress() as progress:
+        yield Control(progress=progress, cancel=cancel)
+
+
+def engine_of(choice: ModelChoice, control: Control) -> Engine:
+    """Open the engine a command asks for."""
+    return open_engine(choice.model, device=choice.device, progress=control.progress, cancel=control.cancel)
+
+
+@contextlib.contextmanager
+def opened(
+    ct: Path, choice: ModelChoice, terminal: Terminal, *, series: str | None
+) -> Iterator[tuple[Session, Control]]:
+    """Read one CT and open it in an engine; unfit input fails before the model is loaded.
+
+    Args:
+        ct: File, folder or zip.
+        choice: The model.
+        terminal: The streams of the command.
+        series: Series instance UID, or None.
+    """
+    with controlled(terminal) as control:
+        volume = read_volume(ct, series=series)
+        with engine_of(choice, control) as engine, engine.open(volume) as session:
+            yield session, control

@@ -1,0 +1,149 @@
+"""A loaded bundle on its device: what the worker thread computes with. Nothing here is called from another thread."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from colipri_core.errors import BundleError
+from colipri_core.inference.devices import choose_precision
+from colipri_core.inference.devices import is_out_of_memory
+from colipri_core.inference.texts import TextEmbedder
+from colipri_core.model.bundle import Bundle
+from colipri_core.progress import Reporter
+from colipri_core.provenance import ModelCard
+from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+VOCABULARIES = {"ct-rate-18": CT_RATE_FINDINGS}
+"""Lists of findings a bundle's spec may name."""
+
+_OUT_OF_MEMORY = (
+    "The GPU {device} ran out of memory. The same model now runs on the CPU: the results are the same, only slower."
+)
+
+
+class ModelRuntime:
+    """A model, where it runs and in which precision.
+
+    Args:
+        bundle: The loaded bundle.
+        device: Where to run it.
+
+    Raises:
+        BundleError: If the bundle names a list of findings this version does not have.
+
+    Attributes:
+        bundle: As given.
+        device: Where it runs now; the CPU after a GPU ran out of memory.
+        precision: Floating type of the image encoder's blocks.
+        texts: Embeds texts.
+        notices: What a reader of the results must know of how they are computed.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        if bundle.spec.vocabulary not in VOCABULARIES:
+            msg = (
+                f'Expected one of the vocabularies {sorted(VOCABULARIES)} in the spec of "{bundle.spec.name}", '
+                f'got "{bundle.spec.vocabulary}". Update this package, or export the model with a known vocabulary.'
+            )
+            raise BundleError(msg)
+        self.bundle = bundle
+        self.device = device
+        self.notices: list[str] = []
+        self.bundle.model.eval().requires_grad_(False)
+        if bundle.structure_head is not None:
+            bundle.structure_head.eval().requires_grad_(False)
+        self.precision = choose_precision(bundle.model.config, device)
+        self.texts = TextEmbedder(bundle)
+        self._place(device)
+
+    @property
+    def card(self) -> ModelCard:
+        """Identity of the model."""
+        return self.bundle.card
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of the findings the model is asked about by default."""
+        return VOCABULARIES[self.bundle.spec.vocabulary]
+
+    @property
+    def precision_name(self) -> str:
+        """Name of the precision, such as "float32"."""
+        return str(self.precision).removeprefix("torch.")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what computes."""
+        names = ("napari-colipri", "torch", "numpy")
+        return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+    def warm_up(self, report: Reporter) -> None:
+        """Run every part once on the smallest input, so that the first question does not wait for it."""
+        patch = self.bundle.model.config.image.patch_size
+        image = torch.zeros(1, 1, *(2 * patch,) * 3)
+        report(0.0, "Warming up the image encoder")
+        grid = self.on_device(lambda: self.encode(image, Reporter()))
+        report(0.5, "Warming up the text encoder")
+        self.on_device(lambda: (self.pool(grid), self.texts.embed(["warm up"], self.device)))
+        report(1.0, "Ready")
+
+    def encode(self, image_11XYZ: Tensor, report: Reporter) -> Tensor:
+        """Return the raw patch grid (1, C, x, y, z) of a prepared volume, on the CPU, in the encoder's precision."""
+        images = image_11XYZ.to(self.device, self.precision)
+        grid = self.bundle.model.image_features(images, self.bundle.spec.window, progress=report)
+        return grid.cpu()
+
+    def pool(self, grid_1Cxyz: Tensor) -> Tensor:
+        """Return the unit-length pooled embedding (E,) of a raw patch grid, float32, on the CPU."""
+        pooled = self.bundle.model.project_and_pool(grid_1Cxyz.to(self.device, torch.float32))
+        return torch.nn.functional.normalize(pooled, dim=1)[0].cpu()
+
+    def dense(self, grid_1Cxyz: Tensor) -> Tensor:
+        """Return the unit-length joint embedding (E, x, y, z) of every token, float32, on the CPU."""
+        dense = self.bundle.model.dense(grid_1Cxyz.to(self.device, torch.float32))
+        return torch.nn.functional.normalize(dense, dim=1)[0].cpu()
+
+    def on_device(self, work: Callable[[], Result]) -> Result:
+        """Run `work`; if a GPU runs out of memory, move the model to the CPU, say so, and run it again.
+
+        Args:
+            work: Computes with this runtime's `device`; may be called twice.
+        """
+        try:
+            return work()
+        except RuntimeError as error:
+            if self.device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        notice = _OUT_OF_MEMORY.format(device=self.device)
+        logger.warning(notice)
+        self.notices.append(notice)
+        self._place(torch.device("cpu"))
+        return work()
+
+    def _place(self, device: torch.device) -> None:
+        """Move the model; the backbone in `precision`, the light parts in float32."""
+        previous, self.device = self.device, device
+        self.bundle.model.to(device)
+        self.bundle.model.image_encoder.backbone.to(self.precision)
+        if self.bundle.structure_head is not None:
+            self.bundle.structure_head.to(device)
+        if previous.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

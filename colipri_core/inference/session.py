@@ -1,0 +1,204 @@
+"""A volume opened in a local engine: each question is one job on the model's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+from typing import TypeVar
+
+from colipri_core.cache import ArrayCache
+from colipri_core.errors import SessionClosedError
+from colipri_core.findings import EvidenceMap
+from colipri_core.findings import Findings
+from colipri_core.inference.evidence import evidence_map
+from colipri_core.inference.features import Features
+from colipri_core.inference.features import FeatureStore
+from colipri_core.inference.features import Stopwatch
+from colipri_core.inference.runtime import ModelRuntime
+from colipri_core.inference.structures import chosen_segments
+from colipri_core.inference.structures import paint
+from colipri_core.inference.structures import structure_probabilities
+from colipri_core.inference.texts import PromptPair
+from colipri_core.inference.worker import ModelWorker
+from colipri_core.inference.zero_shot import score
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.progress import Reporter
+from colipri_core.provenance import Provenance
+from colipri_core.segmentation import Segmentation
+from colipri_core.vocabulary.wordings import Wording
+from colipri_core.vocabulary.wordings import wording
+from colipri_core.volume import Volume
+
+Result = TypeVar("Result")
+Step = Callable[[Features, Reporter, Stopwatch], Result]
+
+_ENCODING_SHARE = 0.9
+
+
+class LocalSession:
+    """Implements `colipri_core.engine.Session` in this process. Any thread may call it; calls run one after the other.
+
+    Args:
+        runtime: The loaded model.
+        worker: The thread that owns it.
+        volume: The volume.
+        cache: Where encoded features are kept.
+    """
+
+    def __init__(self, runtime: ModelRuntime, worker: ModelWorker, volume: Volume, cache: ArrayCache) -> None:
+        self._runtime = runtime
+        self._worker = worker
+        self._volume = volume
+        self._store: FeatureStore | None = FeatureStore(runtime, volume, cache)
+
+    @property
+    def volume(self) -> Volume:
+        """The volume that was opened."""
+        return self._volume
+
+    def classify(
+        self,
+        findings: Sequence[str] | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Findings:
+        """See `colipri_core.engine.Session.classify`."""
+        texts = _texts(self._runtime.findings if findings is None else findings)
+        questions = [wording(text) for text in texts]
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Findings:
+            spec = self._runtime.bundle.spec
+            temperature = float(self._runtime.bundle.model.softmax_temperature)
+            items = []
+            with stopwatch("text"):
+                for number, (text, question) in enumerate(zip(texts, questions, strict=True)):
+                    report(number / len(texts), f"Asking for {text}")
+                    pair = self._pair(question)
+                    items.append(
+                        score(text, pair, features.pooled, temperature=temperature, calibration=spec.calibration)
+                    )
+            provenance = self._provenance(features, stopwatch, texts)
+            return Findings(case=self._volume.name, items=tuple(items), provenance=provenance)
+
+        return self._run(step, progress, cancel)
+
+    def evidence(
+        self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> EvidenceMap:
+        """See `colipri_core.engine.Session.evidence`."""
+        question = wording(text)
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> EvidenceMap:
+            report(0.0, f"Asking where {text} is")
+            with stopwatch("text"):
+                pair = self._pair(question)
+            with stopwatch("map"):
+                evidence = evidence_map(features, self._open_store().dense(features), pair.direction)
+            report(1.0, "Done")
+            return EvidenceMap(
+                text=text,
+                values=evidence.values,
+                geometry=self._volume.geometry,
+                peak_ras=evidence.peak_ras,
+                peak_value=evidence.peak_value,
+                provenance=self._provenance(features, stopwatch, [text]),
+            )
+
+        return self._run(step, progress, cancel)
+
+    def segment(
+        self,
+        structures: Sequence[str] | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Segmentation:
+        """See `colipri_core.engine.Session.segment`."""
+        segments = chosen_segments(self._runtime, None if structures is None else _texts(structures))
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Segmentation:
+            report(0.0, "Finding structures")
+            with stopwatch("structures"):
+                probabilities = structure_probabilities(features, self._runtime)
+            prepared = features.prepared
+            with stopwatch("outline"):
+                labelmap = paint(
+                    probabilities,
+                    prepared.geometry.resampled(probabilities.shape[1:]),
+                    prepared.source,
+                    keep=[segment.label for segment in segments],
+                    report=report.part(0.3, 1.0),
+                )
+            report(1.0, "Done")
+            return Segmentation(
+                labelmap=labelmap,
+                geometry=self._volume.geometry,
+                segments=segments,
+                provenance=self._provenance(features, stopwatch, []),
+            )
+
+        return self._run(step, progress, cancel)
+
+    def close(self) -> None:
+        """Free the encoded features. Closing twice does nothing."""
+        self._store = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, step: Step[Result], progress: ProgressCallback | None, cancel: CancelToken | None) -> Result:
+        """Encode if needed, then run one step, all on the model's thread."""
+        self._open_store()
+
+        def job(report: Reporter) -> Result:
+            stopwatch = Stopwatch()
+            features = self._open_store().get(report.part(0.0, _ENCODING_SHARE), stopwatch)
+            return step(features, report.part(_ENCODING_SHARE, 1.0), stopwatch)
+
+        return self._worker.run(job, progress=progress, cancel=cancel)
+
+    def _open_store(self) -> FeatureStore:
+        store = self._store
+        if store is None:
+            msg = "The session was closed. Open the volume again with engine.open()."
+            raise SessionClosedError(msg)
+        return store
+
+    def _pair(self, question: Wording) -> PromptPair:
+        return self._runtime.on_device(lambda: self._runtime.texts.pair(question, self._runtime.device))
+
+    def _provenance(self, features: Features, stopwatch: Stopwatch, texts: Sequence[str]) -> Provenance:
+        runtime = self._runtime
+        return Provenance(
+            model=runtime.card,
+            preprocessing=runtime.bundle.spec.preprocessing.to_json(),
+            versions=runtime.versions,
+            device=str(runtime.device),
+            precision=runtime.precision_name,
+            timings=dict(stopwatch.seconds),
+            warnings=(*features.warnings, *self._unknown_words(texts), *runtime.notices),
+        )
+
+    def _unknown_words(self, texts: Sequence[str]) -> list[str]:
+        counts = [(text, *self._runtime.texts.unknown_pieces(text)) for text in texts]
+        return [
+            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model; it cannot take them into account.'
+            for text, unknown, pieces in counts
+            if unknown
+        ]
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    if isinstance(names, str):
+        msg = f'Expected a list of names, got the text "{names}". Pass ["{names}"].'
+        raise TypeError(msg)
+    return list(names)

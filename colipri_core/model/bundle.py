@@ -1,0 +1,227 @@
+"""Bundles: a model as a folder of `spec.json`, `model.safetensors` and `tokenizer.json`.
+
+A bundle is opened by folder, by the name of one that ships with this package, or by hub id. Reading is strict: hashes
+are verified, a missing or unexpected key is an error that names it, a pickle is refused. Writing is atomic: the folder
+appears complete or not at all. The structure head's weights stand in the same file under `structure_head.`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from colipri_core.errors import BundleError
+from colipri_core.errors import ModelUnavailableError
+from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.export import save_bundle
+from colipri_core.model.spec import HEAD_PREFIX
+from colipri_core.model.spec import SPEC_FILE
+from colipri_core.model.spec import WEIGHTS_FILE
+from colipri_core.model.spec import BundleSpec
+from colipri_core.model.spec import StructureSpec
+from colipri_core.model.tokenizer import TOKENIZER_FILE
+from colipri_core.model.tokenizer import load_tokenizer
+from colipri_core.model.weights import file_sha256
+from colipri_core.model.weights import load_strictly
+from colipri_core.model.weights import read_weights
+from colipri_core.model.weights import refuse_pickle
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.progress import Reporter
+from colipri_core.provenance import ModelCard
+
+if TYPE_CHECKING:
+    from colipri_core.model.structure_head import StructureHead
+
+__all__ = ["Bundle", "load_bundle", "read_spec", "save_bundle", "shipped_bundles"]
+
+SHIPPED = Path(__file__).resolve().parents[1] / "bundles"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bundle:
+    """A loaded model with everything needed to use it.
+
+    Attributes:
+        spec: What it is and how a CT and a text are brought to it.
+        model: The encoder, in evaluation mode.
+        tokenizer: Texts to word-piece ids.
+        structure_head: Outlines structures, if the bundle has one.
+        sha256: Hash of the weights file.
+    """
+
+    spec: BundleSpec
+    model: ColipriModel
+    tokenizer: PreTrainedTokenizerFast
+    structure_head: StructureHead | None
+    sha256: str
+
+    @property
+    def card(self) -> ModelCard:
+        """The identity shown beside every number."""
+        return self.spec.card(self.sha256)
+
+
+def load_bundle(
+    source: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Bundle:
+    """Open a bundle.
+
+    Args:
+        source: Bundle folder, name of a shipped bundle, or hub id such as "microsoft/colipri".
+        device: Where the weights go.
+        progress: Receives (fraction, message) of download and loading.
+        cancel: Cancels the download or loading.
+
+    Raises:
+        ModelUnavailableError: If there is no such bundle, or it cannot be fetched.
+        BundleError: If spec, hash, key or shape does not fit.
+        UnsafeCheckpointError: If the weights are a pickle.
+        Cancelled: If `cancel` was set.
+    """
+    report = Reporter(progress, cancel)
+    folder = resolve_folder(source)
+    if folder is None:
+        from colipri_core.model.hub import load_from_hub
+
+        bundle = load_from_hub(str(source), report=report)
+    else:
+        bundle = read_bundle(folder, report)
+    bundle.model.to(device)
+    if bundle.structure_head is not None:
+        bundle.structure_head.to(device)
+    report(1.0, f"{bundle.spec.name} is loaded")
+    return bundle
+
+
+def resolve_folder(source: str | Path) -> Path | None:
+    """Return the folder of a local or shipped bundle, or None if `source` is a hub id.
+
+    Raises:
+        ModelUnavailableError: If it is neither; the message lists the shipped bundles.
+        UnsafeCheckpointError: If it is a pickle file.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        refuse_pickle(path)
+        msg = f"Expected a bundle folder, got the file {path}. Pass the folder that holds {SPEC_FILE}."
+        raise BundleError(msg)
+    if str(source) in shipped_bundles():
+        return SHIPPED / str(source)
+    if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        return None
+    msg = (
+        f"Expected a bundle folder, a hub id (owner/name) or one of the shipped bundles {shipped_bundles()}, "
+        f"found no such model: {source}."
+    )
+    raise ModelUnavailableError(msg)
+
+
+def shipped_bundles() -> list[str]:
+    """Return the names of the bundles that ship with this package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{SPEC_FILE}"))
+
+
+def read_spec(folder: Path) -> BundleSpec:
+    """Read a bundle's spec.
+
+    Raises:
+        UnsafeCheckpointError: If the folder holds a pickle checkpoint and no spec.
+        BundleError: If the spec is missing or wrong; the message names the key.
+    """
+    path = folder / SPEC_FILE
+    if not path.is_file():
+        for other in sorted(folder.iterdir()):
+            if other.is_file():
+                refuse_pickle(other)
+        msg = f"Expected {SPEC_FILE} in {folder}, found none. Pass a folder written by export."
+        raise BundleError(msg)
+    try:
+        return BundleSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        msg = f"Expected a bundle spec in {path}, got a wrong one: {error}. Export the model again."
+        raise BundleError(msg) from error
+
+
+def read_bundle(folder: Path, report: Reporter) -> Bundle:
+    """Read and verify a bundle folder onto the CPU."""
+    report(0.0, f"Reading {folder.name}")
+    spec = read_spec(folder)
+    verify_files(folder, spec)
+    report(0.3, f"Loading {spec.name}")
+    weights = read_weights(folder / WEIGHTS_FILE)
+    tokenizer = load_tokenizer(folder)
+    return build_bundle(spec, weights, tokenizer, sha256=spec.files[WEIGHTS_FILE])
+
+
+def verify_files(folder: Path, spec: BundleSpec) -> None:
+    """Refuse a bundle whose files are not the ones its spec was written for.
+
+    Raises:
+        BundleError: Naming the file and both hashes.
+        UnsafeCheckpointError: If a file is a pickle.
+    """
+    for name in sorted({WEIGHTS_FILE, TOKENIZER_FILE} | set(spec.files)):
+        path = folder / name
+        if name not in spec.files or not path.is_file():
+            where = "in the spec's files" if path.is_file() else f"in {folder}"
+            msg = f"Expected {name} {where}, found none. Export or fetch the bundle again."
+            raise BundleError(msg)
+        refuse_pickle(path)
+        if (found := file_sha256(path)) != spec.files[name]:
+            msg = (
+                f"Expected SHA-256 {spec.files[name]} for {path}, found {found}: the file was changed or damaged. "
+                "Export or fetch the bundle again."
+            )
+            raise BundleError(msg)
+
+
+def build_bundle(
+    spec: BundleSpec, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerFast, *, sha256: str
+) -> Bundle:
+    """Put weights into fresh modules, strictly.
+
+    Raises:
+        BundleError: If a key or shape does not fit, or the tokenizer has more word pieces than the text encoder.
+    """
+    if len(tokenizer) > spec.architecture.text.vocab_size:
+        msg = (
+            f"Expected at most {spec.architecture.text.vocab_size} word pieces, the tokenizer has {len(tokenizer)}. "
+            "Use the tokenizer the model was trained with."
+        )
+        raise BundleError(msg)
+    head = None if spec.structures is None else _build_head(spec.structures, weights)
+    own = {k: v for k, v in weights.items() if head is None or not k.startswith(HEAD_PREFIX)}
+    model = ColipriModel(spec.architecture).eval()
+    load_strictly(model, own, source=WEIGHTS_FILE)
+    return Bundle(spec=spec, model=model, tokenizer=tokenizer, structure_head=head, sha256=sha256)
+
+
+def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
+    from colipri_core.model.structure_head import StructureHead
+    from colipri_core.model.structure_head import StructureHeadConfig
+
+    try:
+        config = StructureHeadConfig.from_json(spec.config)
+    except (ValueError, TypeError) as error:
+        msg = f"Expected the structure head's sizes in the spec, got wrong ones: {error}. Export the model again."
+        raise BundleError(msg) from error
+    if config.structures != spec.names:
+        msg = f"Expected the structures {spec.names} in the head's sizes too, found {config.structures}."
+        raise BundleError(msg)
+    head = StructureHead(config).eval()
+    own = {k.removeprefix(HEAD_PREFIX): v for k, v in weights.items() if k.startswith(HEAD_PREFIX)}
+    load_strictly(head, own, source=f"{WEIGHTS_FILE} ({HEAD_PREFIX})")
+    return head

@@ -1,0 +1,99 @@
+"""Writing a bundle atomically: all files into a temporary folder, then one rename."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.spec import HEAD_PREFIX
+from colipri_core.model.spec import SPEC_FILE
+from colipri_core.model.spec import WEIGHTS_FILE
+from colipri_core.model.spec import BundleSpec
+from colipri_core.model.tokenizer import TOKENIZER_FILE
+from colipri_core.model.tokenizer import save_tokenizer
+from colipri_core.model.weights import file_sha256
+
+
+def save_bundle(
+    folder: Path,
+    *,
+    spec: BundleSpec,
+    model: ColipriModel,
+    tokenizer: PreTrainedTokenizerFast,
+    structure_head: nn.Module | None = None,
+    overwrite: bool = False,
+) -> BundleSpec:
+    """Write a bundle; a crash or a full disk leaves the old one, or none, never half of one.
+
+    Args:
+        folder: Where the bundle goes; its parent is created.
+        spec: The document; its `files` are filled in here.
+        model: The encoder. Its sizes must be the spec's.
+        tokenizer: The text tokenizer.
+        structure_head: Present exactly if the spec has structures.
+        overwrite: Replace a bundle that is there.
+
+    Returns:
+        The spec as written, with the hashes of the files.
+
+    Raises:
+        ValueError: If model, head and spec do not belong together.
+        FileExistsError: If the folder exists and `overwrite` is false.
+        OSError: If the disk is full or not writable; nothing is changed then.
+    """
+    if spec.architecture != model.config or (spec.structures is None) != (structure_head is None):
+        msg = "spec and modules must belong together: same architecture, and structures exactly if there is a head"
+        raise ValueError(msg)
+    if folder.exists() and not overwrite:
+        msg = f"{folder} exists; pass overwrite=True to replace it"
+        raise FileExistsError(msg)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        save_file(_tensors(model, structure_head), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_tokenizer(tokenizer, fresh)
+        written = dataclasses.replace(
+            spec, files={name: file_sha256(fresh / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
+        )
+        (fresh / SPEC_FILE).write_text(json.dumps(written.to_json(), indent=2) + "\n", encoding="utf-8")
+        _publish(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return written
+
+
+def _tensors(model: nn.Module, head: nn.Module | None) -> dict[str, Tensor]:
+    tensors = dict(model.state_dict())
+    if head is not None:
+        tensors |= {HEAD_PREFIX + name: tensor for name, tensor in head.state_dict().items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _publish(fresh: Path, folder: Path) -> None:
+    """Flush the files to disk and rename the folder into place, keeping the old one until that has worked."""
+    for path in fresh.iterdir():
+        with path.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    fresh.chmod(0o755)
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / folder.name
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        old.rename(folder)
+        old.parent.rmdir()
+        raise
+    shutil.rmtree(old.parent, ignore_errors=True)

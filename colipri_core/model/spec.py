@@ -1,0 +1,169 @@
+"""BundleSpec: everything about a model that is not a weight, as the strict JSON of a bundle's `spec.json`.
+
+Torch-free, so that a listing of models needs no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import fields
+from typing import Any
+
+from colipri_core.model.config import ModelConfig
+from colipri_core.model.config import check_keys
+from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_core.provenance import ModelCard
+
+SPEC_FILE = "spec.json"
+WEIGHTS_FILE = "model.safetensors"
+HEAD_PREFIX = "structure_head."
+"""Where the structure head's weights stand in the weights file."""
+
+FORMAT_VERSION = 1
+KINDS = ("colipri",)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSpec:
+    """How texts are brought to the text encoder.
+
+    Attributes:
+        max_length: Longest text in tokens, special tokens included.
+        legacy_padding: Pool over padding, as the official package did before 0.1.3.
+    """
+
+    max_length: int = 512
+    legacy_padding: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"max_length": self.max_length, "legacy_padding": self.legacy_padding}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> TextSpec:
+        """Read what `to_json` wrote; a ValueError names a wrong key."""
+        check_keys("text", document, {"max_length", "legacy_padding"})
+        return cls(**document)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureSpec:
+    """The structure head of a bundle.
+
+    Attributes:
+        names: Structures in channel order; the background has no name.
+        config: The head's own configuration as JSON values.
+    """
+
+    names: tuple[str, ...]
+    config: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"names": list(self.names), "config": dict(self.config)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StructureSpec:
+        """Read what `to_json` wrote; a ValueError names a wrong key."""
+        check_keys("structures", document, {"names", "config"})
+        return cls(names=tuple(document["names"]), config=document["config"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleSpec:
+    """What a bundle holds and how it is to be used.
+
+    Attributes:
+        name: Short name, such as "tiny".
+        kind: What the weights are; "colipri" is the vision-language encoder.
+        description: One or two sentences for people.
+        architecture: Sizes of the model.
+        preprocessing: How a CT becomes a model input.
+        window: Edge of an encoding window in voxels; None encodes the model grid in one pass.
+        text: How texts are brought to the text encoder.
+        vocabulary: Name of the list of findings the model is asked about by default, such as "ct-rate-18".
+        calibration: Finding code -> (a, b) of the calibrated probability sigmoid(a * margin + b); None if uncalibrated.
+        structures: The structure head, if there is one.
+        licence: Licence of the weights (SPDX identifier or name).
+        training_data: One line on what the model was trained on.
+        synthetic: Whether it was trained on generated data only.
+        files: File name -> SHA-256; filled in when a bundle is saved.
+        format_version: Version of this document.
+    """
+
+    name: str
+    kind: str = "colipri"
+    description: str
+    architecture: ModelConfig
+    preprocessing: PreprocessSpec
+    window: int | None = None
+    text: TextSpec = TextSpec()
+    vocabulary: str
+    calibration: Mapping[str, tuple[float, float]] | None = None
+    structures: StructureSpec | None = None
+    licence: str
+    training_data: str
+    synthetic: bool
+    files: Mapping[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a document this version cannot honour."""
+        if self.format_version != FORMAT_VERSION:
+            msg = f"format_version must be {FORMAT_VERSION}, got {self.format_version!r}; update this package"
+            raise ValueError(msg)
+        if self.kind not in KINDS:
+            msg = f"kind must be one of {KINDS}, got {self.kind!r}"
+            raise ValueError(msg)
+        for name, digest in self.files.items():
+            if "/" in name or "\\" in name or name.startswith(".") or not _SHA256.fullmatch(str(digest)):
+                msg = f"files must map plain file names to SHA-256 hashes, got {name!r}: {digest!r}"
+                raise ValueError(msg)
+
+    def card(self, sha256: str) -> ModelCard:
+        """Return the model's identity.
+
+        Args:
+            sha256: Hash of the weights file.
+        """
+        return ModelCard(
+            name=self.name,
+            sha256=sha256,
+            kind=self.kind,
+            training_data=self.training_data,
+            synthetic=self.synthetic,
+            licence=self.licence,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of plain JSON values that `from_json` reads back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("architecture", "preprocessing", "text", "structures"):
+            values[name] = values[name] and values[name].to_json()
+        if self.calibration is not None:
+            values["calibration"] = {code: list(pair) for code, pair in self.calibration.items()}
+        return {**values, "files": dict(self.files)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> BundleSpec:
+        """Read a dictionary written by `to_json`.
+
+        Raises:
+            ValueError: If a key is missing or unknown, at any level; the message names it.
+            TypeError: If a value has the wrong type.
+        """
+        check_keys("spec", document, {f.name for f in fields(cls)})
+        values = dict(document)
+        values["architecture"] = ModelConfig.from_json(document["architecture"])
+        values["preprocessing"] = PreprocessSpec.from_json(document["preprocessing"])
+        values["text"] = TextSpec.from_json(document["text"])
+        if document["structures"] is not None:
+            values["structures"] = StructureSpec.from_json(document["structures"])
+        if document["calibration"] is not None:
+            values["calibration"] = {code: (float(a), float(b)) for code, (a, b) in document["calibration"].items()}
+        return cls(**values)

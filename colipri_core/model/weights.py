@@ -1,0 +1,101 @@
+"""Reading and checking weight files: safetensors only, hashes verified, every key accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch import nn
+
+from colipri_core.errors import BundleError
+from colipri_core.errors import UnsafeCheckpointError
+
+IGNORED_KEYS = frozenset({"text_encoder.backbone.embeddings.position_ids"})
+"""A constant that old BERT exports carry; nothing else may be left over."""
+
+_PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
+_SAFETENSORS_JSON = b"{"  # follows the 8 bytes of the header length, which may begin like a pickle
+_CHUNK = 1 << 22
+_NAMED = 5
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def refuse_pickle(path: Path) -> None:
+    """Refuse a file that is, or is named like, a pickle.
+
+    Raises:
+        UnsafeCheckpointError: If it is.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    looks_like_pickle = start.startswith(_PICKLE_STARTS) and start[8:] != _SAFETENSORS_JSON
+    if path.suffix.lower() in _PICKLE_SUFFIXES or looks_like_pickle:
+        msg = (
+            f"Expected weights in safetensors format, got the pickle {path.name}. A pickle can run any code when it "
+            "is opened, so it is never read. Convert it with safetensors on a machine that trusts it."
+        )
+        raise UnsafeCheckpointError(msg)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file to CPU tensors.
+
+    Raises:
+        UnsafeCheckpointError: If the file is a pickle.
+        BundleError: If the file is missing, truncated or not safetensors.
+    """
+    if not path.is_file():
+        msg = f"Expected the weights file {path}, found none. Export or fetch the model again."
+        raise BundleError(msg)
+    refuse_pickle(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        msg = f"Expected safetensors weights in {path}, got a damaged file ({error}). Export or fetch it again."
+        raise BundleError(msg) from error
+
+
+def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy weights into a module; every key of both must match, in name and shape.
+
+    Args:
+        module: Receives the weights.
+        weights: Name -> tensor; `IGNORED_KEYS` may be left over.
+        source: Where the weights come from, for the message.
+
+    Raises:
+        BundleError: Naming missing keys, unexpected keys, or keys of another shape.
+    """
+    own = module.state_dict()
+    given = {name: tensor for name, tensor in weights.items() if name not in IGNORED_KEYS}
+    _refuse(source, "missing keys", own.keys() - given.keys())
+    _refuse(source, "unexpected keys", given.keys() - own.keys())
+    wrong = [n for n, t in own.items() if given[n].shape != t.shape]
+    _refuse(source, "keys of another shape", (f"{n} {tuple(given[n].shape)}" for n in wrong))
+    module.load_state_dict(given)
+
+
+def _refuse(source: str, what: str, keys: Iterable[str]) -> None:
+    names = sorted(keys)
+    if not names:
+        return
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    msg = (
+        f"The weights in {source} do not fit the architecture in the spec: {what} {', '.join(names[:_NAMED])}{more}. "
+        "Export the model again with the spec it was trained with."
+    )
+    raise BundleError(msg)

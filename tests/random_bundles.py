@@ -1,0 +1,81 @@
+"""A small bundle of random weights, with a structure head, for tests of everything that needs a model but no skill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from colipri_core.model.bundle import save_bundle
+from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.config import ImageEncoderConfig
+from colipri_core.model.config import ModelConfig
+from colipri_core.model.config import TextEncoderConfig
+from colipri_core.model.spec import BundleSpec
+from colipri_core.model.spec import StructureSpec
+from colipri_core.model.spec import TextSpec
+from colipri_core.model.structure_head import StructureHead
+from colipri_core.model.structure_head import StructureHeadConfig
+from colipri_core.model.tokenizer import tokenizer_from_vocabulary
+from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
+
+STRUCTURES = ("Body", "Left upper lung lobe", "Heart")
+PATCH_SIZE = 4
+SPACING_MM = 8.0
+SIZE = 48
+
+
+def vocabulary() -> list[str]:
+    """Special tokens, the words of the default prompts, and letters (so that no finding is unknown)."""
+    words = {word for concept in CT_RATE_CONCEPTS for term in concept.terms for word in term.lower().split()}
+    words = {part for word in words for part in word.replace("-", " - ").split()}
+    words |= {"present", "there", "is", "no", "not", ".", "the", "in", "left", "upper", "lobe", "small"}
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
+
+
+def config(**image: Any) -> ModelConfig:
+    """Sizes of the random model."""
+    sizes: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "embed_dim": 24, "patch_size": PATCH_SIZE, **image}
+    text = TextEncoderConfig(
+        vocab_size=len(vocabulary()), hidden=24, layers=1, heads=2, intermediate=32, max_length=32, dropout=0.0
+    )
+    return ModelConfig(image=ImageEncoderConfig(**sizes), text=text, pooler_heads=2)
+
+
+def save_random_bundle(folder: Path, *, structures: bool = True, seed: int = 0, **spec: Any) -> Path:
+    """Write a bundle and return its folder.
+
+    Args:
+        folder: Where it goes; its name becomes the bundle's name.
+        structures: Whether it has a structure head.
+        seed: Decides the weights.
+        **spec: Fields of the spec to set otherwise.
+    """
+    torch.manual_seed(seed)
+    model = ColipriModel(config())
+    model.softmax_temperature.fill_(0.07)
+    head = None
+    if structures:
+        sizes = StructureHeadConfig(token_width=24, patch_size=PATCH_SIZE, channels=4, structures=STRUCTURES)
+        head = StructureHead(sizes)
+        spec["structures"] = StructureSpec(names=STRUCTURES, config=sizes.to_json())
+    text_file = folder.parent / f"{folder.name}-vocab.txt"
+    text_file.parent.mkdir(parents=True, exist_ok=True)
+    text_file.write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+    values: dict[str, Any] = {
+        "name": folder.name,
+        "description": "Random weights for tests.",
+        "architecture": config(),
+        "preprocessing": PreprocessSpec(size=(SIZE,) * 3, spacing_mm=(SPACING_MM,) * 3, padding=-1.0),
+        "text": TextSpec(max_length=32),
+        "vocabulary": "ct-rate-18",
+        "licence": "Apache-2.0",
+        "training_data": "None, the weights are random.",
+        "synthetic": True,
+        **spec,
+    }
+    tokenizer = tokenizer_from_vocabulary(text_file)
+    save_bundle(folder, spec=BundleSpec(**values), model=model, tokenizer=tokenizer, structure_head=head)
+    return folder

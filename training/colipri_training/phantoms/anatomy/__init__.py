@@ -1,0 +1,1 @@
+"""Normal anatomy: implicit shapes in the canonical chest, and the painters that put them on a scene."""
