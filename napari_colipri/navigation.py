@@ -34,7 +34,9 @@ _HEAD_UP_CAMERA = ("towards", "up", "right")
 """Turned about the horizontal axis: two axes change sense, so that the view stays unmirrored."""
 
 
-def layer_to_viewer(viewer: napari.components.ViewerModel, layer: Layer, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def layer_to_viewer(
+    viewer: napari.components.ViewerModel, layer: Layer, index: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
     """Map a layer index to the viewer's world, whose unit may differ from the layer's.
 
     Args:

@@ -113,7 +113,9 @@ _SHEET = """
 #ColipriDock QToolButton[kind="header"]:focus { border: 1px solid %(accent)s; }
 #ColipriDock QLineEdit, #ColipriDock QComboBox { border-radius: 4px; border: 1px solid transparent; }
 #ColipriDock QLineEdit:focus, #ColipriDock QComboBox:focus { border: 1px solid %(accent)s; }
-#ColipriDock QListView { background-color: %(surface)s; border: 1px solid transparent; border-radius: 6px; padding: 2px; }
+#ColipriDock QListView {
+  background-color: %(surface)s; border: 1px solid transparent; border-radius: 6px; padding: 2px;
+}
 #ColipriDock QListView:focus { border: 1px solid %(accent)s; }
 #ColipriDock QProgressBar { background-color: %(track)s; border: 0px; border-radius: 4px; padding: 0px; }
 #ColipriDock QProgressBar::chunk { background-color: %(accent)s; border-radius: 4px; }

@@ -1,4 +1,4 @@
-"""What the dock does when it is used: analyse, show evidence, outline, follow the layers. No Qt; panels listen to it."""
+"""What clicks in the dock lead to: analyse, show evidence, outline, follow the layers. No Qt; panels listen to it."""
 
 from __future__ import annotations
 

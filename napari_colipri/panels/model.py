@@ -176,7 +176,7 @@ class ModelPanel(QWidget):
         self.models.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.models.addItems(list(models))
         self.models.setAccessibleName("Model")
-        self.models.setToolTip("A model that ships with COLIPRI, a bundle folder, or a hub id such as microsoft/colipri")
+        self.models.setToolTip("A shipped model, a bundle folder, or a hub id such as microsoft/colipri")
         self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.models.currentTextChanged.connect(lambda: self.choice_changed.emit(self.choice))
         self.folder = QToolButton()

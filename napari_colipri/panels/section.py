@@ -47,7 +47,7 @@ class Section(QWidget):
         layout.addLayout(top)
         layout.addWidget(body, 1)
 
-    def _fold(self, unfolded: bool) -> None:  # noqa: FBT001 - a Qt slot
+    def _fold(self, unfolded: bool) -> None:
         self.body.setVisible(unfolded)
         self.header.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
         self.folded.emit(not unfolded)
