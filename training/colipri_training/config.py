@@ -7,6 +7,7 @@ from typing import Any
 
 from colipri_core.model.config import ModelConfig
 from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_core.vocabulary.structures import STRUCTURES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,3 +113,32 @@ class PretrainConfig:
             "model": self.model.to_json(),
             "preprocessing": self.preprocessing.to_json(),
         }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StructureConfig:
+    """A run that fits a structure head.
+
+    Args:
+        optimizer: The optimiser and its schedule.
+        preprocessing: The model grid.
+        train_cases: Number of training phantoms, seeds 0 and up.
+        batch_size: Volumes in a step.
+        token_dropout: Share of volumes whose tokens are set to zero.
+        shift_voxels: Largest random shift of a volume along each axis.
+        seed: Decides order and augmentation.
+        save_every: Steps between checkpoints.
+        channels: Channels of the head's shallowest level.
+        structures: Names of the classes, in the order of the labels.
+    """
+
+    optimizer: OptimizerConfig
+    preprocessing: PreprocessSpec
+    train_cases: int
+    batch_size: int = 2
+    token_dropout: float = 0.5
+    shift_voxels: int = 10
+    seed: int = 0
+    save_every: int = 50
+    channels: int = 24
+    structures: tuple[str, ...] = tuple(concept.name for concept in STRUCTURES)

@@ -101,7 +101,14 @@ def place_of(lesion: Lesion) -> str:
         return "behind the heart"
     if lesion.finding == base.LYMPHADENOPATHY:
         return f"in the {lesion.location} region"
-    if lesion.location in {"both lungs", "both apices", "both lower lobes", "central airways", "upper lobes", "lower lobes"}:
+    if lesion.location in {
+        "both lungs",
+        "both apices",
+        "both lower lobes",
+        "central airways",
+        "upper lobes",
+        "lower lobes",
+    }:
         prefix = "" if lesion.location.startswith("both") else "the "
         return f"in {prefix}{lesion.location}"
     return f"in the {lesion.location}"

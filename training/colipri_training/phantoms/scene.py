@@ -146,7 +146,9 @@ class Scene:
         cover = ((radius[:, None, None, None] - distance) / self.grid.edge_mm).add_(0.5).clamp_(0, 1)
         cover.mul_(share[:, None, None, None])
         cover.mul_((inside[0][:, :, None, None] & inside[1][:, None, :, None]) & inside[2][:, None, None, :])
-        flat = (voxels[0][:, :, None, None] * size[1] + voxels[1][:, None, :, None]) * size[2] + voxels[2][:, None, None]
+        flat = (voxels[0][:, :, None, None] * size[1] + voxels[1][:, None, :, None]) * size[2] + voxels[2][
+            :, None, None
+        ]
         kept = cover > 0
         buffer.scatter_reduce_(0, flat[kept], cover[kept], reduce="amax")
 

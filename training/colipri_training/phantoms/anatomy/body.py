@@ -98,7 +98,9 @@ def _axis_distance(scene: Scene, box: Box, start: np.ndarray, end: np.ndarray) -
     offset = [part - float(first) for part, first in zip(scene.coordinates(box), start, strict=True)]
     along = sum((part * step for part, step in zip(offset, axis, strict=True)), start=torch.zeros(()))
     share = (along / float(np.dot(end - start, end - start))).clamp(0, 1)
-    return sum(((part - share * step).square() for part, step in zip(offset, axis, strict=True)), start=torch.zeros(())).sqrt()
+    return sum(
+        ((part - share * step).square() for part, step in zip(offset, axis, strict=True)), start=torch.zeros(())
+    ).sqrt()
 
 
 def paint_bone(scene: Scene, course: np.ndarray, radius: float | np.ndarray, *, marrow: float) -> None:
@@ -116,7 +118,9 @@ def paint_table(scene: Scene) -> None:
         return
     patient = scene.patient
     x, y, _ = scene.grid.axes
-    back = patient.pose.shift[1] - (108 + patient.muscle_mm + patient.fat_mm) * patient.pose.scale[1] - rng.uniform(2, 14)
+    back = (
+        patient.pose.shift[1] - (108 + patient.muscle_mm + patient.fat_mm) * patient.pose.scale[1] - rng.uniform(2, 14)
+    )
     surface = back + (x / 190).square() * rng.uniform(0, 55)
     distance = (y[None, :] - surface[:, None]).to(scene.device)
     plate = occupancy(3.0 - (distance + 4).abs(), scene.grid.edge_mm)

@@ -75,7 +75,11 @@ def grow_trees(seed: int, points: LungPoints) -> LungTrees:
     rng = stream(seed, "trees")
     hila = np.array([_HILA[lobe] for lobe in structures.LUNG_LOBES])
     parts = {}
-    for name, count, offset in (("arteries", 520, (0, 3, 3)), ("veins", 360, (-2, 9, -14)), ("bronchi", 75, (0, -2, -2))):
+    for name, count, offset in (
+        ("arteries", 520, (0, 3, 3)),
+        ("veins", 360, (-2, 9, -14)),
+        ("bronchi", 75, (0, -2, -2)),
+    ):
         roots = hila + np.asarray(offset) * np.array([1.0, 1.0, 1.0])
         rows = np.concatenate([_targets(rng, points, lobe, count) for lobe in structures.LUNG_LOBES])
         order = np.searchsorted(structures.LUNG_LOBES, points.lobe[rows])

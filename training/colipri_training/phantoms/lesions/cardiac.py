@@ -66,9 +66,11 @@ class CoronaryCalcification(base.LesionModel):
         courses = context.anatomy.heart.coronaries()
         names = list(courses)
         count = int(rng.integers(1, 4))
-        picked = [names[0], *rng.choice(names[1:], size=count - 1, replace=False)] if rng.random() < 0.8 else [
-            str(name) for name in rng.choice(names, size=count, replace=False)
-        ]
+        picked = (
+            [names[0], *rng.choice(names[1:], size=count - 1, replace=False)]
+            if rng.random() < 0.8
+            else [str(name) for name in rng.choice(names, size=count, replace=False)]
+        )
         points = []
         for name in picked:
             course = courses[str(name)]
@@ -126,9 +128,7 @@ class ArterialCalcification(base.LesionModel):
         )
 
     @staticmethod
-    def _plaque(
-        rng: np.random.Generator, course: np.ndarray, radii: np.ndarray, span: tuple[int, int]
-    ) -> np.ndarray:
+    def _plaque(rng: np.random.Generator, course: np.ndarray, radii: np.ndarray, span: tuple[int, int]) -> np.ndarray:
         """Return the points of one plaque: an arc of the circle around the course, over a few mm of its length."""
         middle = int(rng.integers(*span))
         arc = rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(0.3, 1.3), 5)

@@ -226,6 +226,8 @@ class FibroticSequela(base.LesionModel):
         wall = self._thorax.cavity(x, y, z)
         near = ((16 - wall) / 5).clamp(0, 1) * lung_share(scene, box)
         near = near * (x >= low[0]) * (x <= high[0])
-        mesh = sheet_share(ridge_distance(scene.noise("reticulation", self._CELL_MM, box), self._CELL_MM), 0.9, scene.edge)
+        mesh = sheet_share(
+            ridge_distance(scene.noise("reticulation", self._CELL_MM, box), self._CELL_MM), 0.9, scene.edge
+        )
         scene.paint(box, mesh * near, 20.0)
         scene.mark(box, mesh * near > 0.25, self.finding)
