@@ -34,7 +34,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         model=ModelConfig(image=image, text=text, pooler_heads=12),
         preprocessing=PreprocessSpec(spacing_mm=(4.0, 4.0, 4.0), size=(96, 96, 96), padding="minimum"),
         data=DataConfig(
-            train_cases=2000,
+            train_cases=2500,
             validation_cases=64,
             batch_size=16,
             masked_tokens=400,
