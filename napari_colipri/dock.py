@@ -1,0 +1,326 @@
+"""The dock widget: panels, the jobs they start, and the napari events they follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import napari.utils.notifications
+from qtpy.QtCore import QEvent
+from qtpy.QtCore import QObject
+from qtpy.QtCore import QSize
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QFrame
+from qtpy.QtWidgets import QVBoxLayout
+from qtpy.QtWidgets import QWidget
+
+from colipri_core.errors import ColipriError
+from napari_colipri import navigation
+from napari_colipri.backend import Backend
+from napari_colipri.backend import ModelChoice
+from napari_colipri.backend import ModelInfo
+from napari_colipri.jobs import Jobs
+from napari_colipri.panels.findings import FindingsPanel
+from napari_colipri.panels.footer import Footer
+from napari_colipri.panels.model import ModelPanel
+from napari_colipri.panels.notice import NoticeBar
+from napari_colipri.panels.section import Section
+from napari_colipri.panels.structures import StructuresPanel
+from napari_colipri.readout import Readout
+from napari_colipri.shipped import model_names
+from napari_colipri.source import is_candidate
+from napari_colipri.source import layer_grid
+from napari_colipri.style import style_sheet
+from napari_colipri.style import theme_colors
+from napari_colipri.workflow import Workflow
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image
+
+WINDOW_KEYS = ("Alt-1", "Alt-2", "Alt-3")
+PLANE_KEYS = ("Alt-A", "Alt-C", "Alt-S")
+"""Keys of CT windows and planes, bound while the dock is there."""
+
+_WIDTH = 380
+
+
+class ColipriDock(QWidget):
+    """COLIPRI in a napari viewer.
+
+    Args:
+        viewer: The viewer it belongs to; napari passes it.
+        backend: Holds the model; None makes one that opens engines with `colipri_core.open_engine`.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, *, backend: Backend | None = None) -> None:
+        super().__init__()
+        self.setObjectName("ColipriDock")
+        self.viewer = viewer
+        self.jobs = Jobs(self)
+        self.workflow = Workflow(viewer, self.jobs, backend)
+        self.readout = Readout(viewer)
+        self.model_panel = ModelPanel(
+            models=model_names(),
+            windows=dict(zip(navigation.WINDOWS, WINDOW_KEYS, strict=True)),
+            planes=dict(zip(navigation.PLANES, PLANE_KEYS, strict=True)),
+        )
+        self.findings_panel = FindingsPanel()
+        self.structures_panel = StructuresPanel()
+        self.warning_bar = NoticeBar("notice")
+        self.error_bar = NoticeBar("error")
+        self.footer = Footer()
+        self._closed = False
+        self._window: QWidget | None = None
+        self._lay_out()
+        self._connect_panels()
+        self._connect_workflow()
+        self._connect_viewer()
+        self._on_theme()
+        self._on_layers()
+        self._on_plane()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Wide enough for names, bars and numbers."""
+        return QSize(_WIDTH, super().sizeHint().height())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the dock was shut down."""
+        return self._closed
+
+    def shutdown(self) -> None:
+        """Cancel work, free the model, and let go of the viewer; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._disconnect_viewer()
+        self.readout.close()
+        self.workflow.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
+        """Closing the dock ends its work."""
+        self.shutdown()
+        super().closeEvent(event)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Watch the window that holds the dock: napari does not always close what is docked in it."""
+        super().showEvent(event)
+        window = self.window()
+        if window is not self and window is not self._window:
+            self._window = window
+            window.installEventFilter(self)
+
+    def event(self, event: QEvent) -> bool:
+        """Being taken out of its dock, which is how napari removes a widget, ends the work as well."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
+            self.shutdown()
+        return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """The window closes: end the work."""
+        if watched is self._window and event.type() == QEvent.Type.Close:
+            self.shutdown()
+        return False
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(8)
+        self.findings_section = Section("Findings", self.findings_panel)
+        self.structures_section = Section("Structures", self.structures_panel)
+        layout.addWidget(self.model_panel)
+        layout.addWidget(self.error_bar)
+        layout.addWidget(self.warning_bar)
+        layout.addWidget(_rule())
+        layout.addWidget(self.findings_section)
+        layout.addWidget(self.structures_section)
+        layout.addStretch(0)
+        layout.addWidget(self.footer)
+
+    def _connect_panels(self) -> None:
+        model, findings, structures = self.model_panel, self.findings_panel, self.structures_panel
+        model.layer_chosen.connect(self.workflow.choose)
+        model.choice_changed.connect(self._on_choice)
+        model.analyse_clicked.connect(lambda: self._try(self.workflow.analyse))
+        model.window_chosen.connect(self._on_window)
+        model.plane_chosen.connect(lambda plane: navigation.show_plane(self.viewer, plane))
+        model.progress.cancel_clicked.connect(self.jobs.cancel)
+        findings.chosen.connect(self._on_finding)
+        findings.asked.connect(lambda phrase: self._try(lambda: self.workflow.ask(phrase)))
+        findings.hidden.connect(self.workflow.hide_evidence)
+        structures.outline_clicked.connect(lambda: self._try(self.workflow.outline))
+        structures.chosen.connect(self.workflow.go_to_structure)
+        structures.toggled.connect(self._on_eye)
+        structures.opacity_changed.connect(self._on_opacity)
+        structures.fill_changed.connect(self._on_fill)
+
+    def _connect_workflow(self) -> None:
+        self.jobs.started.connect(self._on_started)
+        self.jobs.progressed.connect(self.model_panel.progress.advance)
+        self.jobs.failed.connect(self._on_failed)
+        self.jobs.idle.connect(self._on_idle)
+        self.workflow.model_changed.connect(self._on_model)
+        self.workflow.case_changed.connect(self._on_case)
+        self.workflow.findings_changed.connect(self._on_findings)
+        self.workflow.heat_changed.connect(self._on_heat)
+        self.workflow.structures_changed.connect(self._on_structures)
+
+    def _connect_viewer(self) -> None:
+        for emitter, callback in self._viewer_events():
+            emitter.connect(callback)
+        for key, action in self._key_actions().items():
+            self.viewer.bind_key(key, action, overwrite=True)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.shutdown)
+
+    def _disconnect_viewer(self) -> None:
+        for emitter, callback in self._viewer_events():
+            emitter.disconnect(callback)
+        for key in self._key_actions():
+            self.viewer.bind_key(key, None)
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.disconnect(self.shutdown)
+
+    def _viewer_events(self) -> tuple:
+        viewer = self.viewer
+        return (
+            (viewer.layers.events.inserted, self._on_layers),
+            (viewer.layers.events.removed, self._on_layers),
+            (viewer.layers.events.reordered, self._on_layers),
+            (viewer.events.theme, self._on_theme),
+            (viewer.dims.events.order, self._on_plane),
+            (viewer.dims.events.ndisplay, self._on_plane),
+        )
+
+    def _key_actions(self) -> dict[str, Callable[[object], None]]:
+        actions: dict[str, Callable[[object], None]] = {}
+        for key, window in zip(WINDOW_KEYS, navigation.WINDOWS, strict=True):
+            actions[key] = lambda _viewer, window=window: self._on_window(window)
+        for key, plane in zip(PLANE_KEYS, navigation.PLANES, strict=True):
+            actions[key] = lambda viewer, plane=plane: navigation.show_plane(viewer, plane)
+        return actions
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except ColipriError as error:
+            self._on_failed(error)
+
+    def _on_choice(self, choice: ModelChoice) -> None:
+        self.workflow.choice = choice
+
+    def _on_finding(self, name: str) -> None:
+        modifiers = QApplication.keyboardModifiers()
+        keep = bool(modifiers & (Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier))
+        case = self.workflow.case
+        if case is not None and name in case.shown:
+            self.workflow.hide_evidence(name)
+        else:
+            self._try(lambda: self.workflow.show_evidence(name, keep_others=keep))
+
+    def _on_window(self, window: str) -> None:
+        if self.workflow.layer is not None:
+            navigation.apply_window(self.workflow.layer, window)
+
+    def _on_eye(self, row) -> None:
+        case = self.workflow.case
+        if case is not None:
+            self.workflow.set_structure_shown(row.label, shown=row.label in case.hidden)
+
+    def _on_opacity(self, opacity: float) -> None:
+        if self.workflow.case is not None and self.workflow.case.labels is not None:
+            self.workflow.case.labels.opacity = opacity
+
+    def _on_fill(self, filled: bool) -> None:
+        if self.workflow.case is not None and self.workflow.case.labels is not None:
+            self.workflow.case.labels.contour = 0 if filled else 1
+
+    def _on_started(self, title: str) -> None:
+        self.error_bar.show_texts(())
+        self.model_panel.progress.begin(title)
+        self._show_busy(busy=True)
+
+    def _on_idle(self) -> None:
+        self._show_busy(busy=False)
+
+    def _show_busy(self, *, busy: bool) -> None:
+        ready = self.workflow.layer is not None
+        self.model_panel.set_busy(busy=busy, ready=ready)
+        self.findings_panel.set_askable(askable=ready and not busy)
+        self.structures_panel.outline.setEnabled(ready and not busy)
+
+    def _on_failed(self, error: Exception) -> None:
+        if not isinstance(error, ColipriError | ValueError | OSError):
+            raise error
+        self.error_bar.show_texts((str(error),))
+        napari.utils.notifications.show_error(str(error))
+
+    def _on_model(self, info: ModelInfo) -> None:
+        self.footer.show_model(info)
+
+    def _on_case(self) -> None:
+        case = self.workflow.case
+        self.warning_bar.show_texts(case.warnings if case is not None else ())
+        self._show_layer(self.workflow.layer)
+        self._show_busy(busy=self.jobs.busy)
+
+    def _on_findings(self) -> None:
+        case = self.workflow.case
+        rows = case.rows if case is not None else ()
+        self.findings_panel.set_rows(rows)
+        self.findings_section.summary.setText(f"{len(rows)} findings" if rows else "")
+
+    def _on_heat(self) -> None:
+        case = self.workflow.case
+        self.findings_panel.set_shown(case.shown if case is not None else frozenset())
+
+    def _on_structures(self) -> None:
+        case = self.workflow.case
+        rows = case.structures if case is not None else ()
+        self.structures_panel.set_rows(rows, case.hidden if case is not None else frozenset())
+        self.structures_section.summary.setText(f"{len(rows)} structures" if rows else "")
+
+    def _on_layers(self) -> None:
+        candidates = [layer for layer in self.viewer.layers if is_candidate(layer)]
+        current = self.workflow.layer
+        if current not in candidates:
+            current = candidates[0] if candidates else None
+        self.model_panel.set_layers(candidates, current)
+        self.workflow.choose(current)
+        self._on_case()
+
+    def _show_layer(self, layer: Image | None) -> None:
+        self.readout.follow(layer)
+        if layer is None:
+            self.model_panel.show_geometry(None)
+            return
+        geometry = layer_grid(layer).geometry
+        size = " \u00d7 ".join(str(value) for value in geometry.shape)
+        spacing = " \u00d7 ".join(f"{value:.3g}" for value in geometry.spacing)
+        orientation = geometry.orientation if geometry.is_axis_aligned else f"oblique {geometry.orientation}"
+        self.model_panel.show_geometry(f"{size},  {spacing} mm,  {orientation}")
+
+    def _on_plane(self) -> None:
+        if self.viewer.dims.ndim >= 3:
+            navigation.keep_head_up(self.viewer)
+        self.model_panel.planes.press(navigation.current_plane(self.viewer))
+
+    def _on_theme(self) -> None:
+        colors = theme_colors(self.viewer.theme)
+        self.setStyleSheet(style_sheet(colors))
+        self.findings_panel.set_colors(colors)
+        self.structures_panel.set_colors(colors)
+
+
+def _rule() -> QFrame:
+    rule = QFrame()
+    rule.setProperty("kind", "rule")
+    return rule

@@ -1,0 +1,159 @@
+"""Long work off the GUI thread: one job at a time, with progress, Cancel, and results back on the GUI thread.
+
+`Jobs` lives on the GUI thread and owns one worker thread. A job's callable runs on the worker and touches neither Qt
+nor layers; what it returns goes to `on_done` on the GUI thread. Signals cross the threads through a relay that the
+job itself keeps alive, so a job that ends after its dock was closed talks to nobody instead of to a deleted widget.
+A job marked `replaceable` (a heat map) gives way to the next one; others make `start` return False.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from qtpy.QtCore import QObject
+from qtpy.QtCore import Signal
+
+from colipri_core.errors import Cancelled
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from napari_colipri.work import Job
+
+_REPORT_EVERY_S = 0.05
+
+
+class _Relay(QObject):
+    """Carries what happens on the worker to the GUI thread."""
+
+    progressed = Signal(float, str)
+    ended = Signal(object)
+
+
+class Jobs(QObject):
+    """Runs jobs, one at a time.
+
+    Signals:
+        started(str): A job began; its title.
+        progressed(float, str): Finished fraction in [0, 1] and what is being done.
+        failed(object): The exception of a job that failed.
+        cancelled(): A job was cancelled.
+        idle(): No job is running any more.
+    """
+
+    started = Signal(str)
+    progressed = Signal(float, str)
+    failed = Signal(object)
+    cancelled = Signal()
+    idle = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="colipri-job")
+        self._job: Job | None = None
+        self._next: Job | None = None
+        self._token = CancelToken()
+        self._relay: _Relay | None = None
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self._job is not None
+
+    @property
+    def accepts(self) -> bool:
+        """Whether `start` would take a job now."""
+        return not self._closed and (self._job is None or self._job.replaceable)
+
+    def start(self, job: Job) -> bool:
+        """Run a job, or queue it behind the replaceable one it cancels.
+
+        Args:
+            job: The job.
+
+        Returns:
+            False if another job is running that may not be replaced, or `close` was called.
+        """
+        if not self.accepts:
+            return False
+        if self._job is not None:
+            self._next = job
+            self._token.cancel()
+            return True
+        self._launch(job)
+        return True
+
+    def cancel(self) -> None:
+        """Ask the running job to stop and forget the one behind it."""
+        self._next = None
+        self._token.cancel()
+
+    def close(self, cleanup: Callable[[], None] | None = None) -> None:
+        """Cancel, take no more jobs, and let the worker end by itself; nothing is waited for.
+
+        Args:
+            cleanup: Runs on the worker after the last job; frees what jobs use.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self.cancel()
+        if self._relay is not None:
+            self._relay.progressed.disconnect(self._on_progress)
+            self._relay.ended.disconnect(self._on_ended)
+        if cleanup is not None:
+            self._executor.submit(cleanup)
+        self._executor.shutdown(wait=False)
+
+    def in_order(self, work: Callable[[], None]) -> None:
+        """Run something short on the worker after what it does now, without progress; freeing memory, for instance.
+
+        Args:
+            work: Runs on the worker thread.
+        """
+        if not self._closed:
+            self._executor.submit(work)
+
+    def _launch(self, job: Job) -> None:
+        self._job, self._token, self._relay = job, CancelToken(), _Relay()
+        self._relay.progressed.connect(self._on_progress)
+        self._relay.ended.connect(self._on_ended)
+        self.started.emit(job.title)
+        future = self._executor.submit(job.work, _throttled(self._relay), self._token)
+        future.add_done_callback(self._relay.ended.emit)
+
+    def _on_progress(self, fraction: float, message: str) -> None:
+        self.progressed.emit(fraction, message)
+
+    def _on_ended(self, future: Future[Any]) -> None:
+        job, token, follower = self._job, self._token, self._next
+        self._job = self._next = self._relay = None
+        error = future.exception()
+        try:
+            if job is not None and error is None and not token.cancelled:
+                job.on_done(future.result())
+            elif error is None or isinstance(error, Cancelled):
+                self.cancelled.emit()
+            else:
+                self.failed.emit(error)
+        finally:
+            if follower is not None and self._job is None and not self._closed:
+                self._launch(follower)
+            if self._job is None:
+                self.idle.emit()
+
+
+def _throttled(relay: _Relay) -> ProgressCallback:
+    """Pass on at most twenty reports a second, so that a chatty job cannot flood the event loop."""
+    last = [0.0]
+
+    def report(fraction: float, message: str) -> None:
+        now = time.monotonic()
+        if now - last[0] >= _REPORT_EVERY_S or fraction >= 1.0:
+            last[0] = now
+            relay.progressed.emit(fraction, message)
+
+    return report

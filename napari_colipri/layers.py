@@ -1,0 +1,210 @@
+"""The layers results are shown in: heat maps and outlined structures, on the very grid of their CT layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from colipri_core.findings import EvidenceMap
+from colipri_core.segmentation import Segmentation
+from napari_colipri.results import HIDDEN_AT_FIRST
+from napari_colipri.results import StructureRow
+from napari_colipri.source import METADATA_KEY
+from napari_colipri.source import CaseSource
+from napari_colipri.source import LayerSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import napari.components
+    import numpy.typing as npt
+    from napari.layers import Image
+    from napari.layers import Labels
+    from napari.layers import Layer
+
+HEAT_COLORMAP = "inferno"
+HEAT_OPACITY = 0.75
+STRUCTURE_OPACITY = 0.7
+_FLOOR_PERCENTILE = 90.0
+_CLEAR = (0.0, 0.0, 0.0, 0.0)
+
+
+def heat_layer_name(text: str) -> str:
+    """Name of the layer that shows the evidence for a phrase."""
+    return f"evidence: {text}"
+
+
+def placing(layer: Layer) -> dict[str, Any]:
+    """The whole transform chain of a layer, to put another one in the same place.
+
+    Args:
+        layer: The CT layer.
+    """
+    return {
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def heat_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Contrast limits that leave the background dark: from the 90th percentile (at least 0, if anything is above) up.
+
+    Args:
+        values: The map's values without NaN.
+    """
+    peak = float(values.max())
+    floor = float(np.percentile(values, _FLOOR_PERCENTILE))
+    low = max(floor, 0.0) if peak > 0.0 else floor
+    return (low, peak) if peak > low else (peak - 1e-3, peak)
+
+
+def prepare_heat(evidence: EvidenceMap, source: CaseSource) -> tuple[npt.NDArray[np.float32], tuple[float, float]]:
+    """Arrange a map for its layer, NaN filled with the lowest value; a pass over all voxels, so do it on the worker.
+
+    Args:
+        evidence: The map, on the volume's grid.
+        source: The case.
+
+    Returns:
+        Layer data and contrast limits.
+    """
+    data = np.array(source.grid.to_layer(evidence.values), dtype=np.float32, order="C")
+    seen = np.isfinite(data)
+    if not seen.any():
+        return np.zeros_like(data), (0.0, 1.0)
+    limits = heat_limits(data[seen])
+    data[~seen] = data[seen].min()
+    return data, limits
+
+
+def show_heat(
+    viewer: napari.components.ViewerModel,
+    ct_layer: Layer,
+    text: str,
+    heat: tuple[npt.NDArray[np.float32], tuple[float, float]],
+) -> Image:
+    """Add the heat map of a phrase, or update it if it is there.
+
+    Args:
+        viewer: The viewer.
+        ct_layer: The CT layer it belongs to.
+        text: The phrase.
+        heat: Result of `prepare_heat`.
+    """
+    data, limits = heat
+    name = heat_layer_name(text)
+    layer = next((layer for layer in viewer.layers if layer.name == name and _role(layer) == "evidence"), None)
+    if layer is None:
+        layer = viewer.add_image(
+            data,
+            name=name,
+            colormap=HEAT_COLORMAP,
+            blending="additive",
+            opacity=HEAT_OPACITY,
+            contrast_limits=limits,
+            interpolation2d="linear",
+            metadata=_metadata(ct_layer, "evidence"),
+            **placing(ct_layer),
+        )
+    else:
+        layer.data, layer.contrast_limits_range, layer.contrast_limits = data, limits, limits
+    layer.visible = True
+    return layer
+
+
+def structure_colors(rows: Iterable[StructureRow], hidden: frozenset[int]) -> dict[int | None, tuple[float, ...]]:
+    """Colour of each label; hidden and unnamed ones are clear.
+
+    Args:
+        rows: The structures.
+        hidden: Labels that are not shown.
+    """
+    colors: dict[int | None, tuple[float, ...]] = {None: _CLEAR, 0: _CLEAR}
+    for row in rows:
+        shown = tuple(channel / 255 for channel in row.color)
+        colors[row.label] = _CLEAR if row.label in hidden else (*shown, 1.0)
+    return colors
+
+
+def hidden_at_first(rows: Iterable[StructureRow]) -> frozenset[int]:
+    """Labels that begin hidden."""
+    return frozenset(row.label for row in rows if row.name.casefold() in HIDDEN_AT_FIRST)
+
+
+def show_structures(
+    viewer: napari.components.ViewerModel,
+    ct_layer: Layer,
+    data: npt.NDArray[np.unsignedinteger[Any]],
+    rows: tuple[StructureRow, ...],
+) -> Labels:
+    """Add the one layer of outlined structures, or update it.
+
+    Args:
+        viewer: The viewer.
+        ct_layer: The CT layer it belongs to.
+        data: Labelmap in layer order.
+        rows: The structures, for names, colours and volumes.
+    """
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colormap = DirectLabelColormap(color_dict=structure_colors(rows, hidden_at_first(rows)))
+    name = f"structures: {ct_layer.name}"
+    layer = next((layer for layer in viewer.layers if layer.name == name and _role(layer) == "structures"), None)
+    if layer is None:
+        layer = viewer.add_labels(
+            data,
+            name=name,
+            opacity=STRUCTURE_OPACITY,
+            metadata=_metadata(ct_layer, "structures"),
+            **placing(ct_layer),
+        )
+        layer.contour = 1
+    else:
+        layer.data = data
+    layer.colormap = colormap
+    layer.features = structure_features(rows)
+    layer.visible = True
+    return layer
+
+
+def structure_features(rows: Iterable[StructureRow]) -> dict[str, list[Any]]:
+    """The table beside a labels layer: index, name, code and volume of each structure."""
+    table: dict[str, list[Any]] = {"index": [0], "name": ["background"], "code": [""], "volume_ml": [np.nan]}
+    for row in rows:
+        table["index"].append(row.label)
+        table["name"].append(row.name)
+        table["code"].append(row.code)
+        table["volume_ml"].append(row.volume_ml)
+    return table
+
+
+def labelmap_for_layer(segmentation: Segmentation, source: CaseSource) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """Arrange a labelmap for its layer, as a contiguous copy that the user may paint on.
+
+    Args:
+        segmentation: The structures, on the volume's grid.
+        source: The case.
+    """
+    return np.array(source.grid.to_layer(segmentation.labelmap), order="C")
+
+
+def _metadata(ct_layer: Layer, role: str) -> dict[str, Any]:
+    source = ct_layer.metadata.get(METADATA_KEY)
+    geometry, name = (source.geometry, source.name) if isinstance(source, LayerSource) else (None, ct_layer.name)
+    if geometry is None:
+        from napari_colipri.source import layer_grid
+
+        geometry = layer_grid(ct_layer).geometry
+    return {METADATA_KEY: LayerSource(geometry=geometry, unit="", name=name, role=role)}
+
+
+def _role(layer: Layer) -> str | None:
+    source = layer.metadata.get(METADATA_KEY)
+    return source.role if isinstance(source, LayerSource) else None

@@ -1,0 +1,53 @@
+"""A titled part of the dock that folds away."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout
+from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtWidgets import QToolButton
+from qtpy.QtWidgets import QVBoxLayout
+from qtpy.QtWidgets import QWidget
+
+
+class Section(QWidget):
+    """A header that folds its body, and a short summary at its right.
+
+    Args:
+        title: Text of the header.
+        body: What folds away.
+    """
+
+    folded = Signal(bool)
+
+    def __init__(self, title: str, body: QWidget) -> None:
+        super().__init__()
+        self.body = body
+        self.header = QToolButton()
+        self.header.setProperty("kind", "header")
+        self.header.setText(title)
+        self.header.setCheckable(True)
+        self.header.setChecked(True)
+        self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.header.setArrowType(Qt.ArrowType.DownArrow)
+        self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.header.setAccessibleName(f"{title} section")
+        self.header.toggled.connect(self._fold)
+        self.summary = QLabel()
+        self.summary.setProperty("kind", "muted")
+        top = QHBoxLayout()
+        top.setContentsMargins(0, 0, 4, 0)
+        top.addWidget(self.header, 1)
+        top.addWidget(self.summary)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(top)
+        layout.addWidget(body, 1)
+
+    def _fold(self, unfolded: bool) -> None:
+        self.body.setVisible(unfolded)
+        self.header.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
+        self.folded.emit(not unfolded)

@@ -1,0 +1,373 @@
+"""What clicks in the dock lead to: analyse, show evidence, outline, follow the layers. No Qt; panels listen to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_colipri import layers as result_layers
+from napari_colipri import navigation
+from napari_colipri.backend import Backend
+from napari_colipri.backend import ModelChoice
+from napari_colipri.backend import ModelInfo
+from napari_colipri.backend import Request
+from napari_colipri.results import FindingRow
+from napari_colipri.results import StructureRow
+from napari_colipri.results import finding_rows
+from napari_colipri.results import merged
+from napari_colipri.results import structure_rows
+from napari_colipri.source import CaseSource
+from napari_colipri.source import read_case
+from napari_colipri.work import Job
+from napari_colipri.work import Runner
+
+if TYPE_CHECKING:
+    import napari.components
+    import numpy as np
+    from napari.layers import Image
+    from napari.layers import Labels
+
+    from colipri_core.findings import EvidenceMap
+    from colipri_core.findings import Findings
+    from colipri_core.progress import CancelToken
+    from colipri_core.progress import ProgressCallback
+    from colipri_core.segmentation import Segmentation
+
+MAX_HEAT_LAYERS = 4
+"""Heat maps kept per case, the shown one included; older hidden ones are removed, they are quickly made again."""
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Case:
+    """What was computed for one CT layer.
+
+    Args:
+        layer: The CT layer.
+        choice: Model of the findings.
+        source: The volume as the engine got it.
+        rows: Findings, most probable first.
+        structures: Outlined structures.
+        hidden: Labels of structures that are not shown.
+        heat: Phrase -> its heat map's layer, oldest first.
+        labels: Layer of the structures.
+        warnings: What results said of the input.
+    """
+
+    layer: Image
+    choice: ModelChoice
+    source: CaseSource
+    rows: tuple[FindingRow, ...] = ()
+    structures: tuple[StructureRow, ...] = ()
+    hidden: frozenset[int] = frozenset()
+    heat: dict[str, Image] = dataclasses.field(default_factory=dict)
+    labels: Labels | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> Request:
+        """The model and volume of the case."""
+        return Request(choice=self.choice, volume=self.source.volume)
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """Phrases whose heat map is visible."""
+        return frozenset(text for text, layer in self.heat.items() if layer.visible)
+
+
+class Workflow:
+    """Everything a click in the dock leads to, on one viewer.
+
+    Args:
+        viewer: The viewer.
+        runner: Runs long work.
+        backend: Holds the model; used on the runner's worker only.
+    """
+
+    model_changed = Signal(object)
+    case_changed = Signal()
+    findings_changed = Signal()
+    heat_changed = Signal()
+    structures_changed = Signal()
+
+    def __init__(
+        self, viewer: napari.components.ViewerModel, runner: Runner, backend: Backend | None = None
+    ) -> None:
+        self.viewer = viewer
+        self.choice = ModelChoice()
+        self.info: ModelInfo | None = None
+        self._runner = runner
+        self._backend = backend or Backend()
+        self._layer: Image | None = None
+        self._cases: dict[Image, Case] = {}
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen CT layer."""
+        return self._layer
+
+    @property
+    def case(self) -> Case | None:
+        """Results of the chosen layer, None before any were asked for."""
+        return self._cases.get(self._layer) if self._layer is not None else None
+
+    def choose(self, layer: Image | None) -> None:
+        """Make a layer the current CT; results it already has are shown again.
+
+        Args:
+            layer: The CT layer, or None.
+        """
+        if layer is self._layer:
+            return
+        self._layer = layer
+        self._changed_everything()
+
+    def analyse(self) -> bool:
+        """Load the chosen model if needed, ask for its findings, then outline structures if it can.
+
+        Returns:
+            False if nothing was started: no CT layer is chosen, or other work is running.
+
+        Raises:
+            UnsupportedVolumeError: If the layer cannot be taken as a CT.
+        """
+        if self._layer is None:
+            return False
+        case = Case(layer=self._layer, choice=self.choice, source=read_case(self._layer))
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings]:
+            return self._backend.classify(case.request, None, progress, cancel)
+
+        def done(result: tuple[ModelInfo, Findings]) -> None:
+            self._take_findings(case, *result)
+
+        return self._runner.start(Job(title="Analysing", work=work, on_done=done))
+
+    def ask(self, text: str) -> bool:
+        """Ask for any phrase: adds its row and shows its evidence.
+
+        Args:
+            text: The phrase.
+
+        Returns:
+            False if nothing was started: empty phrase, no CT, or other work is running.
+        """
+        phrase = " ".join(text.split())
+        case = self._case_to_use()
+        if not phrase or case is None:
+            return False
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings]:
+            return self._backend.classify(case.request, (phrase,), progress, cancel)
+
+        def done(result: tuple[ModelInfo, Findings]) -> None:
+            info, findings = result
+            self._set_model(info)
+            case.rows = merged(case.rows, finding_rows(findings, asked=True))
+            self._store(case, findings.provenance.warnings)
+            self.findings_changed.emit()
+            self.show_evidence(phrase)
+
+        return self._runner.start(Job(title=f'Asking for "{phrase}"', work=work, on_done=done))
+
+    def show_evidence(self, text: str, *, keep_others: bool = False) -> bool:
+        """Show where the model sees a finding, and go to its peak.
+
+        Args:
+            text: A finding or phrase.
+            keep_others: Leave other heat maps visible.
+
+        Returns:
+            False if nothing was started: no CT, or work is running that cannot be replaced.
+        """
+        case = self._case_to_use()
+        if case is None:
+            return False
+
+        def work(
+            progress: ProgressCallback, cancel: CancelToken
+        ) -> tuple[EvidenceMap, tuple[np.ndarray, tuple[float, float]]]:
+            evidence = self._backend.evidence(case.request, text, progress, cancel)
+            return evidence, result_layers.prepare_heat(evidence, case.source)
+
+        def done(result: tuple[EvidenceMap, tuple[np.ndarray, tuple[float, float]]]) -> None:
+            self._take_evidence(case, *result, keep_others=keep_others)
+
+        return self._runner.start(Job(title=f"Evidence for {text}", work=work, on_done=done, replaceable=True))
+
+    def hide_evidence(self, text: str | None = None) -> None:
+        """Hide the heat map of a phrase, or all of them.
+
+        Args:
+            text: The phrase, None for all.
+        """
+        if self.case is not None:
+            for phrase, layer in self.case.heat.items():
+                if text is None or phrase == text:
+                    layer.visible = False
+
+    def outline(self) -> bool:
+        """Outline the structures the model knows.
+
+        Returns:
+            False if nothing was started: no CT, or other work is running.
+        """
+        case = self._case_to_use()
+        return case is not None and self._start_outline(case)
+
+    def set_structure_shown(self, label: int, *, shown: bool) -> None:
+        """Show or hide one structure.
+
+        Args:
+            label: Its value in the labelmap.
+            shown: Whether to show it.
+        """
+        case = self.case
+        if case is not None and case.labels is not None:
+            from napari.utils.colormaps import DirectLabelColormap
+
+            case.hidden = case.hidden - {label} if shown else case.hidden | {label}
+            colors = result_layers.structure_colors(case.structures, case.hidden)
+            case.labels.colormap = DirectLabelColormap(color_dict=colors)
+            self.structures_changed.emit()
+
+    def go_to_structure(self, row: StructureRow) -> None:
+        """Slice through the midst of a structure and make it visible.
+
+        Args:
+            row: The structure.
+        """
+        case = self.case
+        if case is not None and row.center is not None:
+            if row.label in case.hidden:
+                self.set_structure_shown(row.label, shown=True)
+            navigation.go_to(self.viewer, case.layer, row.center)
+
+    def close(self) -> None:
+        """Cancel what runs, free volume and model, and let go of the viewer."""
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._runner.close(self._backend.close)
+        self._cases.clear()
+        self._layer = None
+
+    def _case_to_use(self) -> Case | None:
+        if self._layer is None:
+            return None
+        return self.case or Case(layer=self._layer, choice=self.choice, source=read_case(self._layer))
+
+    def _start_outline(self, case: Case) -> bool:
+        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple:
+            info, segmentation = self._backend.segment(case.request, progress, cancel)
+            rows = structure_rows(segmentation, case.source.grid)
+            return info, segmentation, rows, result_layers.labelmap_for_layer(segmentation, case.source)
+
+        def done(result: tuple) -> None:
+            self._take_structures(case, *result)
+
+        return self._runner.start(Job(title="Outlining structures", work=work, on_done=done))
+
+    def _take_findings(self, case: Case, info: ModelInfo, findings: Findings) -> None:
+        self._set_model(info)
+        if case.layer not in self.viewer.layers:
+            return
+        former = self._cases.get(case.layer)
+        if former is not None:
+            self._remove_heat(former)
+            case.structures, case.hidden, case.labels = former.structures, former.hidden, former.labels
+        case.rows = merged((), finding_rows(findings))
+        self._store(case, findings.provenance.warnings)
+        self._changed_everything()
+        if info.capabilities.structures:
+            self._start_outline(case)
+
+    def _take_evidence(
+        self,
+        case: Case,
+        evidence: EvidenceMap,
+        heat: tuple[np.ndarray, tuple[float, float]],
+        *,
+        keep_others: bool,
+    ) -> None:
+        if case.layer not in self.viewer.layers:
+            return
+        self._store(case, evidence.provenance.warnings)
+        if not keep_others:
+            for layer in case.heat.values():
+                layer.visible = False
+        active = self.viewer.layers.selection.active
+        layer = result_layers.show_heat(self.viewer, case.layer, evidence.text, heat)
+        self.viewer.layers.selection.active = active
+        if case.heat.pop(evidence.text, None) is None:
+            layer.events.visible.connect(self._on_heat_visible)
+        case.heat[evidence.text] = layer
+        self._drop_old_heat(case)
+        navigation.go_to(self.viewer, case.layer, case.source.grid.ras_to_layer(evidence.peak_ras))
+        self.heat_changed.emit()
+
+    def _take_structures(
+        self,
+        case: Case,
+        info: ModelInfo,
+        segmentation: Segmentation,
+        rows: tuple[StructureRow, ...],
+        labelmap: np.ndarray,
+    ) -> None:
+        self._set_model(info)
+        if case.layer not in self.viewer.layers:
+            return
+        case.structures, case.hidden = rows, result_layers.hidden_at_first(rows)
+        active = self.viewer.layers.selection.active
+        case.labels = result_layers.show_structures(self.viewer, case.layer, labelmap, rows)
+        self.viewer.layers.selection.active = active
+        self._store(case, segmentation.provenance.warnings if segmentation.provenance else ())
+        self.structures_changed.emit()
+
+    def _store(self, case: Case, warnings: tuple[str, ...]) -> None:
+        self._cases[case.layer] = case
+        case.warnings = tuple(dict.fromkeys((*case.warnings, *warnings, *case.source.notes)))
+        if case.layer is self._layer:
+            self.case_changed.emit()
+
+    def _set_model(self, info: ModelInfo) -> None:
+        self.info = info
+        self.model_changed.emit(info)
+
+    def _drop_old_heat(self, case: Case) -> None:
+        hidden = [text for text, layer in case.heat.items() if not layer.visible]
+        for text in hidden[: max(0, len(case.heat) - MAX_HEAT_LAYERS)]:
+            self.viewer.layers.remove(case.heat[text])
+
+    def _remove_heat(self, case: Case) -> None:
+        for layer in list(case.heat.values()):
+            self.viewer.layers.remove(layer)
+
+    def _on_heat_visible(self) -> None:
+        self.heat_changed.emit()
+
+    def _on_layer_removed(self, event: object) -> None:
+        removed = event.value  # type: ignore[attr-defined]
+        if self._cases.pop(removed, None) is not None or removed is self._layer:
+            self._runner.cancel()
+            self._runner.in_order(self._backend.close_volume)
+        if removed is self._layer:
+            self.choose(None)
+        for case in self._cases.values():
+            self._forget_result(case, removed)
+
+    def _forget_result(self, case: Case, removed: object) -> None:
+        for text, layer in list(case.heat.items()):
+            if layer is removed:
+                layer.events.visible.disconnect(self._on_heat_visible)
+                del case.heat[text]
+                self.heat_changed.emit()
+        if case.labels is removed:
+            case.labels, case.structures = None, ()
+            self.structures_changed.emit()
+
+    def _changed_everything(self) -> None:
+        self.case_changed.emit()
+        self.findings_changed.emit()
+        self.heat_changed.emit()
+        self.structures_changed.emit()

@@ -1,0 +1,163 @@
+"""An engine without a model: answers that follow from the voxels by simple rules, to drive the panels in tests."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from colipri_core.engine import Capabilities
+from colipri_core.errors import CapabilityError
+from colipri_core.findings import EvidenceMap
+from colipri_core.findings import Finding
+from colipri_core.findings import Findings
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.progress import Reporter
+from colipri_core.provenance import ModelCard
+from colipri_core.provenance import Provenance
+from colipri_core.segmentation import Segment
+from colipri_core.segmentation import Segmentation
+from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+from colipri_core.vocabulary.structures import STRUCTURES
+from colipri_core.volume import Volume
+
+CARD = ModelCard(
+    name="scripted",
+    sha256="5c21b7ed" + "0" * 56,
+    kind="scripted",
+    training_data="nothing: answers follow from simple rules.",
+    synthetic=True,
+    licence="Apache-2.0",
+)
+WARNING = "This does not look like a chest CT: the numbers below mean little."
+STEPS = 20
+
+
+class ScriptedSession:
+    """Answers by rule; every call has `STEPS` steps and may be held at a gate between them."""
+
+    def __init__(self, engine: ScriptedEngine, volume: Volume) -> None:
+        self.volume = volume
+        self._engine = engine
+        self.closed = False
+
+    def classify(self, findings=None, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None):
+        names = CT_RATE_FINDINGS if findings is None else tuple(findings)
+        self._engine.walk("Reading the volume", progress, cancel)
+        items = tuple(
+            Finding(name=name, code="", probability=(sum(name.encode()) % 101) / 101, calibrated=False)
+            for name in names
+        )
+        return Findings(case=self.volume.name, items=items, provenance=self._provenance())
+
+    def evidence(self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None):
+        """A blob around the voxel whose index is a third, a half or so of the shape, by the phrase."""
+        self._engine.walk(f"Looking for {text}", progress, cancel)
+        peak = expected_peak(self.volume, text)
+        grids = np.meshgrid(*(np.arange(size) for size in self.volume.shape), indexing="ij", sparse=True)
+        distance = sum(
+            ((grid - index) * step) ** 2 for grid, index, step in zip(grids, peak, self.volume.spacing, strict=True)
+        )
+        return EvidenceMap(
+            text=text,
+            values=np.exp(-distance / (2 * 18.0**2)).astype(np.float32),
+            geometry=self.volume.geometry,
+            peak_ras=self.volume.geometry.index_to_world(peak),
+            peak_value=1.0,
+            provenance=self._provenance(),
+        )
+
+    def segment(
+        self, structures=None, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> Segmentation:
+        """Air, tissue and bone by HU."""
+        if not self._engine.with_structures:
+            msg = "This model has no structure head. Choose one that has."
+            raise CapabilityError(msg)
+        self._engine.walk("Finding structures", progress, cancel)
+        bounds = np.array([-950.0, -500.0, 250.0])
+        labelmap = np.digitize(self.volume.voxels, bounds).astype(np.uint8)
+        names = ("Airways", "Heart", "Spine")
+        segments = tuple(
+            Segment(label=label, name=name, color=next(s.color for s in STRUCTURES if s.name == name))
+            for label, name in enumerate(names, start=1)
+        )
+        return Segmentation(
+            labelmap=labelmap, geometry=self.volume.geometry, segments=segments, provenance=self._provenance()
+        )
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _provenance(self) -> Provenance:
+        return Provenance(
+            model=CARD, preprocessing={}, versions={}, device="cpu", timings={}, warnings=self._engine.warnings
+        )
+
+
+class ScriptedEngine:
+    """Implements `colipri_core.engine.Engine` by rule.
+
+    Args:
+        with_structures: Whether it can outline.
+        warnings: Goes into every result's provenance.
+        error: Raised by every long call.
+    """
+
+    card = CARD
+    device = "cpu"
+
+    def __init__(
+        self, *, with_structures: bool = True, warnings: tuple[str, ...] = (), error: Exception | None = None
+    ) -> None:
+        self.with_structures = with_structures
+        self.warnings = warnings
+        self.error = error
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.sessions: list[ScriptedSession] = []
+        self.threads: set[int] = set()
+        self.closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        structures = STRUCTURES[:3] if self.with_structures else ()
+        return Capabilities(findings=CT_RATE_FINDINGS, free_text=True, structures=structures)
+
+    def open(self, volume: Volume) -> ScriptedSession:
+        self.sessions.append(ScriptedSession(self, volume))
+        return self.sessions[-1]
+
+    def walk(self, message: str, progress: ProgressCallback | None, cancel: CancelToken | None) -> None:
+        """Report `STEPS` steps; while the gate is closed, wait at the first until it opens or the call is cancelled."""
+        self.threads.add(threading.get_ident())
+        if self.error is not None:
+            raise self.error
+        report = Reporter(progress, cancel)
+        for step in range(STEPS):
+            report(step / STEPS, message)
+            self.entered.set()
+            while not self.gate.wait(0.01):
+                report(step / STEPS, message)
+        report(1.0, message)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def expected_peak(volume: Volume, text: str) -> np.ndarray:
+    """Voxel in which the scripted evidence for a phrase peaks."""
+    share = 0.3 + 0.05 * (sum(text.encode()) % 8)
+    return np.floor(np.asarray(volume.shape) * (share, 0.5, 1 - share)).astype(int)

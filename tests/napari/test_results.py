@@ -1,0 +1,38 @@
+"""Rows, filters and the places to go to."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari_colipri.results import FindingRow
+from napari_colipri.results import label_centers
+from napari_colipri.results import matches
+from napari_colipri.results import merged
+
+
+def row(name: str, probability: float) -> FindingRow:
+    return FindingRow(name=name, code="", probability=probability, calibrated=False)
+
+
+def test_rows_are_sorted_and_the_newer_answer_counts() -> None:
+    rows = merged((row("Emphysema", 0.2), row("Lung nodule", 0.6)), (row("emphysema", 0.9),))
+
+    assert [(item.name, item.probability) for item in rows] == [("emphysema", 0.9), ("Lung nodule", 0.6)]
+
+
+def test_every_word_of_a_filter_must_occur() -> None:
+    assert matches("Coronary artery wall calcification", "calc CORO")
+    assert not matches("Arterial wall calcification", "calc coro")
+    assert matches("anything", "  ")
+
+
+def test_the_centre_of_a_bent_structure_lies_in_it() -> None:
+    labelmap = np.zeros((4, 9, 9), np.uint8)
+    labelmap[2, 1:8, 1:8] = 5
+    labelmap[2, 2:7, 2:7] = 0
+    labelmap[1, 1, 1] = 5
+
+    centers = label_centers(labelmap, [5, 6])
+
+    assert centers.keys() == {5}
+    assert centers[5][0] == 2
+    assert labelmap[centers[5]] == 5
