@@ -36,7 +36,8 @@ def ras_to_lps(affine_or_points: npt.NDArray[np.floating]) -> npt.NDArray[np.flo
     array: npt.NDArray[np.float64] = np.asarray(affine_or_points, dtype=np.float64)
     if array.shape == (4, 4):
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ array
-    return array * np.array([-1.0, -1.0, 1.0])
+    flipped: npt.NDArray[np.float64] = array * np.array([-1.0, -1.0, 1.0])
+    return flipped
 
 
 def apply_affine(affine: Affine, points: npt.ArrayLike) -> Points:
