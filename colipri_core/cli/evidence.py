@@ -28,8 +28,8 @@ def evidence(
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
-    from colipri_core.io import VOLUME_SUFFIXES
-    from colipri_core.io import write_volume
+    from colipri_core.io import write_map
+    from colipri_core.io.suffixes import VOLUME_SUFFIXES
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)
@@ -37,7 +37,7 @@ def evidence(
     terminal = Terminal(json=json, quiet=quiet)
     with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
         found = session.evidence(text, progress=control.progress, cancel=control.cancel)
-    write_volume(found.as_volume(), output)
+    write_map(found, output)
     terminal.warn(found.provenance.warnings)
     document = {"case": session.volume.name, **found.to_json(), "output": str(output)}
     r, a, s = (f"{value:.1f}" for value in found.peak_ras)
