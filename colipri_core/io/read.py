@@ -75,10 +75,10 @@ def _read(source: Path, series: str | int | None, *, name: str) -> Volume:
         return read_nifti(source, name=name)
     if lowered.endswith(ITK_SUFFIXES):
         return read_itk(source, name=name)
-    if zipfile.is_zipfile(source) or lowered.endswith(".zip"):
-        return _read_archive(source, series, name=name)
     if is_dicom(source):
         return read_dicom_file(source, name=name)
+    if lowered.endswith(".zip") or zipfile.is_zipfile(source):
+        return _read_archive(source, series, name=name)
     found = f"{source.stat().st_size} bytes of another kind"
     remedy = f"Convert it to one of {', '.join(_IMAGE_SUFFIXES)}, or give a DICOM folder."
     raise UnreadableInputError(refusal(source.name, expected="a medical image", found=found, remedy=remedy))
