@@ -15,7 +15,7 @@ def evidence(
     *,
     text: Annotated[str, typer.Option("--text", help="Finding or free text.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where the map goes: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+        Path, typer.Option("--output", "-o", help="File to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
     ],
     series: options.Series = None,
     model: options.Model = "tiny",

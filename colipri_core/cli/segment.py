@@ -21,7 +21,7 @@ def segment(
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Where it goes: .nii.gz, .nii, .nrrd, .seg.nrrd or .dcm.", show_default=False),
+        typer.Option("--output", "-o", help="File: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm.", show_default=False),
     ],
     structure: Annotated[
         list[str] | None, typer.Option("--structure", help="Structure; repeat for more.", show_default=False)

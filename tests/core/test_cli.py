@@ -180,14 +180,20 @@ class TestBadInput:
         result = cli("classify", str(path), "--model", bundle, "--json")
         assert_refused(result, status=3, code="unsupported-volume", said="slice")
 
-    def test_several_series_are_3_and_one_can_be_picked(self, cli, bundle: str, shared_data: Path, tmp_path: Path) -> None:
+    def test_several_series_are_3_and_one_can_be_picked(
+        self, cli, bundle: str, shared_data: Path, tmp_path: Path
+    ) -> None:
         for name in ("example_ct_dicom", "rspect_demo"):
             shutil.copytree(shared_data / "dicom" / name, tmp_path / "both" / name)
         result = cli("convert", str(tmp_path / "both"), str(tmp_path / "a.nii.gz"), "--json")
-        assert_refused(result, status=3, code="several-series", said="--series")
-        listed = [word.strip('",.:;()') for word in document(result, 3)["error"]["message"].split()]
-        uid = next(word for word in listed if word.count(".") > 5)
-        assert cli("convert", str(tmp_path / "both"), str(tmp_path / "a.nii.gz"), "--series", uid)[0] == 0
+        error = document(result, 3)["error"]
+        assert error["code"] == "several-series"
+        assert "--series" in error["message"]
+        assert len(error["series"]) == 2
+        for number, uid in enumerate(error["series"]):
+            output = tmp_path / f"{number}.nii.gz"
+            found = document(cli("convert", str(tmp_path / "both"), str(output), "--series", uid, "--json"))
+            assert found["shape"][2] > 1
 
 
 class TestBadModel:

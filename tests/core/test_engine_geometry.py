@@ -1,4 +1,4 @@
-"""Answers belong to places in the patient: they do not depend on how voxels are stored, and peaks lie where they should."""
+"""Answers belong to places in the patient: they do not depend on how voxels are stored, and peaks are not displaced."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def probabilities(engine: LocalEngine, volume: Volume) -> list[float]:
         return [finding.probability for finding in session.classify()]
 
 
-def wide_geometry(spacing: tuple[float, float, float], *, degrees: float = 0.0, orientation: str = "RAS") -> VolumeGeometry:
+def wide_geometry(
+    spacing: tuple[float, float, float], *, degrees: float = 0.0, orientation: str = "RAS"
+) -> VolumeGeometry:
     """A grid that fills the model's field of view (384 mm), turned about the head-foot axis as in an oblique scan."""
     angle = np.deg2rad(degrees)
     affine = np.diag([*spacing, 1.0])
@@ -82,7 +84,9 @@ class TestStorage:
         assert shift == pytest.approx([37.5, -81.0, 1000.0], abs=1e-6)
 
 
-def with_landmark(geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[int, int, int]) -> tuple[Volume, np.ndarray]:
+def with_landmark(
+    geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[int, int, int]
+) -> tuple[Volume, np.ndarray]:
     """A block of water with a dense cube that fills exactly one token, and the world position of its centre."""
     grid = token_geometry(model_grid(geometry, spec).final, PATCH_SIZE)
     indices = np.stack(np.meshgrid(*(np.arange(size) for size in geometry.shape), indexing="ij"), axis=-1)
@@ -101,7 +105,9 @@ GEOMETRIES = {
 class TestPeak:
     @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
     @pytest.mark.parametrize("token", [(4, 5, 6), (7, 7, 4)])
-    def test_it_lies_where_the_patch_is(self, local_engine, geometry: VolumeGeometry, token: tuple[int, int, int]) -> None:
+    def test_it_lies_where_the_patch_is(
+        self, local_engine, geometry: VolumeGeometry, token: tuple[int, int, int]
+    ) -> None:
         spec = local_engine._runtime.bundle.spec.preprocessing
         volume, centre = with_landmark(geometry, spec, token)
         with local_engine.open(volume) as session:
