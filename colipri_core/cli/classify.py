@@ -65,13 +65,17 @@ def _one(
 def _many(
     cts: Sequence[Path], choice: ModelChoice, terminal: Terminal, *, findings: Sequence[str] | None, series: str | None
 ) -> int:
+    import warnings
+
     from rich.console import Group
 
     from colipri_core.cli.work import controlled
     from colipri_core.cli.work import engine_of
     from colipri_core.errors import InputError
+    from colipri_core.errors import VolumeWarning
     from colipri_core.io import read_volume
 
+    warnings.simplefilter("ignore", VolumeWarning)  # they come again with the result, under the name of their CT
     documents: list[dict[str, Any]] = []
     tables: list[RenderableType] = []
     status = 0

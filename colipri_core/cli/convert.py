@@ -23,14 +23,12 @@ def convert(
     """Write a CT in another format: same voxels, same place in the patient."""
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
-    from colipri_core.io import VOLUME_SUFFIXES
-    from colipri_core.io import read_volume
-    from colipri_core.io import write_volume
+    from colipri_core.io import convert as convert_volume
+    from colipri_core.io.suffixes import VOLUME_SUFFIXES
 
     check_output(output, suffixes=VOLUME_SUFFIXES)
     terminal = Terminal(json=json, quiet=quiet)
-    volume = read_volume(ct, series=series)
-    write_volume(volume, output)
+    volume = convert_volume(ct, output, series=series)
     document = {
         "case": volume.name,
         "output": str(output),

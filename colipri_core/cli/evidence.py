@@ -15,7 +15,7 @@ def evidence(
     *,
     text: Annotated[str, typer.Option("--text", help="Finding or free text.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where the map goes: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+        Path, typer.Option("--output", "-o", help="File to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
     ],
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -28,8 +28,8 @@ def evidence(
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
-    from colipri_core.io import VOLUME_SUFFIXES
-    from colipri_core.io import write_volume
+    from colipri_core.io import write_map
+    from colipri_core.io.suffixes import VOLUME_SUFFIXES
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)
@@ -37,7 +37,7 @@ def evidence(
     terminal = Terminal(json=json, quiet=quiet)
     with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
         found = session.evidence(text, progress=control.progress, cancel=control.cancel)
-    write_volume(found.as_volume(), output)
+    write_map(found, output)
     terminal.warn(found.provenance.warnings)
     document = {"case": session.volume.name, **found.to_json(), "output": str(output)}
     r, a, s = (f"{value:.1f}" for value in found.peak_ras)

@@ -1,9 +1,9 @@
 """The `colipri` command: verbs, exit codes and error messages.
 
 Exit status: 0 done, 2 wrong usage, 3 unreadable or unfit input, 4 model unavailable, 130 cancelled, 1 anything else.
-An error is one line on stderr that says what was expected, what was found and what to do; with `--json` it is also the
-one document on stdout, `{"error": {"code", "message"}}`. The verbs import what they need when they run, so that
-`colipri --help` is quick.
+An error says on stderr what was expected, what was found and what to do; with `--json` it is also the one document on
+stdout, `{"error": {"code", "message"}}` (and "series" where a DICOM folder holds several). The verbs import what they
+need when they run, so that `colipri --help` is quick.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from colipri_core.cli.evidence import evidence
 from colipri_core.cli.info import info
 from colipri_core.cli.segment import segment
 from colipri_core.errors import ColipriError
+from colipri_core.errors import SeveralSeriesError
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +44,22 @@ for verb in (demo, classify, evidence, segment, convert, info, doctor):
     app.command()(verb)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"colipri {version('napari-colipri')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def colipri(
-    *, version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Findings, evidence maps and structures from 3D chest CT. Research use only, not for diagnosis."""
-    if version:
-        from importlib.metadata import version as version_of
-
-        sys.stdout.write(f"colipri {version_of('napari-colipri')}\n")
-        raise typer.Exit
 
 
 def run() -> int:
@@ -73,7 +80,8 @@ def main(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _failed(arguments, CANCELLED, "cancelled", "The work was cancelled. Nothing was changed.")
     except ColipriError as error:
-        return _failed(arguments, error.exit_code, error.code, str(error))
+        series = {"series": error.series} if isinstance(error, SeveralSeriesError) else {}
+        return _failed(arguments, error.exit_code, error.code, str(error), **series)
     except (ValueError, TypeError) as error:
         _trace(error)
         return _failed(arguments, USAGE, "usage", str(error))
@@ -87,10 +95,10 @@ def main(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _failed(arguments: Sequence[str], status: int, code: str, message: str) -> int:
+def _failed(arguments: Sequence[str], status: int, code: str, message: str, **details: object) -> int:
     sys.stderr.write(f"error: {message}\n")
     if "--json" in arguments:
-        sys.stdout.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
+        sys.stdout.write(json.dumps({"error": {"code": code, "message": message, **details}}) + "\n")
     return status
 
 

@@ -98,20 +98,20 @@ class ModelRuntime:
         self.on_device(lambda: (self.pool(grid), self.texts.embed(["warm up"], self.device)))
         report(1.0, "Ready")
 
-    def encode(self, image_11XYZ: Tensor, report: Reporter) -> Tensor:
+    def encode(self, image: Tensor, report: Reporter) -> Tensor:
         """Return the raw patch grid (1, C, x, y, z) of a prepared volume, on the CPU, in the encoder's precision."""
-        images = image_11XYZ.to(self.device, self.precision)
+        images = image.to(self.device, self.precision)
         grid = self.bundle.model.image_features(images, self.bundle.spec.window, progress=report)
         return grid.cpu()
 
-    def pool(self, grid_1Cxyz: Tensor) -> Tensor:
+    def pool(self, grid: Tensor) -> Tensor:
         """Return the unit-length pooled embedding (E,) of a raw patch grid, float32, on the CPU."""
-        pooled = self.bundle.model.project_and_pool(grid_1Cxyz.to(self.device, torch.float32))
+        pooled = self.bundle.model.project_and_pool(grid.to(self.device, torch.float32))
         return torch.nn.functional.normalize(pooled, dim=1)[0].cpu()
 
-    def dense(self, grid_1Cxyz: Tensor) -> Tensor:
+    def dense(self, grid: Tensor) -> Tensor:
         """Return the unit-length joint embedding (E, x, y, z) of every token, float32, on the CPU."""
-        dense = self.bundle.model.dense(grid_1Cxyz.to(self.device, torch.float32))
+        dense = self.bundle.model.dense(grid.to(self.device, torch.float32))
         return torch.nn.functional.normalize(dense, dim=1)[0].cpu()
 
     def on_device(self, work: Callable[[], Result]) -> Result:

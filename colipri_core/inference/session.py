@@ -191,7 +191,7 @@ class LocalSession:
     def _unknown_words(self, texts: Sequence[str]) -> list[str]:
         counts = [(text, *self._runtime.texts.unknown_pieces(text)) for text in texts]
         return [
-            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model; it cannot take them into account.'
+            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model, which cannot heed them.'
             for text, unknown, pieces in counts
             if unknown
         ]

@@ -31,7 +31,7 @@ class PromptPair:
 
     @property
     def direction(self) -> Tensor:
-        """present - absent, (E,): its product with a unit vector is a difference of cosine similarities."""
+        """The difference of both, (E,): its product with a unit vector is a difference of cosine similarities."""
         return self.present - self.absent
 
 
