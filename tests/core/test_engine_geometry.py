@@ -79,7 +79,9 @@ class TestStorage:
         assert shift == pytest.approx([37.5, -81.0, 1000.0], abs=1e-6)
 
 
-def with_landmark(geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[int, int, int]) -> tuple[Volume, np.ndarray]:
+def with_landmark(
+    geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[int, int, int]
+) -> tuple[Volume, np.ndarray]:
     """A block of water with a dense cube that fills exactly one token, and the world position of its centre."""
     grid = token_geometry(model_grid(geometry, spec).final, PATCH_SIZE)
     indices = np.stack(np.meshgrid(*(np.arange(size) for size in geometry.shape), indexing="ij"), axis=-1)
@@ -98,7 +100,9 @@ GEOMETRIES = {
 class TestPeak:
     @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
     @pytest.mark.parametrize("token", [(4, 5, 6), (7, 7, 4)])
-    def test_it_lies_where_the_patch_is(self, local_engine, geometry: VolumeGeometry, token: tuple[int, int, int]) -> None:
+    def test_it_lies_where_the_patch_is(
+        self, local_engine, geometry: VolumeGeometry, token: tuple[int, int, int]
+    ) -> None:
         spec = local_engine._runtime.bundle.spec.preprocessing
         volume, centre = with_landmark(geometry, spec, token)
         with local_engine.open(volume) as session:
@@ -108,7 +112,10 @@ class TestPeak:
         contrast = [side.peak_value - level for side, level in zip(sides, background, strict=True)]
         found = sides[int(np.argmax(contrast))]
         assert max(contrast) > 1e-3
-        assert np.abs(volume.geometry.world_to_index(found.peak_ras) - volume.geometry.world_to_index(centre)).max() <= 0.51
+        assert (
+            np.abs(volume.geometry.world_to_index(found.peak_ras) - volume.geometry.world_to_index(centre)).max()
+            <= 0.51
+        )
 
 
 class TestStructures:

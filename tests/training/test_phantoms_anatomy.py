@@ -161,9 +161,7 @@ def test_noise_grows_with_the_setting() -> None:
     assert float((quiet.hu - before)[inside].std()) > 2
 
 
-def test_lungs_of_real_scans_have_the_same_density(
-    shared_data: Path, normals: list[tuple[Phantom, Scene]]
-) -> None:
+def test_lungs_of_real_scans_have_the_same_density(shared_data: Path, normals: list[tuple[Phantom, Scene]]) -> None:
     real = []
     for name in ("imlab_id001", "imlab_id003"):
         folder = shared_data / "lung_masks"
