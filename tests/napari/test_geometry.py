@@ -65,7 +65,9 @@ def test_a_voxel_keeps_its_value_and_place_through_the_layer(affine: np.ndarray,
     assert grid.geometry == volume.geometry
 
 
-@pytest.mark.parametrize("axes", SIGNED_AXES, ids=lambda axes: VolumeGeometry(shape=SHAPE, affine=_affine(axes)).orientation)
+@pytest.mark.parametrize(
+    "axes", SIGNED_AXES, ids=lambda axes: VolumeGeometry(shape=SHAPE, affine=_affine(axes)).orientation
+)
 def test_world_is_true_for_every_axis_aligned_volume(axes: np.ndarray) -> None:
     data, attributes, _ = layer_data(numbered(_affine(axes)))
     layer = Image(data, **attributes)
