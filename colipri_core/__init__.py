@@ -10,6 +10,8 @@ from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Finding
 from colipri_core.findings import Findings
 from colipri_core.geometry import VolumeGeometry
+from colipri_core.io.checks import check_volume
+from colipri_core.io.read import read_volume
 from colipri_core.progress import CancelToken
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
@@ -27,5 +29,7 @@ __all__ = [
     "Session",
     "Volume",
     "VolumeGeometry",
+    "check_volume",
     "open_engine",
+    "read_volume",
 ]

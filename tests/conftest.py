@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A shared machine is slow at times: no deadline for one example, and as many examples as a quick suite allows.
+settings.register_profile("quick", deadline=None, max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")))
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

@@ -44,18 +44,25 @@ def config(**image: Any) -> ModelConfig:
     return ModelConfig(image=ImageEncoderConfig(**sizes), text=text, pooler_heads=2)
 
 
-def save_random_bundle(folder: Path, *, structures: bool = True, seed: int = 0, **spec: Any) -> Path:
+def save_random_bundle(
+    folder: Path, *, structures: bool = True, local: bool = False, seed: int = 0, **spec: Any
+) -> Path:
     """Write a bundle and return its folder.
 
     Args:
         folder: Where it goes; its name becomes the bundle's name.
         structures: Whether it has a structure head.
+        local: Switch the blocks off, so that a token tells of its own patch only.
         seed: Decides the weights.
         **spec: Fields of the spec to set otherwise.
     """
     torch.manual_seed(seed)
     model = ColipriModel(config())
     model.softmax_temperature.fill_(0.07)
+    if local:
+        for block in model.image_encoder.backbone.eva.blocks:
+            torch.nn.init.zeros_(block.gamma_1)
+            torch.nn.init.zeros_(block.gamma_2)
     head = None
     if structures:
         sizes = StructureHeadConfig(token_width=24, patch_size=PATCH_SIZE, channels=4, structures=STRUCTURES)

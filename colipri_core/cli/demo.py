@@ -29,6 +29,7 @@ def demo(
     """Open napari with a CT, analysed; without a display, render the same window to a file."""
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
+    from colipri_core.cli.work import controlled
     from colipri_core.errors import MissingDependencyError
 
     if screenshot is not None:
@@ -37,7 +38,13 @@ def demo(
         msg = 'The demo needs napari, which is not installed. Install it with: pip install "napari-colipri[all]"'
         raise MissingDependencyError(msg)
     terminal = Terminal(json=json, quiet=quiet)
-    # By name, because the core knows no viewer: this verb is the only place where it starts one.
-    document = importlib.import_module(f"{_VIEWER}.demo").run(ct, screenshot=screenshot, model=model, device=device)
-    terminal.result(document, lambda: document.get("message", ""))
+    with controlled(terminal) as control:
+        # By name, because the core knows no viewer: this verb is the only place that starts one.
+        shown = importlib.import_module(f"{_VIEWER}.demo").run(
+            ct, screenshot=screenshot, model=model, device=device, progress=control.progress, cancel=control.cancel
+        )
+    picture = str(shown.screenshot) if shown.screenshot is not None else None
+    document = {"case": shown.case, "model": shown.model, "top_finding": shown.top_finding, "screenshot": picture}
+    summary = f"{shown.case}: {shown.top_finding}" + (f" -> {picture}" if picture else "")
+    terminal.result(document, lambda: f"{summary}\n{shown.model}")
     return 0

@@ -7,6 +7,7 @@ no model, so it also works where the model does not.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from einops import reduce
 
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.preprocess import Prepared
+from colipri_core.preprocess import model_grid
 from colipri_core.preprocess_spec import PreprocessSpec
 
 Mask = npt.NDArray[np.bool_]
@@ -26,15 +28,18 @@ TISSUE_HU = -300.0
 LUNG_HU = (-960.0, -500.0)
 """Aerated lung at about 4 mm, from emphysema to dependent lung in expiration (our choice)."""
 
+SHELL_MM = 8.0
+"""Half the thickness, across the head-foot axis, below which air-like voxels are the blur of a surface (our choice)."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Body:
     """Coarse masks of a prepared volume; each voxel is the mean of a block of model voxels.
 
     Args:
-        hu: Mean HU of a block, as far as the intensity window lets through.
+        hu: Mean HU of a block, as far as the intensity window lets through; its lower end outside the volume.
         tissue: Denser than -300 HU.
-        lung: Aerated like lung, without the thin rim that partial volume makes at surfaces.
+        lung: Aerated like lung, without the blur at the skin, the table and gas in the bowel.
         inside: The largest connected region of both, with its cavities.
         geometry: The coarse grid.
     """
@@ -55,16 +60,17 @@ def find_body(prepared: Prepared, spec: PreprocessSpec, *, patch_size: int) -> B
         patch_size: Edge of the model's patch in voxels; the coarse grid divides it.
     """
     block = _block_size(spec, patch_size)
-    low, high = spec.intensity_window
-    mean = reduce(prepared.array, "(x a) (y b) (z c) -> x y z", "mean", a=block, b=block, c=block)
-    hu = np.asarray((mean + 1.0) / 2.0 * (high - low) + low, dtype=np.float32)
+    hu = _block_means(prepared, spec, block)
+    axis = next(axis for axis, code in enumerate(spec.orientation) if code in "SI")
     tissue = hu > TISSUE_HU
-    lung = _opened((hu > LUNG_HU[0]) & (hu < LUNG_HU[1]))
+    aerated = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
+    radius = max(1, round(SHELL_MM / (block * max(spec.spacing_mm))))
+    inside = _by_plane(_largest(tissue | _by_plane(aerated, _opened(1), axis)), sitk.BinaryFillhole, axis)
     return Body(
         hu=hu,
         tissue=tissue,
-        lung=lung,
-        inside=_filled(_largest(tissue | lung), axis=_head_foot_axis(spec)),
+        lung=_by_plane(aerated, _opened(radius), axis) & inside,
+        inside=inside,
         geometry=prepared.geometry.resampled(hu.shape),
     )
 
@@ -85,13 +91,27 @@ def _block_size(spec: PreprocessSpec, patch_size: int) -> int:
     return max([size for size in fitting if size * max(spec.spacing_mm) <= COARSE_MM], default=1)
 
 
-def _head_foot_axis(spec: PreprocessSpec) -> int:
-    return next(axis for axis, code in enumerate(spec.orientation) if code in "SI")
+def _block_means(prepared: Prepared, spec: PreprocessSpec, block: int) -> npt.NDArray[np.float32]:
+    """HU of each block; what the volume does not cover is air, whatever it was padded with."""
+    low, high = spec.intensity_window
+    covered = model_grid(prepared.source, spec).inner
+    values = np.full(prepared.array.shape, -1.0, dtype=np.float32)
+    values[covered] = prepared.array[covered]
+    mean = reduce(values, "(x a) (y b) (z c) -> x y z", "mean", a=block, b=block, c=block)
+    return np.asarray((mean + 1.0) / 2.0 * (high - low) + low, dtype=np.float32)
 
 
-def _opened(mask: Mask) -> Mask:
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    return np.asarray(sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(image, (1, 1, 1)))) > 0
+def _by_plane(mask: Mask, operation: Callable[[sitk.Image], sitk.Image], axis: int) -> Mask:
+    """Apply an operation in every plane across the head-foot axis: thin slabs keep what they show."""
+    planes = []
+    for plane in np.moveaxis(mask, axis, 0):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(plane, dtype=np.uint8))
+        planes.append(sitk.GetArrayFromImage(operation(image)) > 0)
+    return np.moveaxis(np.stack(planes), 0, axis)
+
+
+def _opened(radius: int) -> Callable[[sitk.Image], sitk.Image]:
+    return lambda image: sitk.BinaryMorphologicalOpening(image, (radius, radius))
 
 
 def _largest(mask: Mask) -> Mask:
@@ -99,12 +119,3 @@ def _largest(mask: Mask) -> Mask:
         return mask
     components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
     return np.asarray(sitk.GetArrayFromImage(components)) == 1
-
-
-def _filled(mask: Mask, *, axis: int) -> Mask:
-    """Fill cavities plane by plane across the head-foot axis: airways open to the outside at the neck only."""
-    planes = [
-        sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(np.ascontiguousarray(plane, dtype=np.uint8))))
-        for plane in np.moveaxis(mask, axis, 0)
-    ]
-    return np.moveaxis(np.stack(planes) > 0, 0, axis)

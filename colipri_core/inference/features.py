@@ -12,15 +12,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from colipri_core.cache import ArrayCache
 from colipri_core.cache import cache_key
+from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.inference.body import Body
 from colipri_core.inference.body import find_body
 from colipri_core.inference.domain import domain_warnings
 from colipri_core.inference.runtime import ModelRuntime
+from colipri_core.io.checks import check_volume
 from colipri_core.preprocess import Prepared
 from colipri_core.preprocess import field_of_view_warnings
 from colipri_core.preprocess import prepare
@@ -93,6 +96,10 @@ class FeatureStore:
         Args:
             report: Told of the progress; its cancellation leaves nothing half done.
             stopwatch: Receives "prepare" and "encode", or "encode (cached)".
+
+        Raises:
+            UnsupportedVolumeError: If the volume holds NaN or infinity.
+            Cancelled: If the reporter's cancel token is set.
         """
         if self._features is not None:
             stopwatch.seconds["encode (cached)"] = 0.0
@@ -101,6 +108,7 @@ class FeatureStore:
         spec = self._runtime.bundle.spec.preprocessing
         with stopwatch("prepare"):
             prepared = prepare(self._volume, spec)
+            _refuse_non_finite(self._volume, prepared)
             body = find_body(prepared, spec, patch_size=self._patch_size)
         grid = self._token_grid(prepared, report.part(0.05, 0.97), stopwatch)
         with stopwatch("pool"):
@@ -110,11 +118,7 @@ class FeatureStore:
             body=body,
             grid=grid,
             pooled=pooled,
-            warnings=(
-                *self._unit_warnings(),
-                *field_of_view_warnings(self._volume.geometry, spec),
-                *domain_warnings(body),
-            ),
+            warnings=self._warnings(body),
         )
         report(1.0, "Encoded")
         return self._features
@@ -166,10 +170,20 @@ class FeatureStore:
             precision=self._runtime.precision_name,
         )
 
-    def _unit_warnings(self) -> tuple[str, ...]:
-        if self._volume.unit == "HU":
-            return ()
-        return (
-            f'The intensities are "{self._volume.unit}", not Hounsfield units: probabilities and maps from this volume '
-            "are not reliable. Export the original CT series instead.",
+    def _warnings(self, body: Body) -> tuple[str, ...]:
+        """Everything that makes results on this volume doubtful."""
+        doubts = check_volume(self._volume)
+        if not doubts and self._volume.unit != "HU":
+            doubts = (f'The intensities are said to be "{self._volume.unit}", not Hounsfield units.',)
+        spec = self._runtime.bundle.spec.preprocessing
+        return (*doubts, *field_of_view_warnings(self._volume.geometry, spec), *domain_warnings(body))
+
+
+def _refuse_non_finite(volume: Volume, prepared: Prepared) -> None:
+    """A single NaN would reach every token through attention."""
+    if not np.isfinite(prepared.array).all():
+        msg = (
+            f'Expected finite numbers in all voxels of "{volume.name}", found NaN or infinity. '
+            "Replace them, for example by -1000 HU (air), and open the volume again."
         )
+        raise UnsupportedVolumeError(msg)

@@ -14,8 +14,8 @@ from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.session import LocalSession
 from colipri_core.inference.structures import known_structures
 from colipri_core.inference.worker import ModelWorker
+from colipri_core.io.checks import check_shape
 from colipri_core.model.bundle import load_bundle
-from colipri_core.preprocess import check_volume
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
@@ -96,13 +96,13 @@ class LocalEngine:
         """Open a volume; it is read and encoded at the first question.
 
         Raises:
-            UnsupportedVolumeError: If the model cannot process the volume correctly.
+            UnsupportedVolumeError: If the volume is a single slice, or too large.
             SessionClosedError: If the engine was closed.
         """
         if self._closed:
             msg = "The engine was closed. Open it again with open_engine()."
             raise SessionClosedError(msg)
-        check_volume(volume)
+        check_shape(volume.name, volume.shape)
         return LocalSession(self._runtime, self._worker, volume, self._cache)
 
     def close(self) -> None:

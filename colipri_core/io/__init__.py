@@ -1,1 +1,26 @@
-"""Readers and writers: NIfTI, NRRD, MetaImage and DICOM to and from `Volume`."""
+"""Readers and writers: NIfTI, NRRD, MetaImage and DICOM to and from `Volume`.
+
+Nothing heavy is imported here: nibabel, SimpleITK, pydicom and highdicom are loaded by the call that needs them.
+"""
+
+from __future__ import annotations
+
+from colipri_core.io.checks import check_volume
+from colipri_core.io.labelmap import read_labelmap
+from colipri_core.io.labelmap import write_labelmap
+from colipri_core.io.names import derivative_name
+from colipri_core.io.read import read_volume
+from colipri_core.io.write import convert
+from colipri_core.io.write import write_map
+from colipri_core.io.write import write_volume
+
+__all__ = [
+    "check_volume",
+    "convert",
+    "derivative_name",
+    "read_labelmap",
+    "read_volume",
+    "write_labelmap",
+    "write_map",
+    "write_volume",
+]

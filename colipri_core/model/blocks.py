@@ -11,6 +11,8 @@ from einops import rearrange
 from torch import Tensor
 from torch import nn
 
+from colipri_core.model.blocked_attention import blocked_attention
+from colipri_core.model.blocked_attention import suits_blocks
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.rope import RopeTable
 from colipri_core.model.rope import rotate
@@ -38,7 +40,9 @@ class RotaryAttention(nn.Module):
         q, k, v = (
             rearrange(p(x_BNC), "b n (h d) -> b h n d", h=self.heads) for p in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attended = F.scaled_dot_product_attention(rotate(q, rope), rotate(k, rope), v)
+        q, k = rotate(q, rope), rotate(k, rope)
+        attend = blocked_attention if suits_blocks(q) else F.scaled_dot_product_attention
+        attended = attend(q, k, v)
         merged: Tensor = self.norm(rearrange(attended, "b h n d -> b n (h d)"))
         projected: Tensor = self.proj(merged)
         return projected

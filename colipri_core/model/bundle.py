@@ -120,7 +120,7 @@ def resolve_folder(source: str | Path) -> Path | None:
         raise BundleError(msg)
     if str(source) in shipped_bundles():
         return SHIPPED / str(source)
-    if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
+    if isinstance(source, str) and source.split("@")[0].count("/") == 1 and not source.startswith((".", "/", "~")):
         return None
     msg = (
         f"Expected a bundle folder, a hub id (owner/name) or one of the shipped bundles {shipped_bundles()}, "

@@ -7,6 +7,7 @@ from typing import Any
 
 from colipri_core.model.config import ModelConfig
 from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_core.vocabulary.structures import STRUCTURES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,10 @@ class DataConfig:
         train_cases: Number of training phantoms, seeds 0 and up.
         validation_cases: Number of validation phantoms.
         batch_size: Volumes in a step.
-        max_tokens: Most image tokens of one volume that are encoded in training; tokens outside the body go first.
+        masked_tokens: Image tokens of a volume that are encoded while others are masked; those outside the body go
+            first, the rest at random (language-image pretraining with masking: Li et al., FLIP, 2023).
+        max_tokens: Most image tokens of a volume in the steps without masking.
+        unmasked_share: Share of the steps, at the end, without masking.
         max_report_length: Report length in word pieces.
         max_sentence_length: Sentence length in word pieces.
         shift_voxels: Largest random shift of a volume along each axis.
@@ -26,7 +30,9 @@ class DataConfig:
     train_cases: int
     validation_cases: int
     batch_size: int
+    masked_tokens: int
     max_tokens: int
+    unmasked_share: float = 0.25
     max_report_length: int = 192
     max_sentence_length: int = 40
     shift_voxels: int = 6
@@ -107,3 +113,32 @@ class PretrainConfig:
             "model": self.model.to_json(),
             "preprocessing": self.preprocessing.to_json(),
         }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StructureConfig:
+    """A run that fits a structure head.
+
+    Args:
+        optimizer: The optimiser and its schedule.
+        preprocessing: The model grid.
+        train_cases: Number of training phantoms, seeds 0 and up.
+        batch_size: Volumes in a step.
+        token_dropout: Share of volumes whose tokens are set to zero.
+        shift_voxels: Largest random shift of a volume along each axis.
+        seed: Decides order and augmentation.
+        save_every: Steps between checkpoints.
+        channels: Channels of the head's shallowest level.
+        structures: Names of the classes, in the order of the labels.
+    """
+
+    optimizer: OptimizerConfig
+    preprocessing: PreprocessSpec
+    train_cases: int
+    batch_size: int = 2
+    token_dropout: float = 0.5
+    shift_voxels: int = 10
+    seed: int = 0
+    save_every: int = 50
+    channels: int = 24
+    structures: tuple[str, ...] = tuple(concept.name for concept in STRUCTURES)

@@ -24,9 +24,8 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
 from colipri_core.model.tokenizer import load_tokenizer
 from colipri_core.model.tokenizer import tokenize
-from colipri_core.vocabulary.structures import STRUCTURES
-from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
+from colipri_training.config import StructureConfig
 from colipri_training.data.batches import BatchMaker
 from colipri_training.data.phantoms import fill
 from colipri_training.data.store import CaseStore
@@ -35,13 +34,16 @@ from colipri_training.data.text import train_tokenizer
 from colipri_training.evaluation import zero_shot
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.recipes import tiny
-from colipri_training.structures import StructureConfig
 from colipri_training.structures import StructureTrainer
 from colipri_training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
 RECIPES: dict[str, Callable[..., PretrainConfig]] = {"tiny": tiny.tiny, "smoke": tiny.smoke}
+STRUCTURE_RECIPES: dict[str, Callable[[PretrainConfig], StructureConfig]] = {
+    "tiny": tiny.tiny_structures,
+    "smoke": tiny.smoke_structures,
+}
 
 
 class Run:
@@ -96,11 +98,7 @@ class Run:
 
     def structure_trainer(self) -> StructureTrainer:
         """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder."""
-        config = StructureConfig(
-            optimizer=OptimizerConfig(steps=1200, learning_rate=2e-3, weight_decay=0.01),
-            preprocessing=self.config.preprocessing,
-            train_cases=self.config.data.train_cases,
-        )
+        config = STRUCTURE_RECIPES[self.recipe](self.config)
         trainer = StructureTrainer(config, self.pretrained(), self.new_head(), store=self.store, folder=self.folder)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
@@ -114,14 +112,14 @@ class Run:
 
     def new_head(self) -> StructureHead:
         """A structure head with fresh weights from the run's seed."""
-        image = self.config.model.image
+        image, config = self.config.model.image, STRUCTURE_RECIPES[self.recipe](self.config)
         torch.manual_seed(self.config.seed + 1)
         return StructureHead(
             StructureHeadConfig(
                 token_width=image.width,
                 patch_size=image.patch_size,
-                channels=24,
-                structures=tuple(concept.name for concept in STRUCTURES),
+                channels=config.channels,
+                structures=config.structures,
             )
         )
 

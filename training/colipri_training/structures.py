@@ -6,7 +6,6 @@ voxels alone and does not lean on features that change from phantoms to patients
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import time
@@ -21,38 +20,12 @@ from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.structure_head import StructureHead
-from colipri_core.preprocess_spec import PreprocessSpec
-from colipri_training.config import OptimizerConfig
+from colipri_training.config import StructureConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
 from colipri_training.trainer import learning_rate
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StructureConfig:
-    """A run that fits a structure head.
-
-    Args:
-        optimizer: The optimiser and its schedule.
-        preprocessing: The model grid.
-        train_cases: Number of training phantoms, seeds 0 and up.
-        batch_size: Volumes in a step.
-        token_dropout: Share of volumes whose tokens are set to zero.
-        shift_voxels: Largest random shift of a volume along each axis.
-        seed: Decides order and augmentation.
-        save_every: Steps between checkpoints.
-    """
-
-    optimizer: OptimizerConfig
-    preprocessing: PreprocessSpec
-    train_cases: int
-    batch_size: int = 2
-    token_dropout: float = 0.5
-    shift_voxels: int = 10
-    seed: int = 0
-    save_every: int = 100
 
 
 class StructureTrainer:

@@ -35,8 +35,9 @@ class Batch:
     Args:
         images: (B, 1, X, Y, Z), values in [-1, 1].
         keep: (B, K) indices of the encoded tokens.
-        findings: (B, F) bool.
-        regions: (B, F, N) 1 where a token shows the finding, 0 where not, -1 where it can hardly be told.
+        findings: (B, F) 1 where a kept token shows the finding, 0 where the volume lacks it, -1 where only tokens that
+            were dropped show it.
+        regions: (B, F, K) 1 where a kept token shows the finding, 0 where not, -1 where it can hardly be told.
         reports: (ids, mask) of one report a volume.
         affirming: (ids, mask) of P*F affirming sentences, finding by finding within a pair set.
         denying: (ids, mask) of their opposites, in the same order.
@@ -84,12 +85,13 @@ class BatchMaker:
         draws = [augment.draw(rng, self._config.data.shift_voxels) for _ in cases]
         images = torch.stack([self._image(case, drawn) for case, drawn in zip(cases, draws, strict=True)])
         shown = [self._regions(case, drawn) for case, drawn in zip(cases, draws, strict=True)]
+        keep = self._keep(torch.stack([inside for _, inside in shown]), step)
         regions = torch.stack([region for region, _ in shown])
         return Batch(
             images=images[:, None],
-            keep=self._keep(torch.stack([inside for _, inside in shown]), step),
-            findings=(regions == 1).any(dim=2),
-            regions=regions,
+            keep=keep,
+            findings=finding_targets(regions, keep),
+            regions=regions.take_along_dim(keep[:, None], dim=2),
             reports=self._reports(cases, rng),
             **self._sentences(rng),
         )
@@ -113,9 +115,12 @@ class BatchMaker:
         return region_targets(counts), _patch_sums(inside.float(), patch) > 0
 
     def _keep(self, inside: Tensor, step: int) -> Tensor:
+        """Choose tokens at random, those in the body first."""
+        data, steps = self._config.data, self._config.optimizer.steps
+        masked = step < (1 - data.unmasked_share) * steps
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
         score = torch.rand(inside.shape, generator=generator) + inside
-        size = min(int(inside.sum(dim=1).max()), self._config.data.max_tokens)
+        size = min(int(inside.sum(dim=1).max()), data.masked_tokens if masked else data.max_tokens)
         return score.topk(size, dim=1).indices.sort(dim=1).values
 
     def _reports(self, cases: list[StoredCase], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -146,6 +151,21 @@ def count_findings(lesions: Tensor, present: tuple[int, ...], patch: int) -> Ten
     for finding in present:
         counts[finding] = _patch_sums(((lesions >> finding) & 1).float(), patch)
     return counts
+
+
+def finding_targets(regions: Tensor, keep: Tensor) -> Tensor:
+    """Turn token targets into targets of the whole volume, given which tokens the encoder sees.
+
+    Args:
+        regions: (B, F, N) from `region_targets`.
+        keep: (B, K) token indices.
+
+    Returns:
+        (B, F) int8: 1 seen, 0 absent, -1 present but not seen.
+    """
+    kept = regions.take_along_dim(keep[:, None], dim=2)
+    seen, present = (kept == 1).any(dim=2), (regions == 1).any(dim=2)
+    return torch.where(seen, 1, torch.where(present, -1, 0)).to(torch.int8)
 
 
 def region_targets(counts: Tensor) -> Tensor:

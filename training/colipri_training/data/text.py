@@ -14,7 +14,14 @@ from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_training.data.store import CaseStore
 
 _AFFIRM = ("{}.", "there is {}.", "{} is seen.", "findings of {}.", "{} can be seen.", "the scan shows {}.")
-_DENY = ("no {}.", "there is no {}.", "{} is not seen.", "no findings of {}.", "no {} can be seen.", "the scan shows no {}.")
+_DENY = (
+    "no {}.",
+    "there is no {}.",
+    "{} is not seen.",
+    "no findings of {}.",
+    "no {} can be seen.",
+    "the scan shows no {}.",
+)
 
 VOCABULARY_SIZE = 4096
 

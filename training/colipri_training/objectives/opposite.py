@@ -13,7 +13,7 @@ from colipri_training.objectives.encoded import Encoded
 class OppositeSentences:
     """The present/absent softmax of zero-shot classification as a loss.
 
-    L = mean over volumes i, findings k and sentence pairs of softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)).
+    L = mean over volumes i, findings k with a known label and sentence pairs of softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)).
     COLIPRI's abstract names an opposite-sentence loss; this form follows a public re-implementation. Unlike it, every
     finding of the list is asked of every volume (our choice: phantoms know all their labels).
     """
@@ -25,4 +25,6 @@ class OppositeSentences:
         direction = encoded.affirming - encoded.denying
         logits = encoded.scale * torch.einsum("be,pfe->bpf", encoded.image, direction)
         sign = 2 * batch.findings.float() - 1
-        return F.softplus(-sign[:, None] * logits).mean()
+        losses = F.softplus(-sign[:, None] * logits).mean(dim=1)
+        known = batch.findings >= 0
+        return (losses * known).sum() / known.sum().clamp(min=1)

@@ -24,9 +24,8 @@ class RegionSentences:
         """Return the loss, a scalar."""
         direction = (encoded.affirming - encoded.denying).mean(dim=0)
         logits = encoded.scale * torch.einsum("bke,fe->bfk", encoded.tokens, direction)
-        target = batch.regions.take_along_dim(batch.keep[:, None], dim=2)
-        shown = self._mean(F.softplus(-logits), target == 1)
-        hidden = self._mean(F.softplus(logits), target == 0)
+        shown = self._mean(F.softplus(-logits), batch.regions == 1)
+        hidden = self._mean(F.softplus(logits), batch.regions == 0)
         return (shown + hidden) / 2
 
     @staticmethod

@@ -51,15 +51,15 @@ class Profile:
 
 
 def superellipse_depth(x: Tensor, y: Tensor, half_width: Tensor, half_depth: Tensor) -> Tensor:
-    """Return the radial depth inside a rounded box (exponent near 2.7), positive inside.
+    """Return the radial depth inside a rounded box (exponent near 2.3), positive inside.
 
-    The mean of the 2-norm and the 4-norm stands in for the exponent, because square roots are far cheaper than powers.
+    A mean of the 2-norm and the 4-norm stands in for the exponent, because square roots are far cheaper than powers.
     """
     u2 = (x / half_width).square_()
     v2 = (y / half_depth).square_()
     norm2 = (u2 + v2).sqrt_()
     norm4 = u2.square_().add_(v2.square_()).sqrt_().sqrt_()
-    norm = norm2.add_(norm4).mul_(0.5).clamp_(min=1e-3)
+    norm = norm2.mul_(0.7).add_(norm4, alpha=0.3).clamp_(min=1e-3)
     radius = (x.square() + y.square()).sqrt_()
     return radius.div_(norm).mul_(1 - norm)
 

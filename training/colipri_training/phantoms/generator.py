@@ -147,9 +147,7 @@ def _paint_chest(scene: Scene, phantom: Phantom) -> None:
         model.paint(scene)
 
 
-def generate(
-    seeds: Sequence[int], grid: PhantomGrid | None = None, device: str | torch.device = "cpu"
-) -> PhantomBatch:
+def generate(seeds: Sequence[int], grid: PhantomGrid | None = None, device: str | torch.device = "cpu") -> PhantomBatch:
     """Generate one phantom per seed; a phantom depends on its own seed alone, never on the batch.
 
     Args:
@@ -182,10 +180,10 @@ def generate(
 def describe(phantom: Phantom, grid: PhantomGrid) -> PhantomCase:
     """Return the record of a phantom: its lesions and its report."""
     lesions = [model.lesion for model in phantom.models]
-    report, sentences = write_report(phantom.seed, lesions, enhanced=phantom.anatomy.patient.blood.phase != "unenhanced")
-    return PhantomCase(
-        seed=phantom.seed, affine=grid.affine, lesions=lesions, report=report, sentences=sentences
+    report, sentences = write_report(
+        phantom.seed, lesions, enhanced=phantom.anatomy.patient.blood.phase != "unenhanced"
     )
+    return PhantomCase(seed=phantom.seed, affine=grid.affine, lesions=lesions, report=report, sentences=sentences)
 
 
 def generate_case(seed: int, grid: PhantomGrid | None = None) -> tuple[Tensor, Tensor, Tensor, PhantomCase]:

@@ -85,9 +85,9 @@ def _coverage(rng: np.random.Generator) -> tuple[float, float]:
 
 def _size(rng: np.random.Generator, female: bool) -> tuple[float, float, float]:
     """Draw the body scale; women are about 7 % smaller."""
-    overall = rng.normal(0.95 if female else 1.02, 0.05)
+    overall = rng.normal(0.98 if female else 1.05, 0.05)
     spread = rng.normal(1.0, [0.04, 0.06, 0.04])
-    x, y, z = np.clip(overall * spread, 0.8, 1.17)
+    x, y, z = np.clip(overall * spread, 0.84, 1.17)
     return float(x), float(y), float(z)
 
 
@@ -121,7 +121,7 @@ def draw_patient(seed: int, *, cardiomegaly: bool, sac_mm: float, collapse_side:
         female=female,
         age=age,
         pose=draw_pose(stream(seed, "pose"), _size(rng, female)),
-        fat_mm=3.0 + 5.5 * fatness * (1.15 if female else 1.0),
+        fat_mm=3.0 + 4.6 * fatness * (1.15 if female else 1.0),
         muscle_mm=float(rng.uniform(-4, 6)) - (4.0 if female else 0.0) - 0.06 * (age - 58),
         breast_mm=float(rng.uniform(14, 48)) if female else 0.0,
         arms_up=bool(rng.random() < 0.75),
@@ -130,7 +130,7 @@ def draw_patient(seed: int, *, cardiomegaly: bool, sac_mm: float, collapse_side:
         fat_hu=float(rng.uniform(-112, -90)),
         bone_hu=float(np.clip(rng.normal(215 - 1.4 * (age - 50), 35), 90, 310)),
         liver_hu=float(rng.uniform(10, 40) if rng.random() < 0.15 else rng.uniform(50, 66)),
-        lung_hu=float(rng.uniform(-885, -800)),
+        lung_hu=float(rng.uniform(-918, -832)),
         heart_ratio=_heart_ratio(stream(seed, "heart"), cardiomegaly),
         sac_mm=sac_mm,
         dome_raise_mm=_dome_raise(stream(seed, "dome"), collapse_side),

@@ -21,6 +21,20 @@ EVALUATION_TEMPLATES: tuple[tuple[str, str], ...] = (
 )
 """(present, absent) prompt pairs that no report uses; `{x}` is a term of the finding."""
 
+PLURAL_ENDINGS: tuple[str, ...] = (
+    "nodes",
+    "nodules",
+    "septa",
+    "lines",
+    "bronchi",
+    "walls",
+    "bands",
+    "sequelae",
+    "wires",
+    "clips",
+)
+"""How the terms and devices that take a plural verb end."""
+
 GENERIC_POSITIVE: tuple[str, ...] = (
     "{severity} {term} {place}.",
     "There is {severity} {term} {place}.",

@@ -60,19 +60,20 @@ class Pose:
             z,
         )
 
-    def to_world(self, points: np.ndarray) -> np.ndarray:
-        """Return world RAS+ mm of canonical points, (N, 3) to (N, 3); the warp is inverted by fixed-point iteration."""
+    def to_world(self, points: np.ndarray, *, warped: bool = True) -> np.ndarray:
+        """Return world RAS+ mm of canonical points, (N, 3) to (N, 3); the warp (under 9 mm) is inverted by iteration."""
         z = points[:, 2]
         bend_x, bend_y = self._bends(z, np.sin, np.cos)
         cos, sin = np.cos(self.rotation), np.sin(self.rotation)
         world = np.stack([points[:, 0], points[:, 1], z * self.scale[2] + self.shift[2]], axis=1)
         warp = np.zeros((2, len(points)))
-        for _ in range(3):
+        for step in range(3 if warped else 1):
             rotated_x = (points[:, 0] + bend_x - warp[0]) * self.scale[0]
             rotated_y = (points[:, 1] + bend_y - warp[1]) * self.scale[1]
             world[:, 0] = cos * rotated_x - sin * rotated_y + self.shift[0]
             world[:, 1] = sin * rotated_x + cos * rotated_y + self.shift[1]
-            warp = np.stack([self._warp_at(terms, world) for terms in self.warp])
+            if step < 2 and warped:
+                warp = self._warp_at(world)
         return world
 
     def _bends(self, z, sin, cos):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -90,10 +91,11 @@ class Pose:
             )
         return total
 
-    @staticmethod
-    def _warp_at(terms: np.ndarray, world: np.ndarray) -> np.ndarray:
-        waves = np.sin(world[:, None, :] * terms[None, :, 1:4] + terms[None, :, 4:7])
-        return (terms[None, :, 0] * waves.prod(axis=2)).sum(axis=1)
+    def _warp_at(self, world: np.ndarray) -> np.ndarray:
+        """Return the warp in x and y at world points, (N, 3) to (2, N)."""
+        terms = self.warp[:, :, None, :]
+        waves = np.sin(world * terms[..., 1:4] + terms[..., 4:7])
+        return (terms[..., 0] * (waves[..., 0] * waves[..., 1] * waves[..., 2])).sum(axis=1)
 
 
 def draw_pose(rng: np.random.Generator, size: tuple[float, float, float]) -> Pose:

@@ -70,7 +70,7 @@ def fill(template: str, lesion: Lesion, term: str, rng: np.random.Generator) -> 
         count=count_of(lesion.count),
         count_kind_nodules=f"{count_of(lesion.count)} {lesion.kind} {plural}",
     )
-    return tidy(text)
+    return tidy(agree(text, subject=lesion.kind if lesion.finding == base.MEDICAL_MATERIAL else term))
 
 
 def _article(kind: str) -> str:
@@ -82,6 +82,13 @@ def _article(kind: str) -> str:
 def count_of(count: int) -> str:
     """Return a number in words, "multiple" above eight."""
     return _NUMBERS[count] if count < len(_NUMBERS) else "multiple"
+
+
+def agree(text: str, *, subject: str) -> str:
+    """Return the sentence with its verb in the plural where its subject is."""
+    if not subject.endswith(phrases.PLURAL_ENDINGS):
+        return text
+    return text.replace(" is ", " are ").replace(" was ", " were ")
 
 
 def tidy(text: str) -> str:
@@ -101,7 +108,14 @@ def place_of(lesion: Lesion) -> str:
         return "behind the heart"
     if lesion.finding == base.LYMPHADENOPATHY:
         return f"in the {lesion.location} region"
-    if lesion.location in {"both lungs", "both apices", "both lower lobes", "central airways", "upper lobes", "lower lobes"}:
+    if lesion.location in {
+        "both lungs",
+        "both apices",
+        "both lower lobes",
+        "central airways",
+        "upper lobes",
+        "lower lobes",
+    }:
         prefix = "" if lesion.location.startswith("both") else "the "
         return f"in {prefix}{lesion.location}"
     return f"in the {lesion.location}"
@@ -150,7 +164,8 @@ def negative_text(rng: np.random.Generator, finding: int) -> str:
     """Return one of the wordings that deny a finding."""
     words = phrases.PHRASES[finding]
     if rng.random() < 0.6:
-        return tidy(str(rng.choice(phrases.GENERIC_NEGATIVE)).format(term=str(rng.choice(words.terms))))
+        term = str(rng.choice(words.terms))
+        return tidy(agree(str(rng.choice(phrases.GENERIC_NEGATIVE)).format(term=term), subject=term))
     return str(rng.choice(words.negative))
 
 

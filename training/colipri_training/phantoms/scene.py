@@ -17,7 +17,7 @@ from colipri_training.phantoms.patient import Patient
 
 Box = tuple[slice, slice, slice]
 _CHUNK = 3_000_000
-_BOX_MARGIN_MM = 8.0
+_BOX_MARGIN_MM = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Scene:
         """Return the voxel box that holds a canonical box, with a margin; possibly empty."""
         ends = np.array([low, high], dtype=np.float64)
         corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(-1, 3)
-        return self._box_of(self.patient.pose.to_world(corners), _BOX_MARGIN_MM)
+        return self._box_of(self.patient.pose.to_world(corners, warped=False), _BOX_MARGIN_MM)
 
     def ball_box(self, centre: Sequence[float], radius: float) -> Box:
         """Return the voxel box that holds a canonical ball."""
@@ -121,8 +121,10 @@ class Scene:
         spacing = np.asarray(self.grid.spacing)
         index = (balls[:, :3] - self.grid.origin) / spacing - [part.start for part in box]
         stencils = np.ceil(balls[:, 5:6] / spacing - 0.5).astype(int).clip(min=1)
-        for stencil in np.unique(stencils, axis=0):
-            rows = np.flatnonzero((stencils == stencil).all(axis=1))
+        keys = stencils @ np.array([1_000_000, 1_000, 1])
+        for key in np.unique(keys):
+            rows = np.flatnonzero(keys == key)
+            stencil = stencils[rows[0]]
             step = max(1, _CHUNK // int(np.prod(2 * stencil + 1)))
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
@@ -144,7 +146,9 @@ class Scene:
         cover = ((radius[:, None, None, None] - distance) / self.grid.edge_mm).add_(0.5).clamp_(0, 1)
         cover.mul_(share[:, None, None, None])
         cover.mul_((inside[0][:, :, None, None] & inside[1][:, None, :, None]) & inside[2][:, None, None, :])
-        flat = (voxels[0][:, :, None, None] * size[1] + voxels[1][:, None, :, None]) * size[2] + voxels[2][:, None, None]
+        flat = (voxels[0][:, :, None, None] * size[1] + voxels[1][:, None, :, None]) * size[2] + voxels[2][
+            :, None, None
+        ]
         kept = cover > 0
         buffer.scatter_reduce_(0, flat[kept], cover[kept], reduce="amax")
 

@@ -16,6 +16,7 @@ from colipri_training.config import DataConfig
 from colipri_training.config import LossConfig
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
+from colipri_training.config import StructureConfig
 
 
 def tiny(*, vocab_size: int) -> PretrainConfig:
@@ -32,9 +33,27 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         name="tiny",
         model=ModelConfig(image=image, text=text, pooler_heads=12),
         preprocessing=PreprocessSpec(spacing_mm=(4.0, 4.0, 4.0), size=(96, 96, 96), padding="minimum"),
-        data=DataConfig(train_cases=4000, validation_cases=100, batch_size=12, max_tokens=880),
+        data=DataConfig(
+            train_cases=2500,
+            validation_cases=64,
+            batch_size=16,
+            masked_tokens=400,
+            max_tokens=1000,
+            unmasked_share=0.15,
+        ),
         loss=LossConfig(),
-        optimizer=OptimizerConfig(steps=2000),
+        optimizer=OptimizerConfig(steps=1100, learning_rate=1.5e-3, average=0.995),
+        checkpoint_every=25,
+        validate_every=200,
+    )
+
+
+def tiny_structures(config: PretrainConfig) -> StructureConfig:
+    """The structure head of the shipped run."""
+    return StructureConfig(
+        optimizer=OptimizerConfig(steps=500, learning_rate=2e-3, weight_decay=0.01),
+        preprocessing=config.preprocessing,
+        train_cases=config.data.train_cases,
     )
 
 
@@ -52,9 +71,19 @@ def smoke(*, vocab_size: int) -> PretrainConfig:
             pooler_heads=4,
         ),
         preprocessing=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(48, 48, 48), padding="minimum"),
-        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, max_tokens=160),
+        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, masked_tokens=64, max_tokens=160),
         optimizer=OptimizerConfig(steps=6),
         bf16=False,
         checkpoint_every=2,
         validate_every=100,
+    )
+
+
+def smoke_structures(config: PretrainConfig) -> StructureConfig:
+    """Two steps of a small structure head."""
+    return dataclasses.replace(
+        tiny_structures(config),
+        optimizer=OptimizerConfig(steps=2, learning_rate=2e-3, weight_decay=0.01),
+        channels=4,
+        batch_size=1,
     )

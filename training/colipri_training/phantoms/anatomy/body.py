@@ -11,6 +11,7 @@ from colipri_training.phantoms.anatomy.thorax import Thorax
 from colipri_training.phantoms.fields import ellipsoid_depth
 from colipri_training.phantoms.fields import occupancy
 from colipri_training.phantoms.fields import stream
+from colipri_training.phantoms.scene import Box
 from colipri_training.phantoms.scene import Scene
 
 _ALL = (slice(None), slice(None), slice(None))
@@ -81,20 +82,31 @@ def paint_arms(scene: Scene) -> None:
         shoulder = np.array([side * 158.0, -18.0, 88.0])
         elbow = np.array([side * 196, -30, -210]) if not patient.arms_up else np.array([side * 150, 30, 330])
         elbow = elbow + rng.normal(0, 8, 3)
-        share = np.linspace(0, 1, 60)[:, None]
-        course = shoulder + (elbow - shoulder) * share
+        box = scene.box(np.minimum(shoulder, elbow) - thickness, np.maximum(shoulder, elbow) + thickness)
+        depth = -_axis_distance(scene, box, shoulder, elbow)
+        free = (scene.hu[box] < -70) & (scene.labels[box] <= structures.BODY)
         for radius, value in ((thickness, patient.fat_hu), (thickness - 0.55 * patient.fat_mm - 3, patient.muscle_hu)):
-            splat = scene.splat(course, radius)
-            outside = (scene.labels[splat.box] <= structures.BODY) & (scene.hu[splat.box] < -70)
-            scene.paint(splat.box, splat.occupied * outside, value, structures.BODY)
+            scene.paint(box, occupancy(depth + radius, scene.edge) * free, value, structures.BODY)
+        course = shoulder + (elbow - shoulder) * np.linspace(0, 1, 60)[:, None]
         paint_bone(scene, course[2:], 10.5, marrow=40.0)
         paint_bone(scene, course[:3], 21.0, marrow=patient.bone_hu)
+
+
+def _axis_distance(scene: Scene, box: Box, start: np.ndarray, end: np.ndarray) -> Tensor:
+    """Return the distance of the voxels of a box to the segment from `start` to `end`."""
+    axis = (end - start).tolist()
+    offset = [part - float(first) for part, first in zip(scene.coordinates(box), start, strict=True)]
+    along = sum((part * step for part, step in zip(offset, axis, strict=True)), start=torch.zeros(()))
+    share = (along / float(np.dot(end - start, end - start))).clamp(0, 1)
+    return sum(
+        ((part - share * step).square() for part, step in zip(offset, axis, strict=True)), start=torch.zeros(())
+    ).sqrt()
 
 
 def paint_bone(scene: Scene, course: np.ndarray, radius: float | np.ndarray, *, marrow: float) -> None:
     """Paint a bone along a course: a cortical shell of about 2 mm around marrow."""
     shell = scene.splat(course, radius)
-    scene.paint(shell.box, shell.occupied, 3.2 * scene.patient.bone_hu + 100, structures.BONES)
+    scene.paint(shell.box, shell.occupied, 1.8 * scene.patient.bone_hu + 120, structures.BONES)
     core = scene.splat(course, np.maximum(np.asarray(radius) - 2.2, 0.8))
     scene.paint(core.box, core.occupied, marrow)
 
@@ -106,7 +118,9 @@ def paint_table(scene: Scene) -> None:
         return
     patient = scene.patient
     x, y, _ = scene.grid.axes
-    back = patient.pose.shift[1] - (108 + patient.muscle_mm + patient.fat_mm) * patient.pose.scale[1] - rng.uniform(2, 14)
+    back = (
+        patient.pose.shift[1] - (108 + patient.muscle_mm + patient.fat_mm) * patient.pose.scale[1] - rng.uniform(2, 14)
+    )
     surface = back + (x / 190).square() * rng.uniform(0, 55)
     distance = (y[None, :] - surface[:, None]).to(scene.device)
     plate = occupancy(3.0 - (distance + 4).abs(), scene.grid.edge_mm)

@@ -17,7 +17,7 @@ from colipri_training.phantoms.fields import stream
 from colipri_training.phantoms.scene import Scene
 
 LEVEL_MM = 24.0
-_FIRST_RIB_Z = 86.0
+_FIRST_RIB_Z = 100.0
 _RIBS = 12
 
 
@@ -64,7 +64,7 @@ def rib_course(index: int, side: float, slope: float) -> tuple[np.ndarray, np.nd
     start = _FIRST_RIB_Z - LEVEL_MM * index * 0.92
     reach = 172.0 if index < 7 else 172.0 - 18.0 * (index - 6)
     angle = np.radians(np.linspace(14, max(reach, 55.0), 90))
-    drop = slope * (14 + 4.2 * min(index, 9)) * (1 - np.cos(angle)) / 2 * 1.15
+    drop = slope * (26 + 8.0 * min(index, 8)) * (1 - np.cos(angle)) / 2
     z = start - drop
     heights = torch.from_numpy(z).float()
     width = CAVITY_WIDTH(heights).numpy() + 5
@@ -78,7 +78,7 @@ def rib_course(index: int, side: float, slope: float) -> tuple[np.ndarray, np.nd
 def paint_ribs(scene: Scene) -> None:
     """Paint twelve pairs of ribs that slope down to the front, the upper ones ending in cartilage."""
     rng = stream(scene.patient.seed, "ribs")
-    slope = rng.uniform(0.8, 1.25)
+    slope = rng.uniform(0.75, 1.2)
     courses, fronts = [], []
     for index in range(_RIBS):
         for side in (-1.0, 1.0):

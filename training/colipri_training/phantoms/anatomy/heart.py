@@ -16,7 +16,7 @@ from colipri_training.phantoms.patient import Patient
 from colipri_training.phantoms.patient import inner_width_mm
 from colipri_training.phantoms.scene import Scene
 
-CENTRE = np.array([-8.0, 14.0, -62.0])
+CENTRE = np.array([-8.0, 25.0, -62.0])
 _LONG_AXIS = np.array([-0.70, 0.55, -0.45]) / np.linalg.norm([-0.70, 0.55, -0.45])
 FAT_MM = 5.0
 
@@ -99,10 +99,9 @@ class Heart:
             "left circumflex": ([-0.30, 0.20, 0.90], [-0.95, -0.45, 0.40], [-0.70, -0.75, -0.30]),
             "right coronary": ([0.25, 0.60, 0.65], [0.95, 0.75, -0.05], [0.55, 0.15, -0.90]),
         }
-        return {
-            name: self.surface((1 - t) ** 2 * np.array(a) + 2 * t * (1 - t) * np.array(b) + t**2 * np.array(c))
-            for name, (a, b, c) in courses.items()
-        }
+        directions = [(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in map(np.array, courses.values())]
+        points = self.surface(np.concatenate(directions))
+        return dict(zip(courses, np.split(points, len(courses)), strict=True))
 
     def _offset(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         cx, cy, cz = self.centre.tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from colipri_training.phantoms import structures
+from colipri_training.phantoms.anatomy.heart import FAT_MM
 from colipri_training.phantoms.anatomy.thorax import Thorax
 from colipri_training.phantoms.anatomy.tree import Tree
 from colipri_training.phantoms.anatomy.tree import grow
@@ -74,7 +75,11 @@ def grow_trees(seed: int, points: LungPoints) -> LungTrees:
     rng = stream(seed, "trees")
     hila = np.array([_HILA[lobe] for lobe in structures.LUNG_LOBES])
     parts = {}
-    for name, count, offset in (("arteries", 380, (0, 3, 3)), ("veins", 260, (-2, 9, -14)), ("bronchi", 75, (0, -2, -2))):
+    for name, count, offset in (
+        ("arteries", 520, (0, 3, 3)),
+        ("veins", 360, (-2, 9, -14)),
+        ("bronchi", 75, (0, -2, -2)),
+    ):
         roots = hila + np.asarray(offset) * np.array([1.0, 1.0, 1.0])
         rows = np.concatenate([_targets(rng, points, lobe, count) for lobe in structures.LUNG_LOBES])
         order = np.searchsorted(structures.LUNG_LOBES, points.lobe[rows])
@@ -93,8 +98,11 @@ def find_lungs(scene: Scene, thorax: Thorax) -> Box:
     """Write the depth and the lobes of the normal lungs into the scene; returns the box that holds them."""
     box = scene.box(LOW, HIGH)
     x, y, z = scene.coordinates(box)
-    scene.lung_depth[box] = thorax.lungs(x, y, z)
+    scene.lung_depth[box] = thorax.lungs(x, y, z, heart=False)
     scene.lobes[box] = thorax.lobes(x, y, z)
+    near = scene.box(*thorax.heart.bounds(FAT_MM + thorax.heart.sac_mm + 12))
+    around = thorax.around_heart(*scene.coordinates(near))
+    scene.lung_depth[near] = torch.minimum(scene.lung_depth[near], around)
     return box
 
 
@@ -111,15 +119,15 @@ def paint_parenchyma(scene: Scene, thorax: Thorax, box: Box) -> None:
     scene.labels[box][inside] = scene.lobes[box][inside]
     oblique, horizontal = thorax.fissures(x, y, z)
     level = torch.where((x > 0) & (oblique > 0), torch.minimum(oblique.abs(), horizontal.abs()), oblique.abs())
-    line = occupancy(0.5 * scene.edge - level, scene.edge) * min(1.0, 1.0 / scene.edge)
+    line = occupancy(0.5 * scene.edge - level, scene.edge) * min(1.0, 0.6 / scene.edge)
     scene.paint(box, line * filled, -250.0)
 
 
 def paint_vessels(scene: Scene, trees: LungTrees) -> None:
     """Paint the pulmonary vessels inside the lungs, tapering from the hila."""
     blood = scene.patient.blood
-    for tree, terminal, value in ((trees.arteries, 0.75, blood.pulmonary), (trees.veins, 0.7, blood.left_heart)):
-        radii = tree.radii(terminal, 0.37)
+    for tree, terminal, value in ((trees.arteries, 0.95, blood.pulmonary), (trees.veins, 0.9, blood.left_heart)):
+        radii = tree.radii(terminal, 0.36)
         points, radius = tree.sample(min(2.0, 0.5 * scene.edge), radii)
         splat = scene.splat(points, radius)
         scene.paint(splat.box, splat.occupied * lung_share(scene, splat.box), value)

@@ -12,12 +12,16 @@ from colipri_training.phantoms.fields import Profile
 from colipri_training.phantoms.fields import superellipse_depth
 from colipri_training.phantoms.patient import Patient
 
-SPINE_Y = -50.0
-CAVITY_WIDTH = Profile([-220, -160, -110, -60, -10, 30, 65, 95, 112, 126], [130, 132, 132, 130, 122, 109, 91, 72, 60, 50])
-CAVITY_DEPTH = Profile([-220, -160, -110, -60, -10, 30, 65, 95, 112, 126], [84, 86, 86, 84, 77, 67, 54, 42, 34, 28])
-CAVITY_Y = Profile([-220, -110, -60, -10, 30, 65, 95, 126], [6, 6, 5, 0, -6, -14, -22, -28])
-TRUNK_WIDTH = Profile([-220, -120, -50, 10, 50, 80, 105, 125, 145, 200], [146, 150, 152, 154, 158, 160, 138, 92, 62, 58])
-TRUNK_DEPTH = Profile([-220, -120, -50, 10, 50, 80, 105, 125, 145, 200], [98, 100, 102, 99, 92, 82, 70, 62, 58, 60])
+SPINE_Y = -46.0
+CAVITY_WIDTH = Profile(
+    [-220, -160, -110, -60, -10, 30, 65, 95, 112, 126], [134, 136, 136, 134, 126, 113, 95, 75, 62, 52]
+)
+CAVITY_DEPTH = Profile([-220, -160, -110, -60, -10, 30, 65, 95, 112, 126], [88, 90, 90, 88, 81, 70, 56, 44, 35, 28])
+CAVITY_Y = Profile([-220, -110, -60, -10, 30, 65, 95, 126], [3, 3, 2, -2, -9, -17, -25, -30])
+TRUNK_WIDTH = Profile(
+    [-220, -120, -50, 10, 50, 80, 105, 125, 145, 200], [150, 154, 157, 160, 164, 166, 142, 94, 62, 58]
+)
+TRUNK_DEPTH = Profile([-220, -120, -50, 10, 50, 80, 105, 125, 145, 200], [101, 103, 105, 102, 95, 84, 72, 63, 58, 60])
 TRUNK_Y = Profile([-220, -120, -50, 10, 50, 80, 105, 125, 145, 200], [-2, -4, -4, -5, -11, -18, -24, -24, -18, -10])
 AORTA_X = Profile([-230, -120, -40, 10], [-8, -16, -25, -27])
 AORTA_Y = Profile([-230, -120, -40, 10], [-22, -22, -34, -38])
@@ -46,14 +50,14 @@ class Thorax:
     def diaphragm(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the canonical height of the upper surface of the diaphragm: two domes that meet in the middle."""
         raise_right, raise_left = self.patient.dome_raise_mm
-        right = self._dome(x - 60, y - 12, raise_right - 90)
-        left = self._dome(-x - 66, y - 12, raise_left - 101)
+        right = self._dome(x - 58, y - 22, raise_right - 90)
+        left = self._dome(-x - 64, y - 22, raise_left - 101)
         return torch.maximum(right, left)
 
     @staticmethod
     def _dome(lateral: Tensor, anterior: Tensor, top: float) -> Tensor:
-        across = torch.where(lateral > 0, lateral / 78, lateral / 112)
-        along = torch.where(anterior > 0, anterior / 115, anterior / 88)
+        across = torch.where(lateral > 0, lateral / 86, lateral / 165)
+        along = torch.where(anterior > 0, anterior / 140, anterior / 92)
         return top - 72 * (across.square() + along.square())
 
     def mediastinum(self, x: Tensor, y: Tensor, z: Tensor, *, heart: bool = True) -> Tensor:
@@ -63,16 +67,17 @@ class Thorax:
         spine = (x.square() + (y - SPINE_Y).clamp(min=0).square()).sqrt() - 23
         aorta = ((x - AORTA_X(z)).square() + (y - AORTA_Y(z)).square()).sqrt() - 15 + (z - 8).clamp(min=0) * 0.4
         outside = torch.minimum(torch.minimum(slab, spine), aorta)
-        if not heart:
-            return outside
-        sac = -self.heart.depth(x, y, z) - FAT_MM - self.heart.sac_mm
-        return torch.minimum(outside, sac)
+        return torch.minimum(outside, self.around_heart(x, y, z)) if heart else outside
 
-    def lungs(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """Return the depth inside either lung before any lesion takes its share."""
+    def around_heart(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Return the distance outside the pericardial sac and its fat (negative inside)."""
+        return -self.heart.depth(x, y, z) - FAT_MM - self.heart.sac_mm
+
+    def lungs(self, x: Tensor, y: Tensor, z: Tensor, *, heart: bool = True) -> Tensor:
+        """Return the depth inside either lung before any lesion takes its share; `heart=False` leaves its room to the lungs."""
         apex = (_LUNG_APEX_Z - z) - ((x.abs() - 47).square() + 0.6 * (y + 22).square()) / 46
         base = (z - self.diaphragm(x, y)) * 0.75
-        limit = torch.minimum(torch.minimum(apex * 0.6, base), self.mediastinum(x, y, z))
+        limit = torch.minimum(torch.minimum(apex * 0.6, base), self.mediastinum(x, y, z, heart=heart))
         return torch.minimum(self.cavity(x, y, z), limit)
 
     def fissures(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,9 @@ class Tree:
         return points, radii[rows]
 
 
-def _split(targets: np.ndarray, group: np.ndarray, count: np.ndarray, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split(
+    targets: np.ndarray, group: np.ndarray, count: np.ndarray, parents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the centroid of each group and, per target, on which side of it the target lies across the flow."""
     centroid = np.stack([np.bincount(group, targets[:, axis]) for axis in range(3)], axis=1) / count[:, None]
     flow = centroid - parents
@@ -76,7 +78,10 @@ def grow(rng: np.random.Generator, roots: np.ndarray, targets: np.ndarray, root_
         centroid, side = _split(targets, group, count, parents)
         single = count == 1
         reach = np.where(single, 1.0, _STEP_SHARE)[:, None]
-        wiggle = rng.normal(0, 1, centroid.shape) * np.minimum(0.06 * np.linalg.norm(centroid - parents, axis=1), 3.0)[:, None]
+        wiggle = (
+            rng.normal(0, 1, centroid.shape)
+            * np.minimum(0.06 * np.linalg.norm(centroid - parents, axis=1), 3.0)[:, None]
+        )
         node = parents + (centroid - parents) * reach + wiggle * ~single[:, None]
         segments.append((parents, node, count, owner))
         alive = ~single[group]

@@ -96,4 +96,6 @@ class Bronchiectasis(base.LesionModel):
         scene.paint(wall.box, share, 20.0)
         air = scene.splat(self.points, self.radii)
         scene.paint(air.box, air.occupied * lung_share(scene, air.box), -965.0)
-        scene.mark(wall.box, share > torch.clamp(0.4 * share.max(), min=0.05) if share.numel() else share > 1, self.finding)
+        scene.mark(
+            wall.box, share > torch.clamp(0.4 * share.max(), min=0.05) if share.numel() else share > 1, self.finding
+        )

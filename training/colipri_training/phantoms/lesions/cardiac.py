@@ -61,21 +61,23 @@ class CoronaryCalcification(base.LesionModel):
     finding = base.CORONARY_CALCIFICATION
 
     def __init__(self, context: base.DrawContext) -> None:
-        """Draw foci of 1.5 to 3.2 mm radius and 500 to 1300 HU on the epicardial surface."""
+        """Draw foci of 1.8 to 3.0 mm radius and 500 to 1300 HU on the epicardial surface."""
         rng = context.rng("coronary")
         courses = context.anatomy.heart.coronaries()
         names = list(courses)
         count = int(rng.integers(1, 4))
-        picked = [names[0], *rng.choice(names[1:], size=count - 1, replace=False)] if rng.random() < 0.8 else [
-            str(name) for name in rng.choice(names, size=count, replace=False)
-        ]
+        picked = (
+            [names[0], *rng.choice(names[1:], size=count - 1, replace=False)]
+            if rng.random() < 0.8
+            else [str(name) for name in rng.choice(names, size=count, replace=False)]
+        )
         points = []
         for name in picked:
             course = courses[str(name)]
             for start in rng.integers(2, 28, size=int(rng.integers(1, 5))):
                 points.append(course[start : start + int(rng.integers(1, 7))])
         self.points = np.concatenate(points)
-        self.radii = rng.uniform(1.5, 2.8, len(self.points))
+        self.radii = rng.uniform(1.8, 3.0, len(self.points))
         self.hu = float(rng.uniform(600, 1300))
         self.lesion = Lesion(
             finding=self.finding,
@@ -126,9 +128,7 @@ class ArterialCalcification(base.LesionModel):
         )
 
     @staticmethod
-    def _plaque(
-        rng: np.random.Generator, course: np.ndarray, radii: np.ndarray, span: tuple[int, int]
-    ) -> np.ndarray:
+    def _plaque(rng: np.random.Generator, course: np.ndarray, radii: np.ndarray, span: tuple[int, int]) -> np.ndarray:
         """Return the points of one plaque: an arc of the circle around the course, over a few mm of its length."""
         middle = int(rng.integers(*span))
         arc = rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(0.3, 1.3), 5)

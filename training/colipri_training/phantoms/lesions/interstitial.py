@@ -39,11 +39,11 @@ class Emphysema(base.LesionModel):
         rows = np.flatnonzero(np.isin(points.lobe, self.lobes) & (points.depth > 3))
         edge_rows = rows[points.wall[rows] < 9]
         chosen = edge_rows if kind == "paraseptal" and len(edge_rows) > 20 else rows
-        picked = rng.choice(chosen, size=min(int(90 + 420 * share), len(chosen)), replace=False)
+        picked = rng.choice(chosen, size=min(int(160 + 520 * share), len(chosen)), replace=False)
         self.centres = points.position[picked]
-        self.radii = rng.uniform(2.2, 4.0 + 3.5 * share, len(picked))
+        self.radii = rng.uniform(3.5, 6.0 + 4.5 * share, len(picked))
         self.bullae = self._draw_bullae(context, rng) if kind == "bullous" else (np.zeros((0, 3)), np.zeros(0))
-        self.lost = float((45 if kind == "panlobular" else 15) + 35 * share)
+        self.lost = float((40 if kind == "panlobular" else 5) + 25 * share)
         side, location = base.lobes_place(list(self.lobes))
         self.lesion = Lesion(
             finding=self.finding,
@@ -226,6 +226,8 @@ class FibroticSequela(base.LesionModel):
         wall = self._thorax.cavity(x, y, z)
         near = ((16 - wall) / 5).clamp(0, 1) * lung_share(scene, box)
         near = near * (x >= low[0]) * (x <= high[0])
-        mesh = sheet_share(ridge_distance(scene.noise("reticulation", self._CELL_MM, box), self._CELL_MM), 0.9, scene.edge)
+        mesh = sheet_share(
+            ridge_distance(scene.noise("reticulation", self._CELL_MM, box), self._CELL_MM), 0.9, scene.edge
+        )
         scene.paint(box, mesh * near, 20.0)
         scene.mark(box, mesh * near > 0.25, self.finding)

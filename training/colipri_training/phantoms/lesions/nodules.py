@@ -113,7 +113,9 @@ class Lymphadenopathy(base.LesionModel):
         """Draw stations and nodes."""
         rng = context.rng("nodes")
         weights = np.array([1.6, 1.0, 1.2, 1.4, 1.0, 1.0, 0.7, 0.7])
-        picked = sorted(rng.choice(len(_STATIONS), size=int(rng.integers(1, 4)), replace=False, p=weights / weights.sum()))
+        picked = sorted(
+            rng.choice(len(_STATIONS), size=int(rng.integers(1, 4)), replace=False, p=weights / weights.sum())
+        )
         centres, radii = [], []
         for station in picked:
             middle, spread, _, _ = _STATIONS[station]

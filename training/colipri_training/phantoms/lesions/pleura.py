@@ -21,15 +21,15 @@ class PleuralEffusion(base.LesionModel):
     finding = base.PLEURAL_EFFUSION
 
     def __init__(self, context: base.DrawContext) -> None:
-        """Draw sides, thickness (8 to 75 mm) and density, and keep other lesions out of the fluid."""
+        """Draw sides, thickness (14 to 72 mm) and density, and keep other lesions out of the fluid."""
         rng = context.rng("pleural effusion")
         self._thorax = context.anatomy.thorax
         side = str(rng.choice(["left", "right", "bilateral"], p=[0.28, 0.32, 0.40]))
-        largest = float(8 + 62 * rng.beta(1.3, 2.2))
+        largest = float(14 + 58 * rng.beta(1.2, 2.2))
         self.thickness = {s: largest * (1.0 if s == side else rng.uniform(0.5, 1.0)) for s in _sides(side)}
         self.hu = float(rng.uniform(4, 24))
         thickest = max(self.thickness.values())
-        size = "small" if thickest < 20 else "moderate" if thickest < 42 else "large"
+        size = "small" if thickest < 24 else "moderate" if thickest < 44 else "large"
         severity = {"small": "mild", "moderate": "moderate", "large": "severe"}[size]
         x = {"left": -70.0, "right": 70.0, "bilateral": 0.0}[side]
         self.lesion = Lesion(
@@ -38,7 +38,7 @@ class PleuralEffusion(base.LesionModel):
             location="pleural space",
             kind=size,
             severity=severity,
-            size_mm=round(thickest, 1),
+            size_mm=round(thickest - 3.0, 1),
             count=len(self.thickness),
             centroid_ras=context.world(np.array([x, -62.0, -95.0])),
         )
@@ -59,7 +59,7 @@ class PleuralEffusion(base.LesionModel):
         back = ((level - y) / 48).clamp(0, 1)
         top = -40 + 2.0 * thickness
         height = ((top - z) / 70).clamp(0, 1)
-        return thickness * back * height - wall - 1.0
+        return thickness * back * height - wall - 3.0
 
     def _region(self, scene: Scene) -> tuple[Box, Tensor]:
         low, high = lungs.LOW.copy(), lungs.HIGH.copy()
@@ -80,7 +80,7 @@ class PleuralEffusion(base.LesionModel):
 
     def paint(self, scene: Scene) -> None:
         """Fill the space with fluid and label it."""
-        filled = occupancy(self._depth + 0.3 * scene.edge, scene.edge)
+        filled = occupancy(self._depth, scene.edge)
         scene.paint(self._box, filled, self.hu, structures.PLEURAL_EFFUSION)
         scene.mark(self._box, filled > 0.4, self.finding)
 

@@ -1,0 +1,222 @@
+"""DICOM SEG through highdicom: binary, coded segments that refer to the images they were made on."""
+
+from __future__ import annotations
+
+import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from colipri_core.errors import MissingDependencyError
+from colipri_core.errors import UnreadableInputError
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.geometry import VolumeGeometry
+from colipri_core.geometry import ras_to_lps
+from colipri_core.io.atomic import atomic_file
+from colipri_core.io.checks import refusal
+from colipri_core.io.dicom_headers import quiet_pydicom
+from colipri_core.segmentation import Segment
+from colipri_core.segmentation import Segmentation
+from colipri_core.volume import Volume
+
+_PRODUCT = "napari-colipri"
+_SERIES_NUMBER = 901  # our choice: far from the numbers scanners use
+_ANATOMY = ("123037004", "SCT", "Anatomical Structure")
+_TISSUE = ("85756007", "SCT", "Tissue")
+_ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
+
+
+def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | None) -> None:
+    """Write a segmentation as DICOM SEG, in the study of its source images.
+
+    Args:
+        segmentation: Labelmap and segments on the source's grid; empty segments are left out.
+        path: File to be written.
+        source: The volume it was made on, read from a DICOM folder whose files are still there.
+
+    Raises:
+        UnsupportedVolumeError: If the source does not come from DICOM files, they are gone, they lack valid
+            identifiers, the grids differ, or no voxel is labelled.
+        MissingDependencyError: If highdicom is not installed.
+    """
+    highdicom = _highdicom()
+    with quiet_pydicom():
+        datasets, frames = _source_images(path.name, segmentation, source)
+        present = _present(path.name, segmentation)
+        planes = _planes(segmentation, present, frames)
+        written = highdicom.seg.Segmentation(
+            source_images=datasets,
+            pixel_array=planes,
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=_descriptions(segmentation, present),
+            series_instance_uid=highdicom.UID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer=_PRODUCT,
+            manufacturer_model_name=segmentation.provenance.model.name if segmentation.provenance else _PRODUCT,
+            software_versions=_version(),
+            device_serial_number="0",
+            content_description="Research use only, not for diagnosis",
+            series_description=f"Segmentation, {_PRODUCT} (research)",
+            content_label="SEGMENTATION",
+        )
+        written.ContentDate = datetime.datetime.now().strftime("%Y%m%d")
+        with atomic_file(path, ".dcm") as temporary:
+            written.save_as(temporary)
+
+
+def read_dicom_seg(path: Path) -> Segmentation:
+    """Read a DICOM SEG.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UnreadableInputError: If it is no DICOM SEG or damaged.
+        UnsupportedVolumeError: If its segments overlap or its planes form no volume.
+        MissingDependencyError: If highdicom is not installed.
+    """
+    highdicom = _highdicom()
+    with quiet_pydicom():
+        try:
+            stored = highdicom.seg.segread(path)
+        except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError) as error:
+            remedy = "Give a DICOM Segmentation object, and check that it is whole."
+            found = "a damaged file or another object"
+            message = refusal(path.name, expected="a DICOM SEG", found=found, remedy=remedy)
+            raise UnreadableInputError(message) from error
+        try:
+            volume = stored.get_volume(combine_segments=True)
+        except (RuntimeError, ValueError) as error:
+            remedy = "Export each segment as a labelmap of its own."
+            found = "overlapping segments or irregular planes"
+            message = refusal(path.name, expected="segments on one regular grid", found=found, remedy=remedy)
+            raise UnsupportedVolumeError(message) from error
+        labelmap = np.asarray(volume.array).transpose(2, 1, 0)
+        affine = ras_to_lps(np.asarray(volume.affine))[:, [2, 1, 0, 3]]
+        segments = tuple(
+            _segment(highdicom, stored.get_segment_description(number)) for number in stored.segment_numbers
+        )
+    kind = np.uint8 if max((segment.label for segment in segments), default=0) < 256 else np.uint16
+    geometry = VolumeGeometry(shape=labelmap.shape, affine=affine)
+    return Segmentation(labelmap=labelmap.astype(kind), geometry=geometry, segments=segments)
+
+
+def _highdicom() -> Any:
+    try:
+        import highdicom
+        import highdicom.seg
+    except ImportError as error:
+        msg = "DICOM SEG needs highdicom, which is not installed: pip install 'napari-colipri[dicom]'."
+        raise MissingDependencyError(msg) from error
+    return highdicom
+
+
+def _source_images(
+    name: str, segmentation: Segmentation, source: Volume | None
+) -> tuple[list[Any], tuple[int | None, ...]]:
+    """The source data sets in the order of k (one alone if multi-frame), and the frame of each k in it."""
+    import pydicom
+
+    identifiers = source.metadata.get("dicom") if source else None
+    if source is None or not identifiers or not identifiers["files"]:
+        raise _refused(name, "a volume that was not read from DICOM files on this machine", "Read the DICOM folder")
+    if source.geometry != segmentation.geometry:
+        found = f"a segmentation of shape {segmentation.geometry.shape} on a volume of shape {source.shape}"
+        raise _refused(name, f"{found}, or of another place", "Map the segmentation to the volume's grid")
+    files = list(dict.fromkeys(identifiers["files"]))
+    try:
+        datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    except OSError as error:
+        raise _refused(name, "DICOM files that are no longer where they were", "Read the DICOM folder again") from error
+    required = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+    for keyword in required:
+        if not all(pydicom.uid.UID(str(dataset.get(keyword, ""))).is_valid for dataset in datasets):
+            raise _refused(name, f"source images without a valid {keyword}", "Use images as the archive wrote them")
+    numbers: tuple[int | None, ...] = identifiers["frame_numbers"]
+    if len(files) > 1 and numbers[0] is not None:
+        raise _refused(name, "a volume spread over several multi-frame files", "Use a single-frame export")
+    return datasets, numbers
+
+
+def _present(name: str, segmentation: Segmentation) -> list[Segment]:
+    counts = np.bincount(segmentation.labelmap.ravel(order="K"))
+    present = [segment for segment in segmentation.segments if segment.label < len(counts) and counts[segment.label]]
+    if not present:
+        raise _refused(name, "a segmentation without a labelled voxel", "Segment something first")
+    return present
+
+
+def _planes(
+    segmentation: Segmentation, present: list[Segment], frames: tuple[int | None, ...]
+) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """Planes `[k, j, i]` in the order of the source's frames, with segment numbers from 1 in place of labels."""
+    lookup = np.zeros(int(segmentation.labelmap.max()) + 1, dtype=np.uint16)
+    for number, segment in enumerate(present, start=1):
+        lookup[segment.label] = number
+    planes: npt.NDArray[np.uint16] = lookup[segmentation.labelmap.transpose(2, 1, 0)]
+    if frames[0] is None:
+        return planes
+    return np.take(planes, np.argsort(np.array(frames, dtype=int)), axis=0)
+
+
+def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[Any]:
+    import highdicom
+
+    codes = highdicom.sr.CodedConcept
+    algorithm = None
+    if segmentation.provenance:
+        algorithm = highdicom.AlgorithmIdentificationSequence(
+            name=segmentation.provenance.model.name, family=codes(*_ARTIFICIAL_INTELLIGENCE), version=_version()
+        )
+    kinds = highdicom.seg.SegmentAlgorithmTypeValues
+    descriptions = []
+    for number, segment in enumerate(present, start=1):
+        scheme, _, value = segment.code.partition(":")
+        coded = (value, scheme, segment.name[:64]) if value else _TISSUE
+        description = highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=segment.name[:64],
+            segmented_property_category=codes(*(_ANATOMY if value else _TISSUE)),
+            segmented_property_type=codes(*coded),
+            algorithm_type=kinds.AUTOMATIC if algorithm else kinds.MANUAL,
+            algorithm_identification=algorithm,
+            display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
+        )
+        descriptions.append(description)
+    return descriptions
+
+
+def _segment(highdicom: Any, description: Any) -> Segment:
+    kind = description.segmented_property_type
+    coded = kind.value != _TISSUE[0]
+    color = (255, 255, 255)
+    if "RecommendedDisplayCIELabValue" in description:
+        values = list(description.RecommendedDisplayCIELabValue)
+        red, green, blue = highdicom.color.CIELabColor.from_dicom_value(values).to_rgb()
+        color = (int(red), int(green), int(blue))
+    return Segment(
+        label=int(description.segment_number),
+        name=str(description.segment_label),
+        code=f"{kind.scheme_designator}:{kind.value}" if coded else "",
+        color=color,
+    )
+
+
+def _refused(name: str, found: str, remedy: str) -> UnsupportedVolumeError:
+    expected = "a segmentation on a volume read from a complete DICOM series"
+    text = (
+        f'Cannot write "{name}": expected {expected}, found {found}. {remedy}, or write .seg.nrrd or .nii.gz instead.'
+    )
+    return UnsupportedVolumeError(text)
+
+
+def _version() -> str:
+    try:
+        return metadata.version(_PRODUCT)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,139 @@
+"""NIfTI files: exact affines through nibabel, integers kept as integers.
+
+World coordinates are the sform's if its code is set, else the qform's (nibabel's rule; ITK prefers the qform in some
+cases, so a file whose two disagree is warned about). Spatial units other than mm are converted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from colipri_core.errors import UnreadableInputError
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.geometry import Affine
+from colipri_core.io.checks import check_affine
+from colipri_core.io.checks import check_shape
+from colipri_core.io.checks import refusal
+from colipri_core.io.checks import replace_non_finite
+from colipri_core.io.voxels import compact
+from colipri_core.io.voxels import rescale
+from colipri_core.volume import Volume
+
+_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+_FORMS_AGREE_MM = 0.1
+_MAX_GZIP_RATIO = 1100  # deflate cannot compress beyond 1032:1, so a header that claims more is false
+_RGB_INTENTS = (1007, 2003, 2004)
+
+
+def read_nifti(path: Path, *, name: str) -> Volume:
+    """Read a .nii or .nii.gz file.
+
+    Args:
+        path: The file.
+        name: Name of the volume.
+
+    Raises:
+        UnreadableInputError: If the file is no NIfTI, truncated or corrupt.
+        UnsupportedVolumeError: If it holds no scalar 3D volume that can be placed in the patient.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        image: Any = nibabel.load(path, mmap=False)
+        header = image.header
+        shape = check_shape(path.name, image.shape)
+        _check_scalar(path.name, header)
+        _check_size(path, header)
+        affine, notes = _affine(path.name, image, shape)
+        voxels = _voxels(image, shape)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+        raise UnreadableInputError(_damaged(path, error)) from error
+    voxels, replaced = replace_non_finite(path.name, voxels)
+    metadata = {"format": "nifti", "warnings": notes + replaced}
+    return Volume(voxels=voxels, affine=affine, name=name, metadata=metadata)
+
+
+def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: Affine, *, orthogonal: bool) -> None:
+    """Write voxels with their affine as sform, and as qform where it can hold it (no shear).
+
+    Args:
+        path: File ending in .nii or .nii.gz.
+        voxels: Array `[i, j, k]` of an integer or floating type up to 32 bits.
+        affine: Voxel -> RAS+ mm.
+        orthogonal: Whether the axes are perpendicular.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    if orthogonal:
+        image.set_qform(affine, code=1)
+    else:
+        image.set_qform(None)
+    nibabel.save(image, path)
+
+
+def _check_scalar(name: str, header: Any) -> None:
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iufb" or int(header["intent_code"]) in _RGB_INTENTS:
+        found = "vectors or colours" if dtype.kind in "iufbV" else f"values of type {dtype}"
+        remedy = "Export the CT's intensities, not a colour rendering or a displacement field."
+        raise UnsupportedVolumeError(refusal(name, expected="one number a voxel", found=found, remedy=remedy))
+
+
+def _check_size(path: Path, header: Any) -> None:
+    """Refuse a header that claims more data than the file can hold, before memory is taken."""
+    claimed = int(np.prod(header.get_data_shape(), dtype=np.int64)) * header.get_data_dtype().itemsize
+    held = path.stat().st_size * (_MAX_GZIP_RATIO if path.name.lower().endswith(".gz") else 1)
+    if claimed > held:
+        found = f"{path.stat().st_size} bytes for {claimed} bytes of voxels"
+        remedy = "The file is truncated: copy or export it again."
+        raise UnreadableInputError(refusal(path.name, expected="the whole file", found=found, remedy=remedy))
+
+
+def _affine(name: str, image: Any, shape: tuple[int, int, int]) -> tuple[Affine, tuple[str, ...]]:
+    header = image.header
+    notes = []
+    has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    if not has_sform and not has_qform:
+        notes.append("The NIfTI header states no orientation; left and right, front and back are guessed.")
+    elif has_sform and has_qform:
+        corners = np.array([[0, 0, 0, 1], [*(np.asarray(shape) - 1), 1]], dtype=np.float64)
+        apart = np.abs(corners @ (np.asarray(header.get_sform()) - np.asarray(header.get_qform())).T).max()
+        if not apart <= _FORMS_AGREE_MM:
+            notes.append(f"The NIfTI header's two orientations differ by up to {apart:.3g} mm; the sform was used.")
+    affine = np.array(image.affine, dtype=np.float64)
+    unit = header.get_xyzt_units()[0]
+    if unit in _MM_PER_UNIT:
+        affine[:3] *= _MM_PER_UNIT[unit]
+        notes.append(f"The NIfTI header's unit is {unit}; positions were converted to mm.")
+    return check_affine(name, affine, shape), tuple(notes)
+
+
+def _voxels(image: Any, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
+    stored = np.asarray(image.dataobj.get_unscaled()).reshape(shape, order="A")
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    if slope == 1 and intercept == 0:
+        return compact(stored)
+    return rescale(stored, float(slope), float(intercept))
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    compressed = path.name.lower().endswith(".gz")
+    if compressed and isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        found = "damaged or truncated gzip data"
+    elif isinstance(error, OSError) and error.errno is not None:
+        found = f"an operating system error ({error.strerror})"
+    else:
+        found = "a header or voxel data that do not fit the format"
+    remedy = "Check that it opens elsewhere, and copy or export it again."
+    return refusal(path.name, expected="a NIfTI image", found=found, remedy=remedy)

@@ -1,0 +1,125 @@
+"""The objectives against their formulas, worked out another way."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from colipri_training.data.batches import Batch
+from colipri_training.objectives.contrastive import Contrastive
+from colipri_training.objectives.encoded import Encoded
+from colipri_training.objectives.opposite import OppositeSentences
+from colipri_training.objectives.region import RegionSentences
+
+VOLUMES, TOKENS, CHANNELS, FINDINGS, PAIRS = 3, 5, 8, 4, 2
+
+
+def unit(*shape: int) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape), dim=-1)
+
+
+@pytest.fixture
+def encoded() -> Encoded:
+    torch.manual_seed(0)
+    return Encoded(
+        image=unit(VOLUMES, CHANNELS),
+        tokens=unit(VOLUMES, TOKENS, CHANNELS),
+        report=unit(VOLUMES, CHANNELS),
+        affirming=unit(PAIRS, FINDINGS, CHANNELS),
+        denying=unit(PAIRS, FINDINGS, CHANNELS),
+        scale=torch.tensor(7.0),
+    )
+
+
+def batch(findings: torch.Tensor, regions: torch.Tensor) -> Batch:
+    nothing = torch.zeros(0)
+    return Batch(
+        images=nothing,
+        keep=nothing,
+        findings=findings,
+        regions=regions,
+        reports=(nothing, nothing),
+        affirming=(nothing, nothing),
+        denying=(nothing, nothing),
+    )
+
+
+def any_batch() -> Batch:
+    return batch(
+        torch.tensor([[1, 0, 0, -1], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=torch.int8),
+        torch.randint(-1, 2, (VOLUMES, FINDINGS, TOKENS), dtype=torch.int8),
+    )
+
+
+class TestContrastive:
+    def test_is_the_symmetric_cross_entropy(self, encoded: Encoded) -> None:
+        similarity = 7.0 * encoded.image @ encoded.report.T
+        rows = torch.stack([-similarity[i].log_softmax(0)[i] for i in range(VOLUMES)]).mean()
+        columns = torch.stack([-similarity[:, i].log_softmax(0)[i] for i in range(VOLUMES)]).mean()
+        torch.testing.assert_close(Contrastive()(any_batch(), encoded), (rows + columns) / 2)
+
+    def test_is_small_when_each_volume_matches_its_own_report(self, encoded: Encoded) -> None:
+        basis = torch.eye(VOLUMES, CHANNELS)
+        matched = Encoded(
+            image=basis,
+            report=basis,
+            scale=torch.tensor(50.0),
+            tokens=encoded.tokens,
+            affirming=encoded.affirming,
+            denying=encoded.denying,
+        )
+        assert Contrastive()(any_batch(), matched) < 1e-6
+
+
+class TestOppositeSentences:
+    def test_equals_two_prompt_cross_entropy(self, encoded: Encoded) -> None:
+        given = any_batch()
+        total, count = 0.0, 0
+        for volume in range(VOLUMES):
+            for finding in range(FINDINGS):
+                label = int(given.findings[volume, finding])
+                if label < 0:
+                    continue
+                for pair in range(PAIRS):
+                    sides = torch.stack([encoded.denying[pair, finding], encoded.affirming[pair, finding]])
+                    logits = 7.0 * sides @ encoded.image[volume]
+                    total += F.cross_entropy(logits[None], torch.tensor([label])).item() / PAIRS
+                count += 1
+        assert OppositeSentences()(given, encoded).item() == pytest.approx(total / count, abs=1e-6)
+
+    def test_leaves_out_findings_the_encoder_could_not_see(self, encoded: Encoded) -> None:
+        unseen = batch(-torch.ones(VOLUMES, FINDINGS, dtype=torch.int8), any_batch().regions)
+        assert OppositeSentences()(unseen, encoded).item() == 0.0
+
+
+class TestRegionSentences:
+    def test_positive_and_negative_tokens_weigh_the_same(self, encoded: Encoded) -> None:
+        regions = torch.zeros(VOLUMES, FINDINGS, TOKENS, dtype=torch.int8)
+        regions[0, 0, 2] = 1
+        loss = RegionSentences()(batch(any_batch().findings, regions), encoded)
+        direction = (encoded.affirming - encoded.denying).mean(dim=0)
+        logits = 7.0 * torch.einsum("bke,fe->bfk", encoded.tokens, direction)
+        shown = F.softplus(-logits[0, 0, 2])
+        rows = [F.softplus(logits[b, f][regions[b, f] == 0]).mean() for b in range(VOLUMES) for f in range(FINDINGS)]
+        torch.testing.assert_close(loss, (shown + torch.stack(rows).mean()) / 2)
+
+    def test_ignores_unclear_tokens(self, encoded: Encoded) -> None:
+        regions = -torch.ones(VOLUMES, FINDINGS, TOKENS, dtype=torch.int8)
+        assert RegionSentences()(batch(any_batch().findings, regions), encoded).item() == 0.0
+
+    def test_without_knowledge_costs_log_two(self, encoded: Encoded) -> None:
+        blind = Encoded(
+            image=encoded.image,
+            tokens=encoded.tokens,
+            report=encoded.report,
+            affirming=encoded.affirming,
+            denying=encoded.affirming,
+            scale=encoded.scale,
+        )
+        regions = torch.zeros(VOLUMES, FINDINGS, TOKENS, dtype=torch.int8)
+        regions[..., 0] = 1
+        loss = RegionSentences()(batch(any_batch().findings, regions), blind)
+        assert loss.item() == pytest.approx(math.log(2.0))

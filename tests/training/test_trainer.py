@@ -1,0 +1,85 @@
+"""Runs: they learn, they go on bit for bit after a stop, and they export a bundle an engine opens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import colipri_core as cc
+from colipri_training.export import export
+from colipri_training.run import Run
+from colipri_training.trainer import learning_rate
+
+
+def copy_of(folder: Path, target: Path) -> Run:
+    shutil.copytree(folder, target)
+    return Run("smoke", target)
+
+
+def train(run: Run, until: int) -> dict[str, torch.Tensor]:
+    trainer = run.trainer()
+    while trainer.step < until:
+        trainer._train_step(trainer._batches(trainer.step))
+        trainer.step += 1
+    trainer.save()
+    return dict(trainer.model.state_dict())
+
+
+class TestResume:
+    def test_stopped_and_resumed_equals_straight_through(self, run_folder: Path, tmp_path: Path) -> None:
+        straight = train(copy_of(run_folder, tmp_path / "straight"), 4)
+        stopped = copy_of(run_folder, tmp_path / "stopped")
+        train(stopped, 2)
+        resumed = train(stopped, 4)
+        assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+    def test_another_config_is_refused(self, run_folder: Path, tmp_path: Path) -> None:
+        run = copy_of(run_folder, tmp_path / "run")
+        train(run, 1)
+        vocabulary = run.folder / "tokenizer" / "vocab.txt"
+        vocabulary.write_text(vocabulary.read_text() + "extra\n")
+        with pytest.raises(ValueError, match="another config"):
+            Run("smoke", run.folder).trainer()
+
+
+class TestRun:
+    def test_log_checkpoint_and_learning(self, run_folder: Path, tmp_path: Path) -> None:
+        run = copy_of(run_folder, tmp_path / "run")
+        before = {name: value.clone() for name, value in run.trainer().model.state_dict().items()}
+        run.trainer().run()
+        records = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+        assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
+        assert {"contrastive", "opposite", "region", "scale", "gradient_norm"} <= set(records[0])
+        after = run.trainer().model.state_dict()
+        changed = [name for name in before if not torch.equal(before[name], after[name])]
+        assert any("image_encoder" in name for name in changed)
+        assert any("text_encoder" in name for name in changed)
+
+    def test_exported_bundle_opens_and_answers(self, run_folder: Path, tmp_path: Path) -> None:
+        run = copy_of(run_folder, tmp_path / "run")
+        run.trainer().run()
+        run.structure_trainer().run()
+        spec = export(run, tmp_path / "bundle")
+        assert spec.synthetic
+        case = run.store.read(0)
+        affine = np.diag([8.0, 8.0, 8.0, 1.0])
+        volume = cc.Volume(voxels=case.hu, affine=affine, name="phantom")
+        with cc.open_engine(tmp_path / "bundle", device="cpu", cache_dir=tmp_path) as engine:
+            assert engine.card.synthetic
+            with engine.open(volume) as session:
+                assert len(session.classify()) == 18
+                assert session.segment().labelmap.shape == case.hu.shape
+
+
+class TestSchedule:
+    def test_warms_up_then_decays_to_a_hundredth(self, run_folder: Path) -> None:
+        config = Run("smoke", run_folder).config.optimizer
+        rates = [learning_rate(step, config) for step in range(config.steps + 1)]
+        assert max(rates) == pytest.approx(config.learning_rate)
+        assert rates[-1] == pytest.approx(config.learning_rate / 100)
+        assert all(later <= earlier for earlier, later in zip(rates[1:], rates[2:], strict=False))

@@ -1,0 +1,1 @@
+"""The `colipri-train` command, one small module a group of verbs."""
