@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari_colipri.backend import Backend
-from napari_colipri.dock import ColipriDock
-from napari_colipri.reader import layer_data
 from scripted_engine import ScriptedEngine
 
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.volume import Volume
+from napari_colipri.backend import Backend
+from napari_colipri.dock import ColipriDock
+from napari_colipri.reader import layer_data
 
 OBLIQUE = np.array(
     [

@@ -9,9 +9,6 @@ import pytest
 from conftest import add_volume
 from conftest import chest_like
 from conftest import dock_on
-from napari_colipri import navigation
-from napari_colipri.source import layer_grid
-from napari_colipri.workflow import MAX_HEAT_LAYERS
 from qtpy.QtCore import QPoint
 from qtpy.QtCore import Qt
 from qtpy.QtCore import QTimer
@@ -22,6 +19,9 @@ from scripted_engine import expected_peak
 from colipri_core.errors import ModelUnavailableError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.volume import Volume
+from napari_colipri import navigation
+from napari_colipri.source import layer_grid
+from napari_colipri.workflow import MAX_HEAT_LAYERS
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from conftest import add_volume
 from conftest import dock_on
 from napari._app_model import get_app_model
-from napari_colipri.source import layer_grid
 from qtpy.QtCore import QPoint
 from qtpy.QtTest import QTest
 from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume
+from napari_colipri.source import layer_grid
 
 
 @pytest.fixture
