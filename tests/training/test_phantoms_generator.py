@@ -51,7 +51,7 @@ class TestDeterminism:
         assert (few.labels[0] == middles).float().mean() > 0.93
         assert few.cases[0].lesions == many.cases[0].lesions
         for lobe in structures.LUNG_LOBES:
-            volumes = [(b.labels == lobe).sum() * np.prod(g.spacing) for b, g in ((few, coarse), (many, fine))]
+            volumes = [float((b.labels == lobe).sum() * np.prod(g.spacing)) for b, g in ((few, coarse), (many, fine))]
             assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
         present = set(few.cases[0].present)
         assert all(((many.lesions >> finding) & 1).any() for finding in present)
