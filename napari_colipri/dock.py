@@ -14,6 +14,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
 from qtpy.QtWidgets import QFrame
+from qtpy.QtWidgets import QMainWindow
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
 
@@ -60,7 +61,7 @@ class ColipriDock(QWidget):
         super().__init__()
         self.setObjectName("ColipriDock")
         self.viewer = viewer
-        self.jobs = Jobs(self)
+        self.jobs = Jobs()
         self.workflow = Workflow(viewer, self.jobs, backend)
         self.readout = Readout(viewer)
         self.model_panel = ModelPanel(
@@ -73,8 +74,7 @@ class ColipriDock(QWidget):
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
-        self._closed = False
-        self._window: QWidget | None = None
+        self._docked = False
         self._lay_out()
         self._connect_panels()
         self._connect_workflow()
@@ -90,16 +90,11 @@ class ColipriDock(QWidget):
     @property
     def closed(self) -> bool:
         """Whether the dock was shut down."""
-        return self._closed
+        return self._release.done
 
     def shutdown(self) -> None:
         """Cancel work, free the model, and let go of the viewer; safe to call twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._disconnect_viewer()
-        self.readout.close()
-        self.workflow.close()
+        self._release()
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
         """Closing the dock ends its work."""
@@ -109,20 +104,20 @@ class ColipriDock(QWidget):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         """Watch the window that holds the dock: napari does not always close what is docked in it."""
         super().showEvent(event)
-        window = self.window()
-        if window is not self and window is not self._window:
-            self._window = window
-            window.installEventFilter(self)
+        if self.window() is not self:
+            self.window().installEventFilter(self)
 
     def event(self, event: QEvent) -> bool:
         """Being taken out of its dock, which is how napari removes a widget, ends the work as well."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._window is not None:
-            self.shutdown()
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None and self._docked:
+                self.shutdown()
+            self._docked = self.parent() is not None
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """The window closes: end the work."""
-        if watched is self._window and event.type() == QEvent.Type.Close:
+        if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
             self.shutdown()
         return False
 
@@ -170,26 +165,18 @@ class ColipriDock(QWidget):
         self.workflow.structures_changed.connect(self._on_structures)
 
     def _connect_viewer(self) -> None:
-        for emitter, callback in self._viewer_events():
+        events = self._viewer_events()
+        for emitter, callback in events:
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
+        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close))
+        self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
-            application.aboutToQuit.connect(self.shutdown)
+            application.aboutToQuit.connect(self._release)
 
-    def _disconnect_viewer(self) -> None:
-        for emitter, callback in self._viewer_events():
-            emitter.disconnect(callback)
-        for key in self._key_actions():
-            self.viewer.bind_key(key, None)
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-        application = QApplication.instance()
-        if application is not None:
-            application.aboutToQuit.disconnect(self.shutdown)
-
-    def _viewer_events(self) -> tuple:
+    def _viewer_events(self) -> tuple[tuple, ...]:
         viewer = self.viewer
         return (
             (viewer.layers.events.inserted, self._on_layers),
@@ -318,6 +305,36 @@ class ColipriDock(QWidget):
         self.setStyleSheet(style_sheet(colors))
         self.findings_panel.set_colors(colors)
         self.structures_panel.set_colors(colors)
+
+
+class _Release:
+    """Ends what a dock began, once, also when Qt has already deleted the dock.
+
+    Args:
+        viewer: The viewer.
+        events: Emitters of the viewer and what was connected to them.
+        closers: Called last.
+    """
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, events: tuple[tuple, ...], closers: tuple[Callable[[], None], ...]
+    ) -> None:
+        self.done = False
+        self._viewer = viewer
+        self._events = events
+        self._closers = closers
+
+    def __call__(self, *_: object) -> None:
+        if self.done:
+            return
+        self.done = True
+        for emitter, callback in self._events:
+            emitter.disconnect(callback)
+        for key in (*WINDOW_KEYS, *PLANE_KEYS):
+            self._viewer.bind_key(key, None)
+        for closer in self._closers:
+            closer()
+        self._events = self._closers = ()
 
 
 def _rule() -> QFrame:

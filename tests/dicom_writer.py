@@ -41,9 +41,7 @@ class SeriesOptions:
     edit: Callable[[int, Dataset], bool | None] | None = None
 
 
-def write_series(
-    folder: Path, hu: np.ndarray, affine: np.ndarray, options: SeriesOptions | None = None
-) -> list[Path]:
+def write_series(folder: Path, hu: np.ndarray, affine: np.ndarray, options: SeriesOptions | None = None) -> list[Path]:
     """Write one single-frame CT image a slice.
 
     Args:

@@ -35,9 +35,7 @@ def affines(draw: st.DrawFn, *, left_handed: bool = True) -> np.ndarray:
 
 
 @st.composite
-def geometries(
-    draw: st.DrawFn, *, smallest: int = 2, largest: int = 24, left_handed: bool = True
-) -> VolumeGeometry:
+def geometries(draw: st.DrawFn, *, smallest: int = 2, largest: int = 24, left_handed: bool = True) -> VolumeGeometry:
     """A grid with sizes from `smallest` to `largest` and one of `affines`."""
     sizes = st.integers(smallest, largest)
     shape = (draw(sizes), draw(sizes), draw(sizes))

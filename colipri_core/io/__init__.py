@@ -10,11 +10,15 @@ from colipri_core.io.labelmap import read_labelmap
 from colipri_core.io.labelmap import write_labelmap
 from colipri_core.io.names import derivative_name
 from colipri_core.io.read import read_volume
+from colipri_core.io.suffixes import LABELMAP_SUFFIXES
+from colipri_core.io.suffixes import VOLUME_SUFFIXES
 from colipri_core.io.write import convert
 from colipri_core.io.write import write_map
 from colipri_core.io.write import write_volume
 
 __all__ = [
+    "LABELMAP_SUFFIXES",
+    "VOLUME_SUFFIXES",
     "check_volume",
     "convert",
     "derivative_name",

@@ -7,6 +7,7 @@ cases, so a file whose two disagree is warned about). Spatial units other than m
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from colipri_core.volume import Volume
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 _FORMS_AGREE_MM = 0.1
 _MAX_GZIP_RATIO = 1100  # deflate cannot compress beyond 1032:1, so a header that claims more is false
+_NIFTI2_START = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # header size 540 in either byte order
+_CHUNK = 2**20
 _RGB_INTENTS = (1007, 2003, 2004)
 
 
@@ -42,23 +45,18 @@ def read_nifti(path: Path, *, name: str) -> Volume:
         UnreadableInputError: If the file is no NIfTI, truncated or corrupt.
         UnsupportedVolumeError: If it holds no scalar 3D volume that can be placed in the patient.
     """
-    import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image: Any = nibabel.load(path, mmap=False)
-        header = image.header
-        shape = check_shape(path.name, image.shape)
-        _check_scalar(path.name, header)
-        _check_size(path, header)
-        affine, notes = _affine(path.name, image, shape)
-        voxels = _voxels(image, shape)
+        with _opened(path) as stream:
+            volume = _read(path, stream, name)
+            # nibabel stops where the voxels end; only the rest of a gzip stream holds its checksum.
+            while stream.read(_CHUNK):
+                pass
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, TypeError) as error:
         raise UnreadableInputError(_damaged(path, error)) from error
-    voxels, replaced = replace_non_finite(path.name, voxels)
-    metadata = {"format": "nifti", "warnings": notes + replaced}
-    return Volume(voxels=voxels, affine=affine, name=name, metadata=metadata)
+    return volume
 
 
 def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: Affine, *, orthogonal: bool) -> None:
@@ -82,6 +80,25 @@ def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: Affine, *, orthogo
     nibabel.save(image, path)
 
 
+def _opened(path: Path) -> io.BufferedIOBase:
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _read(path: Path, stream: io.BufferedIOBase, name: str) -> Volume:
+    import nibabel
+
+    kind = nibabel.Nifti2Image if stream.read(4) in _NIFTI2_START else nibabel.Nifti1Image
+    stream.seek(0)
+    image: Any = kind.from_file_map({"image": nibabel.FileHolder(fileobj=stream)})
+    shape = check_shape(path.name, image.shape)
+    _check_scalar(path.name, image.header)
+    _check_size(path, image)
+    affine, notes = _affine(path.name, image, shape)
+    voxels, replaced = replace_non_finite(path.name, _voxels(image, shape))
+    metadata = {"format": "nifti", "warnings": notes + replaced}
+    return Volume(voxels=voxels, affine=affine, name=name, metadata=metadata)
+
+
 def _check_scalar(name: str, header: Any) -> None:
     dtype = header.get_data_dtype()
     if dtype.kind not in "iufb" or int(header["intent_code"]) in _RGB_INTENTS:
@@ -90,12 +107,12 @@ def _check_scalar(name: str, header: Any) -> None:
         raise UnsupportedVolumeError(refusal(name, expected="one number a voxel", found=found, remedy=remedy))
 
 
-def _check_size(path: Path, header: Any) -> None:
+def _check_size(path: Path, image: Any) -> None:
     """Refuse a header that claims more data than the file can hold, before memory is taken."""
-    claimed = int(np.prod(header.get_data_shape(), dtype=np.int64)) * header.get_data_dtype().itemsize
+    claimed = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize + int(image.dataobj.offset)
     held = path.stat().st_size * (_MAX_GZIP_RATIO if path.name.lower().endswith(".gz") else 1)
     if claimed > held:
-        found = f"{path.stat().st_size} bytes for {claimed} bytes of voxels"
+        found = f"{path.stat().st_size} bytes, too few for {claimed} bytes of voxels"
         remedy = "The file is truncated: copy or export it again."
         raise UnreadableInputError(refusal(path.name, expected="the whole file", found=found, remedy=remedy))
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from napari_colipri.backend import Backend
-from napari_colipri.dock import ColipriDock
-from napari_colipri.reader import layer_data
+from napari.components import ViewerModel
+from napari.layers import Image
 from scripted_engine import ScriptedEngine
 
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.volume import Volume
+from napari_colipri.backend import Backend
+from napari_colipri.dock import ColipriDock
+from napari_colipri.reader import layer_data
 
 OBLIQUE = np.array(
     [
@@ -56,26 +58,29 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer) -> object:
-    return make_napari_viewer(show=False)
+def viewer() -> ViewerModel:
+    """A viewer without a window: layers, dims, camera and events are all there."""
+    return ViewerModel()
 
 
 @pytest.fixture
-def dock(viewer, engine: ScriptedEngine, volume: Volume, qtbot) -> Iterator[ColipriDock]:
+def dock(viewer: ViewerModel, engine: ScriptedEngine, volume: Volume, qtbot) -> Iterator[ColipriDock]:
     """The dock on a viewer that holds one CT, with the scripted engine."""
     add_volume(viewer, volume)
-    yield dock_on(viewer, engine)
+    dock = dock_on(viewer, engine)
+    dock.resize(380, 900)
+    dock.show()
+    qtbot.addWidget(dock)
+    yield dock
     engine.gate.set()
 
 
-def dock_on(viewer, engine: ScriptedEngine) -> ColipriDock:
-    """Put a dock with the scripted engine into a viewer."""
-    dock = ColipriDock(viewer, backend=Backend(lambda *_args, **_options: engine))
-    viewer.window.add_dock_widget(dock, name="COLIPRI", area="right")
-    return dock
+def dock_on(viewer: ViewerModel, engine: ScriptedEngine) -> ColipriDock:
+    """A dock with the scripted engine."""
+    return ColipriDock(viewer, backend=Backend(lambda *_args, **_options: engine))
 
 
-def add_volume(viewer, volume: Volume):
+def add_volume(viewer: ViewerModel, volume: Volume) -> Image:
     """Add a volume as the reader would."""
     data, attributes, _ = layer_data(volume)
     return viewer.add_image(data, **attributes)

@@ -7,14 +7,14 @@ import pytest
 from conftest import OBLIQUE
 from napari.layers import Image
 from napari.layers import Labels
+
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.volume import Volume
 from napari_colipri.reader import layer_data
 from napari_colipri.source import LayerSource
 from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
 from napari_colipri.source import read_case
-
-from colipri_core.errors import UnsupportedVolumeError
-from colipri_core.volume import Volume
 
 
 def as_layer(volume: Volume) -> Image:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from colipri_core.model.colipri import ColipriModel
 
 TEMPERATURE = 0.07
+SHAPE = (32, 48, 40)
+"""Voxels of the small volumes: three different grid axes."""
+
 _SHIM: list[torch.library.Library] = []
 
 

@@ -42,7 +42,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
             unmasked_share=0.15,
         ),
         loss=LossConfig(),
-        optimizer=OptimizerConfig(steps=1100, learning_rate=1.5e-3, average=0.995),
+        optimizer=OptimizerConfig(steps=1000, learning_rate=1e-3, average=0.995),
         checkpoint_every=25,
         validate_every=200,
     )

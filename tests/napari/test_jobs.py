@@ -1,0 +1,145 @@
+"""Jobs run off the GUI thread, one at a time, and never talk to what is gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from qtpy.QtCore import QTimer
+
+from colipri_core.errors import InputError
+from napari_colipri.jobs import Jobs
+from napari_colipri.work import Job
+
+
+class Gate:
+    """Work that waits until it is opened or cancelled."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.left = threading.Event()
+
+    def __call__(self, progress, cancel) -> str:
+        self.entered.set()
+        try:
+            while not self.open.wait(0.005):
+                cancel.check()
+                progress(0.5, "Waiting")
+            return "through"
+        finally:
+            self.left.set()
+
+
+@pytest.fixture
+def jobs(qtbot) -> Iterator[Jobs]:
+    jobs = Jobs()
+    yield jobs
+    jobs.close()
+
+
+def job(work, results: list, **options) -> Job:
+    return Job(title="Work", work=work, on_done=results.append, **options)
+
+
+def test_work_runs_elsewhere_and_its_result_comes_back_here(jobs: Jobs, qtbot) -> None:
+    seen = []
+
+    def done(worker: int) -> None:
+        seen.append((worker, threading.get_ident()))
+
+    with qtbot.waitSignal(jobs.idle):
+        assert jobs.start(Job(title="Work", work=lambda _progress, _cancel: threading.get_ident(), on_done=done))
+
+    worker, here = seen[0]
+    assert here == threading.get_ident()
+    assert worker != here
+
+
+def test_the_gui_thread_keeps_ticking(jobs: Jobs, qtbot) -> None:
+    gate, ticks = Gate(), []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(jobs.busy))
+    timer.start(5)
+    jobs.start(job(gate, []))
+
+    qtbot.waitUntil(lambda: len(ticks) > 10)
+
+    assert all(ticks[1:10])
+    gate.open.set()
+    qtbot.waitUntil(lambda: not jobs.busy)
+
+
+def test_a_second_job_is_refused_while_one_runs(jobs: Jobs, qtbot) -> None:
+    gate, results = Gate(), []
+    assert jobs.start(job(gate, results))
+
+    assert not jobs.start(job(lambda _progress, _cancel: "second", results))
+
+    gate.open.set()
+    qtbot.waitUntil(lambda: not jobs.busy)
+    assert results == ["through"]
+
+
+def test_the_newest_request_replaces_a_replaceable_one(jobs: Jobs, qtbot) -> None:
+    gate, results = Gate(), []
+    jobs.start(job(gate, results, replaceable=True))
+    assert jobs.start(job(lambda _progress, _cancel: "second", results, replaceable=True))
+    assert jobs.start(job(lambda _progress, _cancel: "third", results))
+
+    qtbot.waitUntil(lambda: not jobs.busy)
+
+    assert results == ["third"]
+
+
+def test_cancel_ends_the_job_and_leaves_the_runner_usable(jobs: Jobs, qtbot) -> None:
+    gate, results = Gate(), []
+    jobs.start(job(gate, results))
+    qtbot.waitUntil(gate.entered.is_set)
+
+    with qtbot.waitSignals([jobs.cancelled, jobs.idle]):
+        jobs.cancel()
+
+    assert results == []
+    with qtbot.waitSignal(jobs.idle):
+        assert jobs.start(job(lambda _progress, _cancel: "again", results))
+    assert results == ["again"]
+
+
+def test_a_failure_is_told_and_nothing_is_done(jobs: Jobs, qtbot) -> None:
+    def work(_progress, _cancel) -> None:
+        msg = "Expected bread, found a stone. Bring bread."
+        raise InputError(msg)
+
+    results = []
+    with qtbot.waitSignal(jobs.failed) as failed:
+        jobs.start(job(work, results))
+
+    assert "Bring bread" in str(failed.args[0])
+    assert results == []
+    assert not jobs.busy
+
+
+def test_progress_arrives_on_the_gui_thread(jobs: Jobs, qtbot) -> None:
+    threads = set()
+    jobs.progressed.connect(lambda *_: threads.add(threading.get_ident()))
+
+    with qtbot.waitSignal(jobs.progressed) as progressed:
+        jobs.start(job(lambda progress, _cancel: progress(1.0, "Done"), []))
+
+    assert progressed.args == [1.0, "Done"]
+    assert threads == {threading.get_ident()}
+
+
+def test_closing_waits_for_nothing_and_cleans_up_last(qtbot) -> None:
+    jobs, gate, results, freed = Jobs(), Gate(), [], threading.Event()
+    jobs.start(job(gate, results))
+    qtbot.waitUntil(gate.entered.is_set)
+
+    jobs.close(lambda: freed.set() if gate.left.is_set() else None)
+
+    qtbot.waitUntil(freed.is_set)
+    qtbot.wait(20)
+    assert results == []
+    assert not jobs.start(job(lambda _progress, _cancel: "late", results))

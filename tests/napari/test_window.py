@@ -1,0 +1,88 @@
+"""The dock in a real napari window: opening, closing, the mouse on the canvas. Private napari attributes stay here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import add_volume
+from conftest import dock_on
+from napari._app_model import get_app_model
+from qtpy.QtCore import QPoint
+from qtpy.QtTest import QTest
+from scripted_engine import ScriptedEngine
+
+from colipri_core.volume import Volume
+from napari_colipri.source import layer_grid
+
+
+@pytest.fixture
+def window(make_napari_viewer, oblique_volume: Volume, engine: ScriptedEngine):
+    """A viewer with an oblique CT and the dock."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1200, 900)
+    add_volume(viewer, oblique_volume)
+    dock = dock_on(viewer, engine)
+    viewer.window.add_dock_widget(dock, name="COLIPRI", area="right")
+    yield viewer, dock
+    engine.gate.set()
+
+
+def bound_keys(viewer) -> set[str]:
+    return {str(key) for key in viewer.keymap if str(key).startswith("Alt")}
+
+
+def test_the_mouse_over_an_oblique_volume_shows_true_ras(window, oblique_volume: Volume, qtbot) -> None:
+    viewer, _ = window
+    canvas = viewer.window._qt_viewer.canvas.native
+    qtbot.waitUntil(lambda: canvas.width() > 300)
+    middle = QPoint(canvas.width() // 2 - 15, canvas.height() // 2 + 20)
+
+    QTest.mouseMove(canvas, middle - QPoint(8, 8))
+    QTest.mouseMove(canvas, middle)
+    qtbot.waitUntil(lambda: "R " in str(viewer.status), timeout=5000)
+
+    layer = viewer.layers[0]
+    voxel = oblique_volume.geometry.world_to_index(
+        layer_grid(layer).layer_to_ras(layer.world_to_data(viewer.cursor.position))
+    )
+    right, anterior, superior = oblique_volume.geometry.index_to_world(voxel)
+    qtbot.waitUntil(lambda: f"R {right:.1f}  A {anterior:.1f}  S {superior:.1f} mm" in str(viewer.status))
+    value = oblique_volume.voxels[tuple(np.round(voxel).astype(int))]
+    assert f"{value} HU" in str(viewer.status)
+
+
+def test_closing_the_viewer_during_a_job_waits_for_nothing(window, engine: ScriptedEngine, qtbot) -> None:
+    viewer, dock = window
+    engine.gate.clear()
+    dock.model_panel.analyse.click()
+    qtbot.waitUntil(engine.entered.is_set)
+
+    viewer.close()
+
+    assert dock.closed
+    qtbot.waitUntil(lambda: engine.closed)
+
+
+def test_closing_the_dock_frees_the_model_and_the_keys(window, engine: ScriptedEngine, qtbot) -> None:
+    viewer, dock = window
+    assert len(bound_keys(viewer)) == 6
+    dock.model_panel.analyse.click()
+    qtbot.waitUntil(lambda: not dock.jobs.busy)
+
+    viewer.window.remove_dock_widget(dock)
+
+    assert dock.closed
+    assert bound_keys(viewer) == set()
+    qtbot.waitUntil(lambda: engine.closed and all(session.closed for session in engine.sessions))
+    viewer.status = "napari's own"
+    assert viewer.status == "napari's own"
+    viewer.layers.clear()
+
+
+def test_menus_offer_the_dock(make_napari_viewer) -> None:
+    make_napari_viewer(show=False)
+    menus = get_app_model().menus
+
+    for menu in ("napari/layers/segment", "napari/layers/classify"):
+        titles = [item.command.title for item in menus.get_menu(menu)]
+        assert any("COLIPRI" in title for title in titles)
