@@ -38,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (demo, classify, evidence, segment, convert, info, doctor):
