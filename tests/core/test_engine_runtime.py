@@ -54,7 +54,7 @@ class TestDevice:
 
     @pytest.mark.parametrize("name", ["abacus", "cuda:99", "", "cpu:x"])
     def test_an_unusable_device_is_refused(self, name: str) -> None:
-        with pytest.raises(ValueError, match="device|Device"):
+        with pytest.raises(ValueError, match=r"[Dd]evice"):
             choose_device(name)
 
     def test_the_probe_computes(self) -> None:
