@@ -4,9 +4,9 @@
     python benchmarks/encoder.py --device cuda                        # ours on a GPU: eager and compiled
     python benchmarks/encoder.py --size small --output /tmp/e.json    # smoke test; seconds
 
-Prints a table and writes JSON. On a CPU the official model runs as its users run it, in float32; ours runs its
-blocks in bfloat16 and pools in float32, as the engine does. "cpu_s" counts the seconds that all threads computed: unlike the wall clock it hardly depends on what
-else the machine does, so the ratio is taken from it, and the wall clock is given beside it.
+Prints a table and writes JSON. On a CPU the official model runs as its users run it, in float32; ours runs its blocks
+in bfloat16 and pools in float32, as the engine does. "cpu_s" counts the seconds that all threads computed: unlike the
+wall clock it hardly depends on what else the machine does, so judge by its ratio where the machine was not idle.
 """
 
 from __future__ import annotations

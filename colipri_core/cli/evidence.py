@@ -13,9 +13,10 @@ from colipri_core.cli import options
 def evidence(
     ct: options.CT,
     *,
-    text: Annotated[str, typer.Option("--text", help="Finding or free text.", show_default=False)],
+    text: Annotated[str, typer.Option("--text", metavar="TEXT", help="Finding or free text.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help=".nii.gz, .nii, .nrrd or .mha.", show_default=False),
     ],
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -23,7 +24,10 @@ def evidence(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write where the model sees a phrase: differences of cosine similarities, no probabilities."""
+    """Write where the model sees a phrase.
+
+    The map lies on the CT's own grid. Its values are differences of cosine similarities, no probabilities.
+    """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice

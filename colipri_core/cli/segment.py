@@ -21,10 +21,13 @@ def segment(
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="File: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help=".nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm.", show_default=False
+        ),
     ],
     structure: Annotated[
-        list[str] | None, typer.Option("--structure", help="Structure; repeat for more.", show_default=False)
+        list[str] | None,
+        typer.Option("--structure", metavar="NAME", help="Structure; repeat for more.", show_default=False),
     ] = None,
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -32,7 +35,10 @@ def segment(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write a labelmap of anatomical structures; the suffix decides the format."""
+    """Write a labelmap of structures.
+
+    It lies on the CT's own grid; the suffix of the file decides the format.
+    """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice

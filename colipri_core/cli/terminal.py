@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -115,14 +116,15 @@ def check_output(path: Path, *, suffixes: Sequence[str]) -> None:
         suffixes: Endings the command can write.
 
     Raises:
-        ValueError: If the ending is unknown, the folder is missing, or the path is a folder.
+        ValueError: If the ending is unknown, the folder is missing or not writable, or the path is a folder.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
         msg = f'Expected an output name that ends in one of {", ".join(suffixes)}, got "{path.name}".'
         raise ValueError(msg)
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        what = "is a folder" if path.is_dir() else "has no folder to be written to"
-        msg = f'The output "{path}" {what}. Name a file in a folder that exists.'
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "is a folder" if path.is_dir() else "has no folder that can be written to"
+        msg = f'The output "{path}" {what}. Name a file in a folder that exists and is yours.'
         raise ValueError(msg)
 
 

@@ -117,7 +117,7 @@ def _opened(radius: int) -> Callable[[SimpleITK.Image], SimpleITK.Image]:
 def _largest(mask: Mask) -> Mask:
     if not mask.any():
         return mask
-    components = SimpleITK.RelabelComponent(
-        SimpleITK.ConnectedComponent(SimpleITK.GetImageFromArray(mask.astype(np.uint8)))
-    )
-    return np.asarray(SimpleITK.GetArrayFromImage(components)) == 1
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    components = SimpleITK.RelabelComponent(SimpleITK.ConnectedComponent(image))
+    largest: Mask = SimpleITK.GetArrayFromImage(components) == 1
+    return largest

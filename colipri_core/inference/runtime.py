@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch import nn
 
 from colipri_core.errors import BundleError
 from colipri_core.inference.devices import choose_precision
@@ -61,10 +62,9 @@ class ModelRuntime:
         self.device = device
         self.notices: list[str] = []
         self.bundle.model.eval().requires_grad_(False)
-        if bundle.structure_head is not None:
-            bundle.structure_head.eval().requires_grad_(False)
         self.precision = choose_precision(bundle.model.config, device)
         self.texts = TextEmbedder(bundle)
+        self._head: nn.Module | None = None
         self._place(device)
 
     @property
@@ -114,6 +114,18 @@ class ModelRuntime:
         dense = self.bundle.model.dense(grid.to(self.device, torch.float32))
         return torch.nn.functional.normalize(dense, dim=1)[0].cpu()
 
+    def structure_head(self) -> nn.Module:
+        """Return the structure head on the model's device; the bundle builds it at the first call.
+
+        Raises:
+            BundleError: If its weights do not fit.
+        """
+        if self._head is None:
+            head = self.bundle.structure_head
+            assert head is not None, "asked for only where the spec has structures"
+            self._head = head.eval().requires_grad_(False).to(self.device)
+        return self._head
+
     def on_device(self, work: Callable[[], Result]) -> Result:
         """Run `work`; if a GPU runs out of memory, move the model to the CPU, say so, and run it again.
 
@@ -136,8 +148,8 @@ class ModelRuntime:
         previous, self.device = self.device, device
         self.bundle.model.to(device)
         self.bundle.model.image_encoder.backbone.to(self.precision)
-        if self.bundle.structure_head is not None:
-            self.bundle.structure_head.to(device)
+        if self._head is not None:
+            self._head.to(device)
         if previous.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -219,6 +221,30 @@ class TestBadModel:
     def test_a_url_is_4(self, cli, ct: str) -> None:
         result = cli("classify", ct, "--model", "http://localhost:1", "--json")
         assert_refused(result, status=4, code="model-unavailable", said="URL")
+
+
+class TestDemo:
+    def test_without_napari_it_says_how_to_install_it(self, cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert_refused(cli("demo", "--json"), status=4, code="missing-dependency", said="napari-colipri[all]")
+
+    def test_it_hands_its_options_to_the_viewer(
+        self, cli, ct: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        asked: dict[str, Any] = {}
+
+        def run(ct: Path | None, **options: Any) -> SimpleNamespace:
+            asked.update(options, ct=ct)
+            return SimpleNamespace(
+                case="chest", model="notice", top_finding="Emphysema", screenshot=options["screenshot"]
+            )
+
+        monkeypatch.setitem(sys.modules, "napari_colipri.demo", SimpleNamespace(run=run))
+        picture = tmp_path / "demo.png"
+        found = document(cli("demo", ct, "--screenshot", str(picture), "--model", "other", "--json"))
+        assert found == {"case": "chest", "model": "notice", "top_finding": "Emphysema", "screenshot": str(picture)}
+        assert (asked["ct"], asked["screenshot"], asked["model"]) == (Path(ct), picture, "other")
+        assert_refused(cli("demo", "--screenshot", "a.jpg", "--json"), status=2, code="usage", said=".png")
 
 
 class TestInfo:
