@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import add_volume
-from conftest import chest_like
-from conftest import dock_on
+from scenes import add_volume
+from scenes import chest_like
+from scenes import dock_on
 from napari_colipri import navigation
 from napari_colipri.source import layer_grid
 from napari_colipri.workflow import MAX_HEAT_LAYERS
