@@ -100,6 +100,8 @@ def _run_on_display(ct: Path | None, screenshot: Path | None, options: _Options)
         viewer.show()
         viewer.window.resize(*SIZE)
         dock = _open(viewer, ct, options)
+        _process_events(_SETTLE_S)
+        viewer.reset_view()
         result = _analyse(dock, options)
         if screenshot is None:
             napari.run()

@@ -14,6 +14,8 @@ from napari_colipri.results import StructureRow
 from napari_colipri.source import METADATA_KEY
 from napari_colipri.source import CaseSource
 from napari_colipri.source import LayerSource
+from napari_colipri.source import layer_grid
+from napari_colipri.source import layer_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +131,7 @@ def structure_colors(rows: Iterable[StructureRow], hidden: frozenset[int]) -> di
     colors: dict[int | None, tuple[float, ...]] = {None: _CLEAR, 0: _CLEAR}
     for row in rows:
         shown = tuple(channel / 255 for channel in row.color)
-        colors[row.label] = _CLEAR if row.label in hidden else (*shown, 1.0)
+        colors[row.label] = (*shown, 0.0 if row.label in hidden else 1.0)
     return colors
 
 
@@ -196,15 +198,17 @@ def labelmap_for_layer(segmentation: Segmentation, source: CaseSource) -> npt.ND
 
 
 def _metadata(ct_layer: Layer, role: str) -> dict[str, Any]:
-    source = ct_layer.metadata.get(METADATA_KEY)
-    geometry, name = (source.geometry, source.name) if isinstance(source, LayerSource) else (None, ct_layer.name)
-    if geometry is None:
-        from napari_colipri.source import layer_grid
-
-        geometry = layer_grid(ct_layer).geometry
-    return {METADATA_KEY: LayerSource(geometry=geometry, unit="", name=name, role=role)}
+    source = layer_source(ct_layer)
+    result = LayerSource(
+        geometry=layer_grid(ct_layer).geometry,
+        unit="",
+        name=source.name if source else ct_layer.name,
+        metadata=source.metadata if source else {},
+        role=role,
+    )
+    return {METADATA_KEY: result}
 
 
 def _role(layer: Layer) -> str | None:
-    source = layer.metadata.get(METADATA_KEY)
-    return source.role if isinstance(source, LayerSource) else None
+    source = layer_source(layer)
+    return source.role if source else None

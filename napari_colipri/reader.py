@@ -76,7 +76,7 @@ def _read_series(path: Path) -> list[Volume]:
         except SeveralSeriesError as error:
             if len(error.series) > _MAX_SERIES:
                 raise
-            volumes = [read_volume(path, series=series) for series in error.series]
+            volumes = [read_volume(path, series=place) for place in range(1, len(error.series) + 1)]
     _notify([str(item.message) for item in caught if issubclass(item.category, VolumeWarning)])
     return volumes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import OBLIQUE
+from scenes import OBLIQUE
 from napari.layers import Image
 from napari.layers import Labels
 

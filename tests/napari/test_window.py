@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import add_volume
-from conftest import dock_on
+from scenes import add_volume
+from scenes import dock_on
 from napari._app_model import get_app_model
 from qtpy.QtCore import QPoint
 from qtpy.QtTest import QTest
