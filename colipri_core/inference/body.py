@@ -120,4 +120,5 @@ def _largest(mask: Mask) -> Mask:
     components = SimpleITK.RelabelComponent(
         SimpleITK.ConnectedComponent(SimpleITK.GetImageFromArray(mask.astype(np.uint8)))
     )
-    return np.asarray(SimpleITK.GetArrayFromImage(components)) == 1
+    largest: Mask = np.asarray(SimpleITK.GetArrayFromImage(components)) == 1
+    return largest
