@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-
 def format_ras(point: npt.ArrayLike) -> str:
     """Write a RAS+ point as signed millimetres.
 

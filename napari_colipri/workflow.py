@@ -91,9 +91,7 @@ class Workflow:
     heat_changed = Signal()
     structures_changed = Signal()
 
-    def __init__(
-        self, viewer: napari.components.ViewerModel, runner: Runner, backend: Backend | None = None
-    ) -> None:
+    def __init__(self, viewer: napari.components.ViewerModel, runner: Runner, backend: Backend | None = None) -> None:
         self.viewer = viewer
         self.choice = ModelChoice()
         self.info: ModelInfo | None = None

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from napari_colipri import demo
-from napari_colipri.display import virtual_display
 from random_bundles import save_random_bundle
 from skimage.io import imread
 
 from colipri_core.errors import InputError
 from colipri_core.errors import MissingDependencyError
+from napari_colipri import demo
+from napari_colipri.display import virtual_display
 
 SCRIPT = """
 import json, pathlib, sys

@@ -6,15 +6,12 @@ import threading
 
 import numpy as np
 import pytest
-from scenes import add_volume
-from scenes import chest_like
-from scenes import dock_on
-from napari_colipri import navigation
-from napari_colipri.source import layer_grid
-from napari_colipri.workflow import MAX_HEAT_LAYERS
 from qtpy.QtCore import QPoint
 from qtpy.QtCore import Qt
 from qtpy.QtCore import QTimer
+from scenes import add_volume
+from scenes import chest_like
+from scenes import dock_on
 from scripted_engine import WARNING
 from scripted_engine import ScriptedEngine
 from scripted_engine import expected_peak
@@ -22,6 +19,9 @@ from scripted_engine import expected_peak
 from colipri_core.errors import ModelUnavailableError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.volume import Volume
+from napari_colipri import navigation
+from napari_colipri.source import layer_grid
+from napari_colipri.workflow import MAX_HEAT_LAYERS
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import OBLIQUE
 from napari.layers import Image
 from napari.layers import Labels
+from scenes import OBLIQUE
 
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.volume import Volume

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import add_volume
-from scenes import dock_on
 from napari._app_model import get_app_model
 from qtpy.QtCore import QPoint
 from qtpy.QtTest import QTest
+from scenes import add_volume
+from scenes import dock_on
 from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume

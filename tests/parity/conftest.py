@@ -6,10 +6,7 @@ import pytest
 from official import SHAPE
 from official import Pair
 from official import build_pair
-from official import install_torchvision_shim
 from official import small_config
-
-install_torchvision_shim()
 
 
 @pytest.fixture(scope="package")
