@@ -20,7 +20,8 @@ SCRIPT = """
 import json, pathlib, sys
 from napari_colipri.demo import run
 shown = []
-result = run(screenshot=pathlib.Path(sys.argv[1]), model=sys.argv[2], device="cpu", progress=lambda *step: shown.append(step))
+picture, model = pathlib.Path(sys.argv[1]), sys.argv[2]
+result = run(screenshot=picture, model=model, device="cpu", progress=lambda *step: shown.append(step))
 print(json.dumps({"case": result.case, "top": result.top_finding, "model": result.model, "steps": len(shown)}))
 """
 
