@@ -17,9 +17,7 @@ _STOP_TIMEOUT_S = 20.0
 
 def has_display() -> bool:
     """Whether windows can be opened: always off Linux, else when X11 or Wayland is there."""
-    return not sys.platform.startswith("linux") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-
 def format_ras(point: npt.ArrayLike) -> str:
     """Write a RAS+ point as signed millimetres.
 
@@ -111,4 +110,4 @@ class Readout:
     def _with_value(self, text: str, frame: dict[str, str]) -> str:
         active = self._viewer.layers.selection.active
         value = frame.get("value", "")
-        return text if active is self._layer or not value else f"{text}  |  {value}"
+        return text if active == self._layer or not value else f"{text}  |  {value}"

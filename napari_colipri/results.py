@@ -111,9 +111,7 @@ def structure_rows(segmentation: Segmentation, grid: LayerGrid) -> tuple[Structu
     )
 
 
-def label_centers(
-    labelmap: npt.NDArray[np.generic], labels: Sequence[int]
-) -> dict[int, tuple[int, int, int]]:
+def label_centers(labelmap: npt.NDArray[np.generic], labels: Sequence[int]) -> dict[int, tuple[int, int, int]]:
     """Find a voxel in the midst of each label: nearest to the centroid of its largest slice along the first axis.
 
     A centroid of the whole may lie outside a bent structure; this voxel never does.

@@ -137,5 +137,8 @@ def _segment(layer: Labels, label: int, row: dict[str, Any]) -> Segment:
     color = layer.get_color(label)
     red, green, blue = (128, 174, 128) if color is None else (round(float(value) * 255) for value in color[:3])
     return Segment(
-        label=label, name=str(row.get("name", f"Label {label}")), code=str(row.get("code", "")), color=(red, green, blue)
+        label=label,
+        name=str(row.get("name", f"Label {label}")),
+        code=str(row.get("code", "")),
+        color=(red, green, blue),
     )

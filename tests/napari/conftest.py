@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from napari.components import ViewerModel
-from napari_colipri.dock import ColipriDock
 from scenes import OBLIQUE
 from scenes import add_volume
 from scenes import chest_like
@@ -15,6 +14,7 @@ from scenes import dock_on
 from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume
+from napari_colipri.dock import ColipriDock
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari_colipri.backend import Backend
-from napari_colipri.dock import ColipriDock
-from napari_colipri.reader import layer_data
 from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume
+from napari_colipri.backend import Backend
+from napari_colipri.dock import ColipriDock
+from napari_colipri.reader import layer_data
 
 OBLIQUE = np.array(
     [

@@ -6,15 +6,12 @@ import threading
 
 import numpy as np
 import pytest
-from scenes import add_volume
-from scenes import chest_like
-from scenes import dock_on
-from napari_colipri import navigation
-from napari_colipri.source import layer_grid
-from napari_colipri.workflow import MAX_HEAT_LAYERS
 from qtpy.QtCore import QPoint
 from qtpy.QtCore import Qt
 from qtpy.QtCore import QTimer
+from scenes import add_volume
+from scenes import chest_like
+from scenes import dock_on
 from scripted_engine import WARNING
 from scripted_engine import ScriptedEngine
 from scripted_engine import expected_peak
@@ -22,6 +19,9 @@ from scripted_engine import expected_peak
 from colipri_core.errors import ModelUnavailableError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.volume import Volume
+from napari_colipri import navigation
+from napari_colipri.source import layer_grid
+from napari_colipri.workflow import MAX_HEAT_LAYERS
 
 
 @pytest.fixture
@@ -289,6 +289,14 @@ class TestView:
         depth, vertical, horizontal = (str(part) for part in viewer.scene.camera.orientation)
         assert horizontal == "right"
         assert (depth, vertical) == (("away", "down") if plane == "Axial" else ("towards", "up"))
+
+    def test_keys_do_what_the_buttons_do(self, dock, viewer) -> None:
+        action = {str(key): action for key, action in viewer.keymap.items()}
+        action["Alt+2"](viewer)
+        assert tuple(viewer.layers["chest-like"].contrast_limits) == navigation.WINDOWS["Lung"]
+
+        action["Alt+C"](viewer)
+        assert dock.model_panel.planes.buttons["Coronal"].isChecked()
 
     def test_windows_set_the_contrast(self, dock, viewer) -> None:
         dock.model_panel.windows.buttons["Lung"].click()

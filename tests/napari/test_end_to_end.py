@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari_colipri.dock import ColipriDock
 from random_bundles import save_random_bundle
 from scenes import OBLIQUE
 from scenes import add_volume
@@ -15,6 +14,7 @@ from scenes import chest_like
 
 import colipri_core as cc
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+from napari_colipri.dock import ColipriDock
 
 TIMEOUT_MS = 60_000
 
@@ -45,7 +45,9 @@ def test_the_dock_shows_what_the_engine_answers(bundle: Path, affine: np.ndarray
 
     rows = dock.findings_panel.model.rows
     assert {row.name for row in rows} == set(CT_RATE_FINDINGS)
-    assert [row.probability for row in rows] == pytest.approx([item.probability for item in findings.sorted()], abs=1e-4)
+    assert [row.probability for row in rows] == pytest.approx(
+        [item.probability for item in findings.sorted()], abs=1e-4
+    )
     grid = dock.workflow.case.source.grid
     shown = grid.to_volume(viewer.layers["evidence: Lung nodule"].data)
     seen = np.isfinite(evidence.values)

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 from napari.layers import Image
+from scipy.spatial.transform import Rotation
+
+from colipri_core.geometry import VolumeGeometry
+from colipri_core.volume import Volume
 from napari_colipri.geometry import LayerGrid
 from napari_colipri.geometry import ras_to_world
 from napari_colipri.geometry import world_to_ras
 from napari_colipri.reader import layer_data
 from napari_colipri.source import layer_grid
 from napari_colipri.source import read_case
-from scipy.spatial.transform import Rotation
-
-from colipri_core.geometry import VolumeGeometry
-from colipri_core.volume import Volume
 
 SHAPE = (5, 7, 4)
 ANGLES = st.floats(-180, 180)
@@ -65,7 +65,9 @@ def test_a_voxel_keeps_its_value_and_place_through_the_layer(affine: np.ndarray,
     assert grid.geometry == volume.geometry
 
 
-@pytest.mark.parametrize("axes", SIGNED_AXES, ids=lambda axes: VolumeGeometry(shape=SHAPE, affine=_affine(axes)).orientation)
+@pytest.mark.parametrize(
+    "axes", SIGNED_AXES, ids=lambda axes: VolumeGeometry(shape=SHAPE, affine=_affine(axes)).orientation
+)
 def test_world_is_true_for_every_axis_aligned_volume(axes: np.ndarray) -> None:
     data, attributes, _ = layer_data(numbered(_affine(axes)))
     layer = Image(data, **attributes)

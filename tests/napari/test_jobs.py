@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from napari_colipri.jobs import Jobs
-from napari_colipri.work import Job
 from qtpy.QtCore import QTimer
 
 from colipri_core.errors import InputError
+from napari_colipri.jobs import Jobs
+from napari_colipri.work import Job
 
 
 class Gate:

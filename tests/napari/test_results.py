@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from napari_colipri.results import FindingRow
 from napari_colipri.results import label_centers
 from napari_colipri.results import matches

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import OBLIQUE
 from napari.layers import Image
 from napari.layers import Labels
+from scenes import OBLIQUE
+
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.volume import Volume
 from napari_colipri.reader import layer_data
 from napari_colipri.source import LayerSource
 from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
 from napari_colipri.source import read_case
-
-from colipri_core.errors import UnsupportedVolumeError
-from colipri_core.volume import Volume
 
 
 def as_layer(volume: Volume) -> Image:
@@ -34,7 +34,7 @@ def as_layer(volume: Volume) -> Image:
 )
 def test_what_is_no_ct_is_refused_with_the_remedy(layer: Image) -> None:
     assert not is_candidate(layer)
-    with pytest.raises(UnsupportedVolumeError, match="Expected a 3D single-channel image.*choose its layer"):
+    with pytest.raises(UnsupportedVolumeError, match=r"Expected a 3D single-channel image.*choose its layer"):
         read_case(layer)
 
 
@@ -55,7 +55,7 @@ def test_voxels_are_shared_with_the_layer(volume: Volume) -> None:
 
 def test_a_layer_moved_by_hand_is_taken_as_it_is_shown(oblique_volume: Volume) -> None:
     layer = as_layer(oblique_volume)
-    layer.translate = np.asarray(layer.translate) + (5.0, 0.0, 0.0)
+    layer.translate = np.add(layer.translate, (5.0, 0.0, 0.0))
 
     case = read_case(layer)
 
