@@ -56,7 +56,7 @@ bench: $(STAMP)-test ## run every benchmark; each prints a table and writes its 
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs-images: $(STAMP)-demo ## render the picture of the window that README.md shows
-	@scripts/with_display.sh $(BIN)/colipri demo --screenshot docs/images/window.png
+	$(BIN)/colipri demo --screenshot docs/images/window.png $(ARGS)
 
 ##@ Housekeeping
 .PHONY: help clean

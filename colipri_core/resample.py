@@ -74,7 +74,7 @@ def resample(
         msg = f"The order must be 0 (nearest) or 1 (linear), got {order}."
         raise ValueError(msg)
     outside = (np.nan if order else 0) if fill is None else fill
-    if order == 0 and values.dtype.kind in "iub" and outside != values.dtype.type(outside):
+    if order == 0 and not _can_hold(values.dtype, outside):
         msg = f"The fill {outside} cannot be stored as {values.dtype}."
         raise ValueError(msg)
     axes = parallel_axes(target, source)
@@ -88,6 +88,13 @@ def resample(
     for axis, axis_map in enumerate(axes):
         _fill_outside(np.moveaxis(out, axis, 0), axis_map.positions, values.shape[axis_map.source_axis], outside)
     return out
+
+
+def _can_hold(dtype: np.dtype[Any], fill: float) -> bool:
+    if dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= fill <= limits.max) and fill == int(fill)
 
 
 def _nearest(values: Array, axes: tuple[AxisMap, AxisMap, AxisMap], out: Array) -> None:
@@ -126,5 +133,7 @@ def _gather(values: Array, source: VolumeGeometry, target: VolumeGeometry, *, or
         transform.SetTranslation((matrix[:3, 3] + matrix[:3, 2] * start).tolist())
         resampler.SetTransform(transform)
         resampler.SetSize([*target.shape[:2], stop - start])
-        out[:, :, start:stop] = SimpleITK.GetArrayViewFromImage(resampler.Execute(image)).transpose(2, 1, 0)
+        slab = resampler.Execute(image)
+        # The view does not keep its image alive, so the image needs a name for as long as the view is read.
+        out[:, :, start:stop] = SimpleITK.GetArrayViewFromImage(slab).transpose(2, 1, 0)
     return out

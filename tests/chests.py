@@ -9,9 +9,7 @@ import numpy as np
 from colipri_core.volume import Volume
 
 ORIENTATIONS = tuple(
-    "".join(letters)
-    for axes in itertools.permutations(("RL", "AP", "SI"))
-    for letters in itertools.product(*axes)
+    "".join(letters) for axes in itertools.permutations(("RL", "AP", "SI")) for letters in itertools.product(*axes)
 )
 """All 48 ways voxel axes can lie in the patient."""
 

@@ -52,7 +52,7 @@ def save_random_bundle(
     Args:
         folder: Where it goes; its name becomes the bundle's name.
         structures: Whether it has a structure head.
-        local: Switch the blocks off, so that a token tells of its own patch only.
+        local: Make a token tell of the mean intensity of its own patch, and of nothing else.
         seed: Decides the weights.
         **spec: Fields of the spec to set otherwise.
     """
@@ -60,9 +60,7 @@ def save_random_bundle(
     model = ColipriModel(config())
     model.softmax_temperature.fill_(0.07)
     if local:
-        for block in model.image_encoder.backbone.eva.blocks:
-            torch.nn.init.zeros_(block.gamma_1)
-            torch.nn.init.zeros_(block.gamma_2)
+        _make_local(model)
     head = None
     if structures:
         sizes = StructureHeadConfig(token_width=24, patch_size=PATCH_SIZE, channels=4, structures=STRUCTURES)
@@ -86,3 +84,14 @@ def save_random_bundle(
     tokenizer = tokenizer_from_vocabulary(text_file)
     save_bundle(folder, spec=BundleSpec(**values), model=model, tokenizer=tokenizer, structure_head=head)
     return folder
+
+
+def _make_local(model: ColipriModel) -> None:
+    """Switch the blocks off and let the patch embedding average."""
+    backbone = model.image_encoder.backbone
+    for block in backbone.eva.blocks:
+        torch.nn.init.zeros_(block.gamma_1)
+        torch.nn.init.zeros_(block.gamma_2)
+    patch = backbone.down_projection.proj
+    patch.weight.data[:] = torch.randn(patch.weight.shape[0], 1, 1, 1, 1) / PATCH_SIZE**3
+    torch.nn.init.normal_(patch.bias)

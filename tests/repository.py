@@ -64,6 +64,17 @@ def long_functions(path: Path, *, limit: int) -> list[str]:
     return found
 
 
+def imported_packages(path: Path) -> set[str]:
+    """Top-level names a Python file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
 def links(document: Path) -> list[str]:
     """Targets of the links and images of a Markdown file, code blocks left out."""
     return _LINK.findall(_FENCE.sub("", document.read_text(encoding="utf-8")))

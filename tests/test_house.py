@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repository import ROOT
+from repository import imported_packages
 from repository import is_broken
 from repository import links
 from repository import long_functions
@@ -19,10 +22,13 @@ from repository import text_files
 from repository import tracked_files
 from repository import with_suffix
 
+from colipri_core.cli.main import app
+
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_FILE_BYTES = 2_000_000
 MAX_BUNDLE_BYTES = 40_000_000
+GENERATED_SCANS = {ROOT / "napari_colipri" / "samples" / "phantom_chest.nii.gz"}
 BUNDLES = ROOT / "colipri_core" / "bundles"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -31,7 +37,19 @@ MACHINE_PATH = re.compile(r"/[w]ork/|/[r]oot/|/[h]ome/\w|/[o]pt/\w|[C]:\\Users")
 PACKAGE_INDEX = re.compile(r"[p]ypi\.org|[p]ythonhosted|download\.[p]ytorch|-[-](?:extra-)?index-url|-[-]find-links")
 LEFTOVER = re.compile(r"^(?:[<]{7} |[=]{7}$|[>]{7} )|\b[F]IXME\b|\b[X]XX\b|\b[T]ODO\b", re.MULTILINE)
 # A number with a unit of measurement, or a score between 0 and 1.
-FIGURE = re.compile(r"\b\d+(?:\.\d+)?\s?(?:%|ms|s|min|minutes|seconds|MB|GB|GiB|fps)(?=[\s.,;:|)]|$)|\b0\.\d+")
+FIGURE = re.compile(r"\b\d+(?:\.\d+)?\s?(?:%|ms|s|min|minutes|seconds|MB|GB|GiB|fps)(?=[\s.,;:|)]|$)|\b0\.\d+(?!\.?\d)")
+
+
+OPTIONAL = PYPROJECT["project"]["optional-dependencies"]
+IMPORT_NAMES = {"pillow": "pil", "scikit_learn": "sklearn"}  # where a distribution and what one imports differ
+PACKAGES = {"colipri_core": ("local", "dicom"), "napari_colipri": ("napari",), "training": ("train", "local")}
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """What the package needs, with some of its extras; its references to itself are left out."""
+    groups = [PYPROJECT["project"]["dependencies"], *(OPTIONAL[extra] for extra in extras)]
+    found = [Requirement(text) for group in groups for text in group]
+    return [requirement for requirement in found if requirement.name != PYPROJECT["project"]["name"]]
 
 
 def test_files_are_found() -> None:
@@ -76,7 +94,7 @@ def test_only_models_are_large() -> None:
 
 def test_no_pickles_and_no_images_of_patients_are_tracked() -> None:
     pickles = with_suffix(".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib")
-    scans = with_suffix(".nii", ".nii.gz", ".dcm", ".nrrd", ".mha")
+    scans = [path for path in with_suffix(".nii", ".nii.gz", ".dcm", ".nrrd", ".mha") if path not in GENERATED_SCANS]
 
     assert [name_of(path) for path in (*pickles, *scans)] == []
 
@@ -140,10 +158,28 @@ def test_every_direct_dependency_is_pinned_and_the_pin_is_allowed() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     versions = {canonicalize_name(name): version for name, version in pins.items()}
-    extras = PYPROJECT["project"]["optional-dependencies"].values()
-    wanted = [Requirement(text) for group in (PYPROJECT["project"]["dependencies"], *extras) for text in group]
-    others = [requirement for requirement in wanted if requirement.name != PYPROJECT["project"]["name"]]
+    others = requirements(*OPTIONAL)
 
     unpinned = [str(need) for need in others if canonicalize_name(need.name) not in versions]
     refused = [str(need) for need in others if versions.get(canonicalize_name(need.name), "") not in need.specifier]
     assert (unpinned, refused) == ([], [])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_imported_package_is_declared(package: str) -> None:
+    names = {canonicalize_name(need.name).replace("-", "_") for need in requirements(*PACKAGES[package])}
+    declared = {IMPORT_NAMES.get(name, name) for name in names}
+    ours = {"colipri_core", "colipri_training", "napari_colipri"}
+    files = [path for path in with_suffix(".py") if path.is_relative_to(ROOT / package)]
+    imported = {name for path in files for name in imported_packages(path)} - ours - sys.stdlib_module_names
+
+    assert {name for name in imported if name.lower() not in declared} == set()
+
+
+def test_the_documented_commands_are_those_of_the_program() -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    verbs = typer.main.get_command(app).commands
+    options = {flag for verb in verbs.values() for parameter in verb.params for flag in parameter.opts}
+
+    assert set(re.findall(r"^\| `colipri ([a-z]+)", page, re.MULTILINE)) == set(verbs)
+    assert set(re.findall(r"--[a-z]+", page)) <= options | {"--help", "--version"}

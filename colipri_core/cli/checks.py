@@ -127,7 +127,8 @@ def check_model(model: str) -> Check:
     try:
         card = load_bundle(model).card
     except ColipriError as error:
-        return Check(name=name, state="failed", found=str(error), fix="Reinstall the package, or choose another --model.")
+        fix = "Reinstall the package, or choose another --model."
+        return Check(name=name, state="failed", found=str(error), fix=fix)
     return Check(name=name, state="ok", found=card.notice)
 
 
@@ -179,9 +180,8 @@ def check_opengl() -> Check:
     found = ctypes.util.find_library("GL")
     if found:
         return Check(name="OpenGL", state="ok", found=found)
-    return Check(
-        name="OpenGL", state="warning", found="no libGL", fix="apt-get install libgl1 libegl1 libgl1-mesa-dri libglx-mesa0"
-    )
+    fix = "apt-get install libgl1 libegl1 libgl1-mesa-dri libglx-mesa0"
+    return Check(name="OpenGL", state="warning", found="no libGL", fix=fix)
 
 
 def check_cache() -> Check:
@@ -209,4 +209,5 @@ def check_disk() -> Check:
     found = f"{free / 1e9:.1f} GB free at {folder}"
     if free >= _MIN_FREE_BYTES:
         return Check(name="disk", state="ok", found=found)
-    return Check(name="disk", state="warning", found=found, fix="Free some space, or move the cache: COLIPRI_CACHE_DIR.")
+    fix = "Free some space, or move the cache: COLIPRI_CACHE_DIR."
+    return Check(name="disk", state="warning", found=found, fix=fix)

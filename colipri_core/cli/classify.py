@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 
 def classify(
-    ct: Annotated[list[Path], typer.Argument(help="CT volumes: files or DICOM folders.", show_default=False)],
+    ct: Annotated[
+        list[Path], typer.Argument(metavar="CT...", help="CT volumes: files or DICOM folders.", show_default=False)
+    ],
     *,
     finding: Annotated[
-        list[str] | None, typer.Option("--finding", help="Finding or free text; repeat for more.", show_default=False)
+        list[str] | None,
+        typer.Option("--finding", metavar="TEXT", help="Finding or free text; repeat for more.", show_default=False),
     ] = None,
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -32,7 +35,7 @@ def classify(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write the probability of each finding, for one CT or for many.
+    """Write the probability of each finding.
 
     One CT gives {"case", "model", "findings", "provenance"}. Several give {"cases": [...]} of these; one that cannot
     be used is {"case", "error"} there, the others are done all the same, and the exit status is that of the error.
@@ -65,13 +68,17 @@ def _one(
 def _many(
     cts: Sequence[Path], choice: ModelChoice, terminal: Terminal, *, findings: Sequence[str] | None, series: str | None
 ) -> int:
+    import warnings
+
     from rich.console import Group
 
     from colipri_core.cli.work import controlled
     from colipri_core.cli.work import engine_of
     from colipri_core.errors import InputError
+    from colipri_core.errors import VolumeWarning
     from colipri_core.io import read_volume
 
+    warnings.simplefilter("ignore", VolumeWarning)  # they come again with the result, under the name of their CT
     documents: list[dict[str, Any]] = []
     tables: list[RenderableType] = []
     status = 0

@@ -12,7 +12,9 @@ from colipri_core.cli import options
 
 def convert(
     ct: options.CT,
-    output: Annotated[Path, typer.Argument(help="File to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)],
+    output: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+    ],
     *,
     series: options.Series = None,
     model: options.UnusedModel = "tiny",
@@ -20,17 +22,18 @@ def convert(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write a CT in another format: same voxels, same place in the patient."""
+    """Write a CT in another format.
+
+    Voxels keep their values and their place in the patient.
+    """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
-    from colipri_core.io import VOLUME_SUFFIXES
-    from colipri_core.io import read_volume
-    from colipri_core.io import write_volume
+    from colipri_core.io import convert as convert_volume
+    from colipri_core.io.suffixes import VOLUME_SUFFIXES
 
     check_output(output, suffixes=VOLUME_SUFFIXES)
     terminal = Terminal(json=json, quiet=quiet)
-    volume = read_volume(ct, series=series)
-    write_volume(volume, output)
+    volume = convert_volume(ct, output, series=series)
     document = {
         "case": volume.name,
         "output": str(output),

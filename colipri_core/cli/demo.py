@@ -15,18 +15,28 @@ _VIEWER = "napari_colipri"
 
 
 def demo(
-    ct: Annotated[Path | None, typer.Argument(help="CT volume; a generated one if none.", show_default=False)] = None,
+    ct: Annotated[
+        Path | None, typer.Argument(metavar="CT", help="CT volume; a generated one if none.", show_default=False)
+    ] = None,
     *,
     screenshot: Annotated[
         Path | None,
-        typer.Option("--screenshot", help="Render the window to this PNG instead of showing it.", show_default=False),
+        typer.Option(
+            "--screenshot",
+            metavar="PNG",
+            help="Render the window to this PNG instead of showing it.",
+            show_default=False,
+        ),
     ] = None,
     model: options.Model = "tiny",
     device: options.Device = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Open napari with a CT, analysed; without a display, render the same window to a file."""
+    """Open napari with an analysed CT.
+
+    With --screenshot the same window is rendered to a file, which needs no display.
+    """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import controlled

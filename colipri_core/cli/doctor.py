@@ -21,7 +21,10 @@ def doctor(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Check the installation, the model, the display and the disk; exit 1 if something essential fails."""
+    """Check the installation, with fixes.
+
+    Exit status 1 if something that analysis needs is missing.
+    """
     from colipri_core.cli.checks import all_checks
     from colipri_core.cli.terminal import Terminal
 

@@ -13,9 +13,10 @@ from colipri_core.cli import options
 def evidence(
     ct: options.CT,
     *,
-    text: Annotated[str, typer.Option("--text", help="Finding or free text.", show_default=False)],
+    text: Annotated[str, typer.Option("--text", metavar="TEXT", help="Finding or free text.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where the map goes: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help=".nii.gz, .nii, .nrrd or .mha.", show_default=False),
     ],
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -23,13 +24,16 @@ def evidence(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write where the model sees a phrase: differences of cosine similarities, no probabilities."""
+    """Write where the model sees a phrase.
+
+    The map lies on the CT's own grid. Its values are differences of cosine similarities, no probabilities.
+    """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
-    from colipri_core.io import VOLUME_SUFFIXES
-    from colipri_core.io import write_volume
+    from colipri_core.io import write_map
+    from colipri_core.io.suffixes import VOLUME_SUFFIXES
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)
@@ -37,7 +41,7 @@ def evidence(
     terminal = Terminal(json=json, quiet=quiet)
     with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
         found = session.evidence(text, progress=control.progress, cancel=control.cancel)
-    write_volume(found.as_volume(), output)
+    write_map(found, output)
     terminal.warn(found.provenance.warnings)
     document = {"case": session.volume.name, **found.to_json(), "output": str(output)}
     r, a, s = (f"{value:.1f}" for value in found.peak_ras)

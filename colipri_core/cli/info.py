@@ -22,7 +22,9 @@ def info(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Show versions, the models that ship with the package, the cache, and the devices.
+    """Show what is installed, and where.
+
+    Versions, the models that ship with the package, the cache of encoded volumes, and the devices.
 
     `device` in the result is the one that --device stands for on this machine; `model` names the default model.
     """

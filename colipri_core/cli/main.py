@@ -1,9 +1,9 @@
 """The `colipri` command: verbs, exit codes and error messages.
 
 Exit status: 0 done, 2 wrong usage, 3 unreadable or unfit input, 4 model unavailable, 130 cancelled, 1 anything else.
-An error is one line on stderr that says what was expected, what was found and what to do; with `--json` it is also the
-one document on stdout, `{"error": {"code", "message"}}`. The verbs import what they need when they run, so that
-`colipri --help` is quick.
+An error says on stderr what was expected, what was found and what to do; with `--json` it is also the one document on
+stdout, `{"error": {"code", "message"}}` (and "series" where a DICOM folder holds several). The verbs import what they
+need when they run, so that `colipri --help` is quick.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
+from typing import Any
 
 import typer
 
@@ -25,6 +26,7 @@ from colipri_core.cli.evidence import evidence
 from colipri_core.cli.info import info
 from colipri_core.cli.segment import segment
 from colipri_core.errors import ColipriError
+from colipri_core.errors import SeveralSeriesError
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +39,29 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (demo, classify, evidence, segment, convert, info, doctor):
     app.command()(verb)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"colipri {version('napari-colipri')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def colipri(
-    *, version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Findings, evidence maps and structures from 3D chest CT. Research use only, not for diagnosis."""
-    if version:
-        from importlib.metadata import version as version_of
-
-        sys.stdout.write(f"colipri {version_of('napari-colipri')}\n")
-        raise typer.Exit
 
 
 def run() -> int:
@@ -70,30 +79,30 @@ def main(arguments: Sequence[str]) -> int:
         status = typer.main.get_command(app).main(
             args=list(arguments), prog_name="colipri", standalone_mode=False, windows_expand_args=False
         )
-    except (KeyboardInterrupt, typer.Abort):
-        return _failed(arguments, CANCELLED, "cancelled", "The work was cancelled. Nothing was changed.")
-    except ColipriError as error:
-        return _failed(arguments, error.exit_code, error.code, str(error))
-    except (ValueError, TypeError) as error:
-        _trace(error)
-        return _failed(arguments, USAGE, "usage", str(error))
-    except Exception as error:  # the outermost boundary: nothing above can handle it
-        format_message = getattr(error, "format_message", None)
-        if format_message is not None:  # typer's own usage errors, whose class moved between its versions
-            return _failed(arguments, USAGE, "usage", f"{format_message()} Try: colipri --help")
-        _trace(error)
-        what = f"{type(error).__name__}: {error}. Set COLIPRI_DEBUG=1 to see where it happened."
-        return _failed(arguments, FAILED, "internal", what)
+    except (Exception, KeyboardInterrupt) as error:  # the outermost boundary: nothing above can handle it
+        failure, document = _explain(error)
+        sys.stderr.write(f"error: {document['message']}\n")
+        if os.environ.get("COLIPRI_DEBUG"):
+            logger.error("Where it happened:", exc_info=error)
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": document}) + "\n")
+        return failure
     return status if isinstance(status, int) else 0
 
 
-def _failed(arguments: Sequence[str], status: int, code: str, message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    if "--json" in arguments:
-        sys.stdout.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
-    return status
-
-
-def _trace(error: Exception) -> None:
-    if os.environ.get("COLIPRI_DEBUG"):
-        logger.error("Where it happened:", exc_info=error)
+def _explain(error: BaseException) -> tuple[int, dict[str, Any]]:
+    """Exit status and JSON document of an error."""
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return CANCELLED, {"code": "cancelled", "message": "The work was cancelled. Nothing was changed."}
+    if isinstance(error, ColipriError):
+        series = {"series": error.series} if isinstance(error, SeveralSeriesError) else {}
+        return error.exit_code, {"code": error.code, "message": str(error), **series}
+    if hasattr(error, "format_message"):  # typer's own usage errors, whose class moved between its versions
+        return USAGE, {"code": "usage", "message": f"{error.format_message()} Try: colipri --help"}
+    if isinstance(error, (ValueError, TypeError)):
+        return USAGE, {"code": "usage", "message": str(error)}
+    if isinstance(error, OSError):
+        message = f"{error}. Check the path, the permissions and the free space."
+        return FAILED, {"code": "input-output", "message": message}
+    message = f"{type(error).__name__}: {error}. Set COLIPRI_DEBUG=1 to see where it happened."
+    return FAILED, {"code": "internal", "message": message}

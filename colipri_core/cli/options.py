@@ -7,18 +7,31 @@ from typing import Annotated
 
 import typer
 
-CT = Annotated[Path, typer.Argument(help="CT volume: NIfTI, NRRD, MHA, DICOM folder, file or zip.", show_default=False)]
+CT = Annotated[
+    Path,
+    typer.Argument(metavar="CT", help="CT volume: NIfTI, NRRD, MHA, DICOM folder, file or zip.", show_default=False),
+]
 
 Model = Annotated[
-    str, typer.Option("--model", help="Shipped model, bundle folder, or hub id such as microsoft/colipri.")
+    str,
+    typer.Option("--model", metavar="MODEL", help="Shipped model, bundle folder, or hub id such as microsoft/colipri."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings on stderr.")]
 Series = Annotated[
     str | None,
-    typer.Option("--series", help="Series instance UID, for a DICOM folder that holds several.", show_default=False),
+    typer.Option(
+        "--series",
+        metavar="UID",
+        help="Series instance UID, for a DICOM folder that holds several.",
+        show_default=False,
+    ),
 ]
 
-UnusedModel = Annotated[str, typer.Option("--model", help="Accepted by every verb; this one runs no model.")]
-UnusedDevice = Annotated[str, typer.Option("--device", help="Accepted by every verb; this one runs no model.")]
+UnusedModel = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="Accepted by every verb; this one runs no model.")
+]
+UnusedDevice = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="Accepted by every verb; this one runs no model.")
+]

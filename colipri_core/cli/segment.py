@@ -21,10 +21,13 @@ def segment(
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Where it goes: .nii.gz, .nii, .nrrd, .seg.nrrd or .dcm.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help=".nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm.", show_default=False
+        ),
     ],
     structure: Annotated[
-        list[str] | None, typer.Option("--structure", help="Structure; repeat for more.", show_default=False)
+        list[str] | None,
+        typer.Option("--structure", metavar="NAME", help="Structure; repeat for more.", show_default=False),
     ] = None,
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -32,19 +35,22 @@ def segment(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write a labelmap of anatomical structures; the suffix decides the format."""
+    """Write a labelmap of structures.
+
+    It lies on the CT's own grid; the suffix of the file decides the format.
+    """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
-    from colipri_core.io import SEGMENTATION_SUFFIXES
-    from colipri_core.io import write_segmentation
+    from colipri_core.io import write_labelmap
+    from colipri_core.io.suffixes import LABELMAP_SUFFIXES
 
-    check_output(output, suffixes=SEGMENTATION_SUFFIXES)
+    check_output(output, suffixes=LABELMAP_SUFFIXES)
     terminal = Terminal(json=json, quiet=quiet)
     with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
         found = session.segment(structure, progress=control.progress, cancel=control.cancel)
-    write_segmentation(found, output, reference=session.volume)
+    write_labelmap(found, output, source=session.volume)
     if found.provenance is not None:
         terminal.warn(found.provenance.warnings)
     document = {"case": session.volume.name, **found.to_json(), "output": str(output)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -15,8 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from colipri_core.errors import VolumeWarning
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
+
+logger = logging.getLogger(__name__)
 
 
 class Terminal:
@@ -32,6 +37,7 @@ class Terminal:
         self.quiet = quiet
         self._shown: set[str] = set()
         _log_to_stderr(logging.ERROR if quiet else logging.WARNING)
+        warnings.showwarning = self._show_warning
 
     def result(self, document: dict[str, Any], show: Callable[[], object]) -> None:
         """Write the result of the command.
@@ -47,16 +53,23 @@ class Terminal:
 
         Console(file=sys.stdout, highlight=False).print(show())
 
-    def warn(self, warnings: Sequence[str]) -> None:
+    def warn(self, messages: Sequence[str]) -> None:
         """Write warnings to stderr, each once."""
-        for warning in warnings:
-            if not self.quiet and warning not in self._shown:
-                sys.stderr.write(f"warning: {warning}\n")
-            self._shown.add(warning)
+        for message in messages:
+            if not self.quiet and message not in self._shown:
+                sys.stderr.write(f"warning: {message}\n")
+            self._shown.add(message)
 
     def error(self, message: str) -> None:
         """Write an error that does not end the command to stderr."""
         sys.stderr.write(f"error: {message}\n")
+
+    def _show_warning(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        """A reader's warnings are for people; those of the libraries below are for developers."""
+        if issubclass(category, VolumeWarning):
+            self.warn([str(message)])
+        else:
+            logger.info("%s: %s", category.__name__, message)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[ProgressCallback | None]:
@@ -103,14 +116,15 @@ def check_output(path: Path, *, suffixes: Sequence[str]) -> None:
         suffixes: Endings the command can write.
 
     Raises:
-        ValueError: If the ending is unknown, the folder is missing, or the path is a folder.
+        ValueError: If the ending is unknown, the folder is missing or not writable, or the path is a folder.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
         msg = f'Expected an output name that ends in one of {", ".join(suffixes)}, got "{path.name}".'
         raise ValueError(msg)
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        what = "is a folder" if path.is_dir() else "has no folder to be written to"
-        msg = f'The output "{path}" {what}. Name a file in a folder that exists.'
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "is a folder" if path.is_dir() else "has no folder that can be written to"
+        msg = f'The output "{path}" {what}. Name a file in a folder that exists and is yours.'
         raise ValueError(msg)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
+import SimpleITK
 from einops import reduce
 
 from colipri_core.geometry import VolumeGeometry
@@ -65,7 +65,7 @@ def find_body(prepared: Prepared, spec: PreprocessSpec, *, patch_size: int) -> B
     tissue = hu > TISSUE_HU
     aerated = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
     radius = max(1, round(SHELL_MM / (block * max(spec.spacing_mm))))
-    inside = _by_plane(_largest(tissue | _by_plane(aerated, _opened(1), axis)), sitk.BinaryFillhole, axis)
+    inside = _by_plane(_largest(tissue | _by_plane(aerated, _opened(1), axis)), SimpleITK.BinaryFillhole, axis)
     return Body(
         hu=hu,
         tissue=tissue,
@@ -101,21 +101,23 @@ def _block_means(prepared: Prepared, spec: PreprocessSpec, block: int) -> npt.ND
     return np.asarray((mean + 1.0) / 2.0 * (high - low) + low, dtype=np.float32)
 
 
-def _by_plane(mask: Mask, operation: Callable[[sitk.Image], sitk.Image], axis: int) -> Mask:
+def _by_plane(mask: Mask, operation: Callable[[SimpleITK.Image], SimpleITK.Image], axis: int) -> Mask:
     """Apply an operation in every plane across the head-foot axis: thin slabs keep what they show."""
     planes = []
     for plane in np.moveaxis(mask, axis, 0):
-        image = sitk.GetImageFromArray(np.ascontiguousarray(plane, dtype=np.uint8))
-        planes.append(sitk.GetArrayFromImage(operation(image)) > 0)
+        image = SimpleITK.GetImageFromArray(np.ascontiguousarray(plane, dtype=np.uint8))
+        planes.append(SimpleITK.GetArrayFromImage(operation(image)) > 0)
     return np.moveaxis(np.stack(planes), 0, axis)
 
 
-def _opened(radius: int) -> Callable[[sitk.Image], sitk.Image]:
-    return lambda image: sitk.BinaryMorphologicalOpening(image, (radius, radius))
+def _opened(radius: int) -> Callable[[SimpleITK.Image], SimpleITK.Image]:
+    return lambda image: SimpleITK.BinaryMorphologicalOpening(image, (radius, radius))
 
 
 def _largest(mask: Mask) -> Mask:
     if not mask.any():
         return mask
-    components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
-    return np.asarray(sitk.GetArrayFromImage(components)) == 1
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    components = SimpleITK.RelabelComponent(SimpleITK.ConnectedComponent(image))
+    largest: Mask = SimpleITK.GetArrayFromImage(components) == 1
+    return largest

@@ -1,8 +1,9 @@
 """Whether a volume looks like a chest CT; if not, every result from it carries a warning.
 
 The rule reads Hounsfield units alone, so that it holds for any model: aerated lung must make up a share of what lies in
-the field of view, next to soft tissue, and neighbouring places must resemble each other. Thresholds are our choice, set between real chest CTs (whole chests, thin slabs and
-crops) and what is no chest (abdomen, noise, windowed 8-bit images); `tests/core/test_domain.py` holds them to both.
+the field of view, next to soft tissue, and neighbouring places must resemble each other. Thresholds are our choice, set
+between real chest CTs (whole chests, thin slabs and crops) and what is no chest (abdomens, noise, images that are not
+in HU); `tests/core/test_domain.py` holds them to both.
 """
 
 from __future__ import annotations

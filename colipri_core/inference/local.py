@@ -66,7 +66,7 @@ class LocalEngine:
 
         def job(report: Reporter) -> ModelRuntime:
             place = choose_device(device)
-            runtime = ModelRuntime(load_bundle(model, progress=report.part(0.0, 0.8)), place)
+            runtime = ModelRuntime(load_bundle(model, lazy_head=True, progress=report.part(0.0, 0.8)), place)
             runtime.warm_up(report.part(0.8, 1.0))
             return runtime
 

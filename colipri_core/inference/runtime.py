@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch import nn
 
 from colipri_core.errors import BundleError
 from colipri_core.inference.devices import choose_precision
@@ -61,10 +62,9 @@ class ModelRuntime:
         self.device = device
         self.notices: list[str] = []
         self.bundle.model.eval().requires_grad_(False)
-        if bundle.structure_head is not None:
-            bundle.structure_head.eval().requires_grad_(False)
         self.precision = choose_precision(bundle.model.config, device)
         self.texts = TextEmbedder(bundle)
+        self._head: nn.Module | None = None
         self._place(device)
 
     @property
@@ -98,21 +98,33 @@ class ModelRuntime:
         self.on_device(lambda: (self.pool(grid), self.texts.embed(["warm up"], self.device)))
         report(1.0, "Ready")
 
-    def encode(self, image_11XYZ: Tensor, report: Reporter) -> Tensor:
+    def encode(self, image: Tensor, report: Reporter) -> Tensor:
         """Return the raw patch grid (1, C, x, y, z) of a prepared volume, on the CPU, in the encoder's precision."""
-        images = image_11XYZ.to(self.device, self.precision)
+        images = image.to(self.device, self.precision)
         grid = self.bundle.model.image_features(images, self.bundle.spec.window, progress=report)
         return grid.cpu()
 
-    def pool(self, grid_1Cxyz: Tensor) -> Tensor:
+    def pool(self, grid: Tensor) -> Tensor:
         """Return the unit-length pooled embedding (E,) of a raw patch grid, float32, on the CPU."""
-        pooled = self.bundle.model.project_and_pool(grid_1Cxyz.to(self.device, torch.float32))
+        pooled = self.bundle.model.project_and_pool(grid.to(self.device, torch.float32))
         return torch.nn.functional.normalize(pooled, dim=1)[0].cpu()
 
-    def dense(self, grid_1Cxyz: Tensor) -> Tensor:
+    def dense(self, grid: Tensor) -> Tensor:
         """Return the unit-length joint embedding (E, x, y, z) of every token, float32, on the CPU."""
-        dense = self.bundle.model.dense(grid_1Cxyz.to(self.device, torch.float32))
+        dense = self.bundle.model.dense(grid.to(self.device, torch.float32))
         return torch.nn.functional.normalize(dense, dim=1)[0].cpu()
+
+    def structure_head(self) -> nn.Module:
+        """Return the structure head on the model's device; the bundle builds it at the first call.
+
+        Raises:
+            BundleError: If its weights do not fit.
+        """
+        if self._head is None:
+            head = self.bundle.structure_head
+            assert head is not None, "asked for only where the spec has structures"
+            self._head = head.eval().requires_grad_(False).to(self.device)
+        return self._head
 
     def on_device(self, work: Callable[[], Result]) -> Result:
         """Run `work`; if a GPU runs out of memory, move the model to the CPU, say so, and run it again.
@@ -136,8 +148,8 @@ class ModelRuntime:
         previous, self.device = self.device, device
         self.bundle.model.to(device)
         self.bundle.model.image_encoder.backbone.to(self.precision)
-        if self.bundle.structure_head is not None:
-            self.bundle.structure_head.to(device)
+        if self._head is not None:
+            self._head.to(device)
         if previous.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -73,14 +73,13 @@ class LocalSession:
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Findings:
             spec = self._runtime.bundle.spec
             temperature = float(self._runtime.bundle.model.softmax_temperature)
-            items = []
             with stopwatch("text"):
-                for number, (text, question) in enumerate(zip(texts, questions, strict=True)):
-                    report(number / len(texts), f"Asking for {text}")
-                    pair = self._pair(question)
-                    items.append(
-                        score(text, pair, features.pooled, temperature=temperature, calibration=spec.calibration)
-                    )
+                pairs = self._pairs(questions, report)
+            items = [
+                score(text, pair, features.pooled, temperature=temperature, calibration=spec.calibration)
+                for text, pair in zip(texts, pairs, strict=True)
+            ]
+            report(1.0, "Done")
             provenance = self._provenance(features, stopwatch, texts)
             return Findings(case=self._volume.name, items=tuple(items), provenance=provenance)
 
@@ -93,9 +92,8 @@ class LocalSession:
         question = wording(text)
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> EvidenceMap:
-            report(0.0, f"Asking where {text} is")
             with stopwatch("text"):
-                pair = self._pair(question)
+                (pair,) = self._pairs([question], report)
             with stopwatch("map"):
                 evidence = evidence_map(features, self._open_store().dense(features), pair.direction)
             report(1.0, "Done")
@@ -173,8 +171,14 @@ class LocalSession:
             raise SessionClosedError(msg)
         return store
 
-    def _pair(self, question: Wording) -> PromptPair:
-        return self._runtime.on_device(lambda: self._runtime.texts.pair(question, self._runtime.device))
+    def _pairs(self, questions: Sequence[Wording], report: Reporter) -> list[PromptPair]:
+        """Embed all phrasings of all questions together, then look the pairs up."""
+        runtime = self._runtime
+        texts = [text for question in questions for text in (*question.present, *question.absent)]
+        report(0.0, "Reading the questions")
+        if texts:
+            runtime.on_device(lambda: runtime.texts.embed(texts, runtime.device, report))
+        return [runtime.texts.pair(question, runtime.device) for question in questions]
 
     def _provenance(self, features: Features, stopwatch: Stopwatch, texts: Sequence[str]) -> Provenance:
         runtime = self._runtime
@@ -191,7 +195,7 @@ class LocalSession:
     def _unknown_words(self, texts: Sequence[str]) -> list[str]:
         counts = [(text, *self._runtime.texts.unknown_pieces(text)) for text in texts]
         return [
-            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model; it cannot take them into account.'
+            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model, which cannot heed them.'
             for text, unknown, pieces in counts
             if unknown
         ]

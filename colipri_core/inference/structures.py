@@ -72,8 +72,7 @@ def structure_probabilities(features: Features, runtime: ModelRuntime) -> Probab
         features: What is known of the volume.
         runtime: The loaded model, with a structure head.
     """
-    head = runtime.bundle.structure_head
-    assert head is not None
+    head = runtime.structure_head()
 
     def work() -> torch.Tensor:
         image = torch.from_numpy(features.prepared.array)[None, None].to(runtime.device)

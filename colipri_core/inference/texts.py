@@ -11,6 +11,7 @@ from torch import Tensor
 
 from colipri_core.model.bundle import Bundle
 from colipri_core.model.tokenizer import tokenize
+from colipri_core.progress import Reporter
 from colipri_core.vocabulary.wordings import Wording
 
 _MAX_TEXTS = 4096
@@ -31,7 +32,7 @@ class PromptPair:
 
     @property
     def direction(self) -> Tensor:
-        """present - absent, (E,): its product with a unit vector is a difference of cosine similarities."""
+        """The difference of both, (E,): its product with a unit vector is a difference of cosine similarities."""
         return self.present - self.absent
 
 
@@ -59,15 +60,20 @@ class TextEmbedder:
         split = len(wording.present)
         return PromptPair(present=_mean(vectors[:split]), absent=_mean(vectors[split:]))
 
-    def embed(self, texts: Sequence[str], device: torch.device) -> Tensor:
+    def embed(self, texts: Sequence[str], device: torch.device, report: Reporter | None = None) -> Tensor:
         """Return the unit vectors (T, E) of texts, on the CPU, encoding those not seen before.
 
+        Texts of like length go together, so that little is spent on padding.
+
         Args:
-            texts: Any texts.
+            texts: Any texts, at least one.
             device: Where the text encoder is.
+            report: Told of the progress.
         """
-        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        missing = sorted({text for text in texts if text not in self._known}, key=lambda text: (len(text), text))
         for start in range(0, len(missing), _BATCH):
+            if report is not None:
+                report(start / len(missing), "Reading the questions")
             batch = missing[start : start + _BATCH]
             self._known.update(zip(batch, self._encode(batch, device), strict=True))
         for text in texts:

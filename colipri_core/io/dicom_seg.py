@@ -26,6 +26,17 @@ _PRODUCT = "napari-colipri"
 _SERIES_NUMBER = 901  # our choice: far from the numbers scanners use
 _ANATOMY = ("123037004", "SCT", "Anatomical Structure")
 _TISSUE = ("85756007", "SCT", "Tissue")
+_MAY_BE_EMPTY = (
+    "AccessionNumber",
+    "PatientBirthDate",
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "ReferringPhysicianName",
+    "StudyDate",
+    "StudyID",
+    "StudyTime",
+)
 _ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
 
 
@@ -137,10 +148,21 @@ def _source_images(
     for keyword in required:
         if not all(pydicom.uid.UID(str(dataset.get(keyword, ""))).is_valid for dataset in datasets):
             raise _refused(name, f"source images without a valid {keyword}", "Use images as the archive wrote them")
+    for dataset in datasets:
+        _complete(dataset, thickness=segmentation.geometry.spacing[2])
     numbers: tuple[int | None, ...] = identifiers["frame_numbers"]
     if len(files) > 1 and numbers[0] is not None:
         raise _refused(name, "a volume spread over several multi-frame files", "Use a single-frame export")
     return datasets, numbers
+
+
+def _complete(dataset: Any, *, thickness: float) -> None:
+    """Add, empty, what the Standard wants present but anonymisation often drops; highdicom copies these."""
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
+    if dataset.get("SliceThickness") is None and "PerFrameFunctionalGroupsSequence" not in dataset:
+        dataset.SliceThickness = float(f"{thickness:.6g}")
 
 
 def _present(name: str, segmentation: Segmentation) -> list[Segment]:

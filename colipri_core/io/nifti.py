@@ -89,7 +89,8 @@ def _read(path: Path, stream: io.BufferedIOBase, name: str) -> Volume:
 
     kind = nibabel.Nifti2Image if stream.read(4) in _NIFTI2_START else nibabel.Nifti1Image
     stream.seek(0)
-    image: Any = kind.from_file_map({"image": nibabel.FileHolder(fileobj=stream)})
+    # Not mapped: the file may be changed or go away while the volume is in use.
+    image: Any = kind.from_file_map({"image": nibabel.FileHolder(fileobj=stream)}, mmap=False)
     shape = check_shape(path.name, image.shape)
     _check_scalar(path.name, image.header)
     _check_size(path, image)

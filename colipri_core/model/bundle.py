@@ -7,7 +7,9 @@ appears complete or not at all. The structure head's weights stand in the same f
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,15 +54,24 @@ class Bundle:
         spec: What it is and how a CT and a text are brought to it.
         model: The encoder, in evaluation mode.
         tokenizer: Texts to word-piece ids.
-        structure_head: Outlines structures, if the bundle has one.
         sha256: Hash of the weights file.
+        build_head: Makes the structure head; None if the bundle has none.
     """
 
     spec: BundleSpec
     model: ColipriModel
     tokenizer: PreTrainedTokenizerFast
-    structure_head: StructureHead | None
     sha256: str
+    build_head: Callable[[], StructureHead] | None = None
+
+    @functools.cached_property
+    def structure_head(self) -> StructureHead | None:
+        """Outlines structures, if the bundle has one.
+
+        Raises:
+            BundleError: If its weights or sizes do not fit; only after a lazy load, any other has raised it already.
+        """
+        return None if self.build_head is None else self.build_head()
 
     @property
     def card(self) -> ModelCard:
@@ -72,6 +83,7 @@ def load_bundle(
     source: str | Path,
     *,
     device: str | torch.device = "cpu",
+    lazy_head: bool = False,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Bundle:
@@ -80,6 +92,7 @@ def load_bundle(
     Args:
         source: Bundle folder, name of a shipped bundle, or hub id such as "microsoft/colipri".
         device: Where the weights go.
+        lazy_head: Build the structure head at its first use, on the CPU: it imports MONAI, which takes seconds.
         progress: Receives (fraction, message) of download and loading.
         cancel: Cancels the download or loading.
 
@@ -98,7 +111,7 @@ def load_bundle(
     else:
         bundle = read_bundle(folder, report)
     bundle.model.to(device)
-    if bundle.structure_head is not None:
+    if not lazy_head and bundle.structure_head is not None:
         bundle.structure_head.to(device)
     report(1.0, f"{bundle.spec.name} is loaded")
     return bundle
@@ -202,11 +215,14 @@ def build_bundle(
             "Use the tokenizer the model was trained with."
         )
         raise BundleError(msg)
-    head = None if spec.structures is None else _build_head(spec.structures, weights)
-    own = {k: v for k, v in weights.items() if head is None or not k.startswith(HEAD_PREFIX)}
+    build_head, own = None, weights
+    if spec.structures is not None:
+        of_head = {k: v for k, v in weights.items() if k.startswith(HEAD_PREFIX)}
+        own = {k: v for k, v in weights.items() if k not in of_head}
+        build_head = functools.partial(_build_head, spec.structures, of_head)
     model = ColipriModel(spec.architecture).eval()
     load_strictly(model, own, source=WEIGHTS_FILE)
-    return Bundle(spec=spec, model=model, tokenizer=tokenizer, structure_head=head, sha256=sha256)
+    return Bundle(spec=spec, model=model, tokenizer=tokenizer, sha256=sha256, build_head=build_head)
 
 
 def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
@@ -222,6 +238,6 @@ def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHea
         msg = f"Expected the structures {spec.names} in the head's sizes too, found {config.structures}."
         raise BundleError(msg)
     head = StructureHead(config).eval()
-    own = {k.removeprefix(HEAD_PREFIX): v for k, v in weights.items() if k.startswith(HEAD_PREFIX)}
+    own = {k.removeprefix(HEAD_PREFIX): v for k, v in weights.items()}
     load_strictly(head, own, source=f"{WEIGHTS_FILE} ({HEAD_PREFIX})")
     return head

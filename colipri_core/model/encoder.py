@@ -53,7 +53,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
-        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        rates = [config.drop_path * number / max(config.depth - 1, 1) for number in range(config.depth)]
         self.blocks = nn.ModuleList(Block(config, drop_path=rate) for rate in rates)
         self.norm = nn.LayerNorm(config.width)
         self.activation_checkpointing = False

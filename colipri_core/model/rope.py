@@ -73,6 +73,7 @@ def rotate(x_BHND: Tensor, table: RopeTable) -> Tensor:
         A tensor of the same shape and dtype.
     """
     sin, cos = (rearrange(t, "b n p -> b 1 n p") if t.ndim == x_BHND.ndim - 1 else t for t in table)
-    even, odd = rearrange(x_BHND, "b h n (p pair) -> pair b h n p", pair=2)
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return rearrange(turned, "b h n p pair -> b h n (p pair)").type_as(x_BHND)
+    even, odd = rearrange(x_BHND.to(sin.dtype), "b h n (p pair) -> pair b h n p", pair=2)
+    turned = (torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(odd * cos, even, sin))
+    pairs = torch.stack([half.type_as(x_BHND) for half in turned], dim=-1)
+    return rearrange(pairs, "b h n p pair -> b h n (p pair)")

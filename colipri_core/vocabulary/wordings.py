@@ -1,9 +1,9 @@
 """How a finding is put to the model: phrasings of its presence and of its absence.
 
 A zero-shot score compares an image with both sides, so each side is an ensemble: known findings through templates times
-their terms, a free phrase through the same templates, a sentence as it stands. The first template is the "short" wording
-of the published model's card; the others are CT-CLIP's and the usual report sentences (the set is our choice, COLIPRI's
-own prompts are not published).
+their terms, a free phrase through the same templates, a sentence as it stands. The first template is the "short"
+wording of the published model's card; the others are CT-CLIP's and the usual report sentences (the set is our choice,
+COLIPRI's own prompts are not published).
 """
 
 from __future__ import annotations

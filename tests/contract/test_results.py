@@ -55,7 +55,8 @@ class TestClassify:
 
     def test_free_text_and_synonyms(self, engine: Engine) -> None:
         with engine.open(VOLUME) as session:
-            phrase, synonym, name = session.classify(["small  nodule in the left lobe", "pleural fluid", "Pleural effusion"])
+            texts = ["small  nodule in the left lobe", "pleural fluid", "Pleural effusion"]
+            phrase, synonym, name = session.classify(texts)
         assert (phrase.name, phrase.code) == ("small nodule in the left lobe", "")
         assert synonym == name
 

@@ -117,6 +117,13 @@ class TestStructureHead:
         with pytest.raises(BundleError, match=r"missing keys out\.bias"):
             load_bundle(head_folder)
 
+    def test_a_lazy_load_checks_the_head_at_its_first_use(self, head_folder: Path) -> None:
+        assert isinstance(load_bundle(head_folder, lazy_head=True).structure_head, StructureHead)
+        rewrite_weights(head_folder, lambda w: w.pop("structure_head.out.bias"))
+        bundle = load_bundle(head_folder, lazy_head=True)
+        with pytest.raises(BundleError, match=r"missing keys out\.bias"):
+            _ = bundle.structure_head
+
     def test_names_must_be_the_heads_own(self, head_folder: Path) -> None:
         spec = json.loads((head_folder / "spec.json").read_text())
         spec["structures"]["names"] = ["heart", "lung"]

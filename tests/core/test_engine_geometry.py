@@ -1,4 +1,4 @@
-"""Answers belong to places in the patient: they do not depend on how voxels are stored, and peaks lie where they should."""
+"""Answers belong to places in the patient: they do not depend on how voxels are stored, and peaks are not displaced."""
 
 from __future__ import annotations
 
@@ -42,12 +42,17 @@ def probabilities(engine: LocalEngine, volume: Volume) -> list[float]:
         return [finding.probability for finding in session.classify()]
 
 
-def turned(volume: Volume, degrees: float) -> Volume:
-    """The same voxels in a patient who lies turned about the head-foot axis, as in an oblique scan."""
+def wide_geometry(
+    spacing: tuple[float, float, float], *, degrees: float = 0.0, orientation: str = "RAS"
+) -> VolumeGeometry:
+    """A grid that fills the model's field of view (384 mm), turned about the head-foot axis as in an oblique scan."""
     angle = np.deg2rad(degrees)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = (-150.0, -90.0, -400.0)
     rotation = np.eye(4)
     rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    return Volume(voxels=volume.voxels, affine=rotation @ volume.affine, name=volume.name)
+    i, j, k = (round(410.0 / step) for step in spacing)
+    return VolumeGeometry(shape=(i, j, k), affine=rotation @ affine).reoriented(orientation)
 
 
 class TestStorage:
@@ -79,7 +84,9 @@ class TestStorage:
         assert shift == pytest.approx([37.5, -81.0, 1000.0], abs=1e-6)
 
 
-def with_landmark(geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[int, int, int]) -> tuple[Volume, np.ndarray]:
+def with_landmark(
+    geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[int, int, int]
+) -> tuple[Volume, np.ndarray]:
     """A block of water with a dense cube that fills exactly one token, and the world position of its centre."""
     grid = token_geometry(model_grid(geometry, spec).final, PATCH_SIZE)
     indices = np.stack(np.meshgrid(*(np.arange(size) for size in geometry.shape), indexing="ij"), axis=-1)
@@ -89,26 +96,27 @@ def with_landmark(geometry: VolumeGeometry, spec: PreprocessSpec, token: tuple[i
 
 
 GEOMETRIES = {
-    "axis aligned": chest(spacing=(5.0, 5.0, 5.0)).geometry,
-    "permuted and flipped": chest(spacing=(5.0, 4.0, 6.0)).reoriented("IPR").geometry,
-    "oblique": turned(chest(spacing=(4.0, 5.0, 6.0)), 25.0).geometry,
+    "axis aligned": wide_geometry((5.0, 5.0, 5.0)),
+    "permuted and flipped": wide_geometry((5.0, 4.0, 6.0), orientation="IPR"),
+    "oblique": wide_geometry((4.0, 5.0, 6.0), degrees=25.0),
 }
 
 
 class TestPeak:
     @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
     @pytest.mark.parametrize("token", [(4, 5, 6), (7, 7, 4)])
-    def test_it_lies_where_the_patch_is(self, local_engine, geometry: VolumeGeometry, token: tuple[int, int, int]) -> None:
+    def test_it_lies_where_the_patch_is(
+        self, local_engine, geometry: VolumeGeometry, token: tuple[int, int, int]
+    ) -> None:
         spec = local_engine._runtime.bundle.spec.preprocessing
         volume, centre = with_landmark(geometry, spec, token)
         with local_engine.open(volume) as session:
             sides = [session.evidence("emphysema"), session.evidence("no emphysema")]
-        inner = [tuple(slice(size // 4, -size // 4) for size in volume.shape)] * 2
-        background = [np.nanmedian(side.values[part]) for side, part in zip(sides, inner, strict=True)]
-        contrast = [side.peak_value - level for side, level in zip(sides, background, strict=True)]
+        contrast = [side.peak_value - np.nanmedian(side.values) for side in sides]
         found = sides[int(np.argmax(contrast))]
         assert max(contrast) > 1e-3
-        assert np.abs(volume.geometry.world_to_index(found.peak_ras) - volume.geometry.world_to_index(centre)).max() <= 0.51
+        miss = volume.geometry.world_to_index(found.peak_ras) - volume.geometry.world_to_index(centre)
+        assert np.abs(miss).max() <= 0.51
 
 
 class TestStructures:

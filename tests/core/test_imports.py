@@ -41,8 +41,3 @@ def test_readers_are_loaded_when_a_file_is_read(statement: str) -> None:
 def test_help_loads_nothing_heavy() -> None:
     statement = "from colipri_core.cli.main import main\nassert main(['classify', '--help']) == 0"
     assert not loaded_by(statement) & (HEAVY | READERS)
-
-
-def test_the_engine_needs_no_monai_and_no_torchvision() -> None:
-    """Both cost seconds; only a structure head needs the first, nothing needs the second."""
-    assert not loaded_by("import colipri_core.inference.local") & {"monai", "torchvision", "scipy"}

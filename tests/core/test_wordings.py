@@ -29,7 +29,11 @@ def test_both_sides_of_a_known_finding_are_as_many_and_differ(concept) -> None:
 
 def test_a_phrase_goes_through_the_templates() -> None:
     question = wording("Ground-glass halo")
-    assert question.present == ("Ground-glass halo present", "Ground-glass halo is present.", "There is ground-glass halo.")
+    assert question.present == (
+        "Ground-glass halo present",
+        "Ground-glass halo is present.",
+        "There is ground-glass halo.",
+    )
     assert question.absent[0] == "No ground-glass halo present"
 
 

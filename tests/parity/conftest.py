@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from official import SHAPE
 from official import Pair
 from official import build_pair
-from official import install_torchvision_shim
 from official import small_config
-
-install_torchvision_shim()
-
-SHAPE = (32, 48, 40)
 
 
 @pytest.fixture(scope="package")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch import nn
+from torchvision_shim import install_torchvision_shim
 
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
@@ -22,22 +23,8 @@ if TYPE_CHECKING:
     from colipri_core.model.colipri import ColipriModel
 
 TEMPERATURE = 0.07
-_SHIM: list[torch.library.Library] = []
-
-
-def install_torchvision_shim() -> None:
-    """Declare the two operators that torchvision's CUDA wheel registers fake kernels for under CPU torch.
-
-    timm, which the official package needs, imports torchvision; without its compiled part that import fails. Must run
-    before the first import of torchvision, timm or transformers. Does nothing on a CUDA build of torch, where the
-    compiled part loads, or when the operators are there.
-    """
-    if torch.version.cuda is not None or hasattr(torch.ops.torchvision, "nms"):
-        return
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _SHIM.append(library)
+SHAPE = (32, 48, 40)
+"""Voxels of the small volumes: three different grid axes."""
 
 
 def build_official(config: ModelConfig, input_shape: tuple[int, int, int]) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import SHAPE
+from official import SHAPE
 from official import Pair
 from official import build_pair
 from official import random_images

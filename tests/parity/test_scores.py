@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from conftest import SHAPE
+from official import SHAPE
 from official import Pair
 from official import random_images
 from torch import Tensor

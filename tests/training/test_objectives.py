@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from colipri_core.model.pooling import MeanQueryPool
 from colipri_training.data.batches import Batch
+from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.contrastive import Contrastive
 from colipri_training.objectives.encoded import Encoded
+from colipri_training.objectives.encoded import pooling_attention
 from colipri_training.objectives.opposite import OppositeSentences
 from colipri_training.objectives.region import RegionSentences
 
@@ -30,6 +34,7 @@ def encoded() -> Encoded:
         report=unit(VOLUMES, CHANNELS),
         affirming=unit(PAIRS, FINDINGS, CHANNELS),
         denying=unit(PAIRS, FINDINGS, CHANNELS),
+        attention=torch.rand(VOLUMES, TOKENS).softmax(dim=1),
         scale=torch.tensor(7.0),
     )
 
@@ -63,14 +68,7 @@ class TestContrastive:
 
     def test_is_small_when_each_volume_matches_its_own_report(self, encoded: Encoded) -> None:
         basis = torch.eye(VOLUMES, CHANNELS)
-        matched = Encoded(
-            image=basis,
-            report=basis,
-            scale=torch.tensor(50.0),
-            tokens=encoded.tokens,
-            affirming=encoded.affirming,
-            denying=encoded.denying,
-        )
+        matched = dataclasses.replace(encoded, image=basis, report=basis, scale=torch.tensor(50.0))
         assert Contrastive()(any_batch(), matched) < 1e-6
 
 
@@ -103,23 +101,33 @@ class TestRegionSentences:
         direction = (encoded.affirming - encoded.denying).mean(dim=0)
         logits = 7.0 * torch.einsum("bke,fe->bfk", encoded.tokens, direction)
         shown = F.softplus(-logits[0, 0, 2])
-        rows = [F.softplus(logits[b, f][regions[b, f] == 0]).mean() for b in range(VOLUMES) for f in range(FINDINGS)]
-        torch.testing.assert_close(loss, (shown + torch.stack(rows).mean()) / 2)
+        rows = [F.softplus(logits[b, f][regions[b, f] == 0]) for b in range(VOLUMES) for f in range(FINDINGS)]
+        hidden = torch.stack([(row.mean() + row.max()) / 2 for row in rows]).mean()
+        torch.testing.assert_close(loss, (shown + hidden) / 2)
 
     def test_ignores_unclear_tokens(self, encoded: Encoded) -> None:
         regions = -torch.ones(VOLUMES, FINDINGS, TOKENS, dtype=torch.int8)
         assert RegionSentences()(batch(any_batch().findings, regions), encoded).item() == 0.0
 
     def test_without_knowledge_costs_log_two(self, encoded: Encoded) -> None:
-        blind = Encoded(
-            image=encoded.image,
-            tokens=encoded.tokens,
-            report=encoded.report,
-            affirming=encoded.affirming,
-            denying=encoded.affirming,
-            scale=encoded.scale,
-        )
+        blind = dataclasses.replace(encoded, denying=encoded.affirming)
         regions = torch.zeros(VOLUMES, FINDINGS, TOKENS, dtype=torch.int8)
         regions[..., 0] = 1
         loss = RegionSentences()(batch(any_batch().findings, regions), blind)
         assert loss.item() == pytest.approx(math.log(2.0))
+
+
+class TestRegionAttention:
+    def test_is_the_mean_negative_log_share_of_each_finding(self, encoded: Encoded) -> None:
+        regions = torch.zeros(VOLUMES, FINDINGS, TOKENS, dtype=torch.int8)
+        regions[0, 1, [0, 3]] = 1
+        regions[2, 3, 4] = 1
+        shares = [encoded.attention[0, [0, 3]].sum(), encoded.attention[2, 4]]
+        expected = -(shares[0].log() + shares[1].log()) / 2
+        torch.testing.assert_close(RegionAttention()(batch(any_batch().findings, regions), encoded), expected)
+
+    def test_attention_is_the_poolers_own(self) -> None:
+        torch.manual_seed(1)
+        pooler, tokens = MeanQueryPool(12, 3), torch.randn(2, 7, 12)
+        _, expected = pooler.attn(tokens.mean(dim=1, keepdim=True), tokens, tokens, need_weights=True)
+        torch.testing.assert_close(pooling_attention(pooler, tokens), expected[:, 0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 import torch
 
 from colipri_training.phantoms import PhantomGrid
@@ -129,7 +129,7 @@ class TestIntensities:
             assert 20 < middles[middles > 0][counts[middles > 0].argmax()] < 80
 
     def test_dependent_lung_is_denser(self, normals: list[tuple[Phantom, Scene]]) -> None:
-        phantom, scene = normals[0]
+        _, scene = normals[0]
         deep = scene.lung_depth > 12
         back, front = scene.hu[deep & (scene.y < -30)], scene.hu[deep & (scene.y > 20)]
         assert float(back.median()) > float(front.median()) + 8
@@ -161,14 +161,12 @@ def test_noise_grows_with_the_setting() -> None:
     assert float((quiet.hu - before)[inside].std()) > 2
 
 
-def test_lungs_of_real_scans_have_the_same_density(
-    shared_data: Path, normals: list[tuple[Phantom, Scene]]
-) -> None:
+def test_lungs_of_real_scans_have_the_same_density(shared_data: Path, normals: list[tuple[Phantom, Scene]]) -> None:
     real = []
     for name in ("imlab_id001", "imlab_id003"):
         folder = shared_data / "lung_masks"
-        hu = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{name}_ct.nii.gz")))
-        real.append(hu[sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{name}_lung.nii.gz"))) > 0])
+        hu = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / f"{name}_ct.nii.gz")))
+        real.append(hu[SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / f"{name}_lung.nii.gz"))) > 0])
     drawn = torch.cat(
         [s.hu[torch.isin(s.labels, torch.tensor(structures.LUNG_LOBES, dtype=torch.uint8))] for _, s in normals]
     )

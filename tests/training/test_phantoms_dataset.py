@@ -9,12 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from colipri_core.errors import InputError
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
-from colipri_training.cli.phantoms import phantoms
+from colipri_training.cli.main import app
 from colipri_training.phantoms import PhantomGrid
 from colipri_training.phantoms import generate
 from colipri_training.phantoms.dataset import column_of
@@ -76,9 +75,7 @@ def test_two_processes_write_the_same_as_one(tmp_path: Path) -> None:
 
 
 def test_command_line_writes_a_folder(tmp_path: Path) -> None:
-    app = typer.Typer()
-    app.command()(phantoms)
-    arguments = ["--output", str(tmp_path), "--count", "2", "--first-seed", "2000000", "--spacing", "16"]
+    arguments = ["phantoms", "--output", str(tmp_path), "--count", "2", "--first-seed", "2000000", "--spacing", "16"]
     result = CliRunner().invoke(app, [*arguments, "--shape", "24", "20", "24"])
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader((tmp_path / "manifest.csv").open()))

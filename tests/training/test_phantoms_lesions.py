@@ -47,7 +47,7 @@ def test_a_finding_leaves_voxels_and_only_its_own_bit(finding: int) -> None:
     assert [model.lesion.finding for model in phantom.models] == [finding]
 
 
-@pytest.mark.parametrize("seed", range(400, 412))
+@pytest.mark.parametrize("seed", range(400, 406))
 def test_what_is_recorded_has_voxels_in_mixed_cases(seed: int) -> None:
     phantom = draw_phantom(seed)
     scene = render(phantom, GRID, torch.device("cpu"))
@@ -59,9 +59,18 @@ def test_what_is_recorded_has_voxels_in_mixed_cases(seed: int) -> None:
 
 @pytest.mark.parametrize(
     "finding",
-    [base.EMPHYSEMA, base.ATELECTASIS, base.LUNG_NODULE, base.LUNG_OPACITY, base.MOSAIC_ATTENUATION]
-    + [base.CONSOLIDATION, base.BRONCHIECTASIS, base.SEPTAL_THICKENING, base.PERIBRONCHIAL_THICKENING]
-    + [base.FIBROTIC_SEQUELA],
+    [
+        base.EMPHYSEMA,
+        base.ATELECTASIS,
+        base.LUNG_NODULE,
+        base.LUNG_OPACITY,
+        base.FIBROTIC_SEQUELA,
+        base.MOSAIC_ATTENUATION,
+        base.PERIBRONCHIAL_THICKENING,
+        base.CONSOLIDATION,
+        base.BRONCHIECTASIS,
+        base.SEPTAL_THICKENING,
+    ],
 )
 def test_lung_findings_lie_in_the_lungs(finding: int) -> None:
     _, scene = example(finding)

@@ -21,11 +21,11 @@ Written = list[tuple[list[Lesion], str, list[Sentence]]]
 
 @pytest.fixture(scope="module")
 def reports() -> Written:
-    """2,000 reports on the lesions of 50 phantoms."""
+    """2,000 reports on the lesions of 25 phantoms."""
     written = []
-    for seed in range(50):
+    for seed in range(25):
         lesions = [model.lesion for model in draw_phantom(seed).models]
-        for variant in range(40):
+        for variant in range(80):
             report, sentences = write_report(1000 * seed + variant, lesions, enhanced=bool(variant % 2))
             written.append((lesions, f"{report.findings} {report.impression}", sentences))
     return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -82,4 +83,4 @@ class TestSchedule:
         rates = [learning_rate(step, config) for step in range(config.steps + 1)]
         assert max(rates) == pytest.approx(config.learning_rate)
         assert rates[-1] == pytest.approx(config.learning_rate / 100)
-        assert all(later <= earlier for earlier, later in zip(rates[1:], rates[2:], strict=False))
+        assert all(later <= earlier for earlier, later in itertools.pairwise(rates[1:]))

@@ -46,12 +46,14 @@ class LossConfig:
         contrastive: Symmetric image-report contrast.
         opposite: Opposite-sentence loss on pooled image vectors.
         region: The opposite-sentence loss on single tokens, told by the lesion masks where the sentence holds.
+        attention: Share of the pooler's attention that goes to tokens which show a finding, told by the masks.
         temperature: Initial temperature; learned.
     """
 
     contrastive: float = 1.0
     opposite: float = 1.0
     region: float = 1.0
+    attention: float = 0.2
     temperature: float = 0.07
 
 

@@ -27,6 +27,7 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data.batches import Batch
+from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.contrastive import Contrastive
 from colipri_training.objectives.encoded import encode
 from colipri_training.objectives.opposite import OppositeSentences
@@ -70,6 +71,7 @@ class Trainer:
                 (config.loss.contrastive, Contrastive()),
                 (config.loss.opposite, OppositeSentences()),
                 (config.loss.region, RegionSentences()),
+                (config.loss.attention, RegionAttention()),
             )
             if weight
         ]

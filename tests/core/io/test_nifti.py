@@ -122,3 +122,13 @@ def test_colours_and_vectors_are_refused(tmp_path, kind):
     save(tmp_path / "scan.nii.gz", image)
     with pytest.raises(UnsupportedVolumeError, match=r'Cannot read "scan.nii.gz"'):
         read_volume(tmp_path / "scan.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_voxels_live_on_when_the_file_is_overwritten(tmp_path, suffix):
+    path = tmp_path / f"scan{suffix}"
+    save(path, nib.Nifti1Image(hu(), AFFINE))
+    found = read_volume(path)
+    path.write_bytes(bytes(path.stat().st_size))
+    np.testing.assert_array_equal(found.voxels, hu())
+    assert not isinstance(found.voxels, np.memmap)

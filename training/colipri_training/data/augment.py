@@ -47,7 +47,7 @@ def draw(rng: np.random.Generator, shift_voxels: int) -> Augmentation:
         shift=tuple(int(value) for value in rng.integers(-shift_voxels, shift_voxels + 1, size=3)),
         offset_hu=float(rng.normal(0.0, 12.0)),
         gain=float(rng.uniform(0.96, 1.04)),
-        noise_hu=float(rng.choice([0.0, 1.0], p=[0.4, 0.6]) * rng.uniform(5.0, 60.0)),
+        noise_hu=float(rng.choice([0.0, 1.0], p=[0.5, 0.5]) * rng.uniform(5.0, 45.0)),
         blur=(float(blur[0]), float(blur[1]), float(blur[2])),
         seed=int(rng.integers(0, 2**31)),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.pooling import MeanQueryPool
 from colipri_training.data.batches import Batch
 
 
@@ -22,6 +24,7 @@ class Encoded:
         report: (B, E).
         affirming: (P, F, E).
         denying: (P, F, E).
+        attention: (B, K) share of the pooled vector that each token makes up, mean of the pooler's heads.
         scale: Inverse temperature, a scalar.
     """
 
@@ -30,6 +33,7 @@ class Encoded:
     report: Tensor
     affirming: Tensor
     denying: Tensor
+    attention: Tensor
     scale: Tensor
 
 
@@ -53,6 +57,28 @@ def encode(model: ColipriModel, batch: Batch, scale: Tensor) -> Encoded:
         image=F.normalize(encoder.pooler(projected).float(), dim=-1),
         tokens=F.normalize(encoder.pooler.dense(projected).float(), dim=-1),
         report=model.encode_text(*batch.reports).float(),
+        attention=pooling_attention(encoder.pooler, projected.float()),
         scale=scale,
         **pairs,
     )
+
+
+def pooling_attention(pooler: MeanQueryPool, tokens: Tensor) -> Tensor:
+    """Attention of the mean query over the tokens, averaged over the heads.
+
+    Args:
+        pooler: The image pooler.
+        tokens: (B, K, E) projected tokens.
+
+    Returns:
+        (B, K), summing to 1 over the tokens.
+    """
+    width, heads = pooler.attn.embed_dim, pooler.attn.num_heads
+    with torch.autocast(tokens.device.type, enabled=False):
+        weight, bias = pooler.attn.in_proj_weight[: 2 * width], pooler.attn.in_proj_bias[: 2 * width]
+        query = F.linear(tokens.mean(dim=1), weight[:width], bias[:width])
+        key = F.linear(tokens, weight[width:], bias[width:])
+        query = rearrange(query, "b (h d) -> b h d", h=heads)
+        key = rearrange(key, "b k (h d) -> b h k d", h=heads)
+        logits = torch.einsum("bhd,bhkd->bhk", query, key) * (width // heads) ** -0.5
+        return logits.softmax(dim=-1).mean(dim=1)

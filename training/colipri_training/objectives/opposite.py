@@ -13,7 +13,7 @@ from colipri_training.objectives.encoded import Encoded
 class OppositeSentences:
     """The present/absent softmax of zero-shot classification as a loss.
 
-    L = mean over volumes i, findings k with a known label and sentence pairs of softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)).
+    L = mean over volumes i, known findings k and sentence pairs of softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)).
     COLIPRI's abstract names an opposite-sentence loss; this form follows a public re-implementation. Unlike it, every
     finding of the list is asked of every volume (our choice: phantoms know all their labels).
     """

@@ -75,7 +75,8 @@ def _kernel(sigma: float) -> Tensor:
     reach = max(1, int(np.ceil(2.5 * sigma)))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
     weights = torch.exp(-0.5 * (offsets / sigma).square())
-    return weights / weights.sum()
+    normalised: Tensor = weights / weights.sum()
+    return normalised
 
 
 def _blur(field: Tensor, sigmas: tuple[float, float, float]) -> Tensor:
@@ -100,12 +101,13 @@ def _noise(scene: Scene, acquisition: Acquisition) -> Tensor:
     """Return correlated noise, stronger in the middle of the body and, per voxel, on fine grids."""
     seed = int(stream(scene.patient.seed, "noise").integers(2**31))
     generator = torch.Generator().manual_seed(seed)
-    white = torch.randn(scene.grid.shape, generator=generator).to(scene.device)
+    white: Tensor = torch.randn(scene.grid.shape, generator=generator).to(scene.device)
     sigmas = [acquisition.grain_mm / step for step in scene.grid.spacing]
     noise = _blur(white, (sigmas[0], sigmas[1], 0.6 * sigmas[2]))
     fine = (4.0 / scene.grid.edge_mm) ** 0.5
     attenuation = (scene.hu > -900).float().mul_(0.5).add_(0.5)
-    return noise * attenuation * (acquisition.noise_hu * fine / float(noise.std()))
+    scaled: Tensor = noise * attenuation * (acquisition.noise_hu * fine / float(noise.std()))
+    return scaled
 
 
 def _streaks(scene: Scene, amplitude: float) -> Tensor:

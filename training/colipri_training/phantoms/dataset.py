@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -138,7 +139,7 @@ def _write_manifest(folder: Path) -> None:
     partial_path.replace(path)
 
 
-def _row(record: dict, labels: list[str]) -> dict[str, object]:
+def _row(record: dict[str, Any], labels: list[str]) -> dict[str, object]:
     stem = name_of(record["seed"])
     present = {lesion["finding"] for lesion in record["lesions"]}
     files = {"image": "ct", "structures": "structures", "lesions": "lesions"}

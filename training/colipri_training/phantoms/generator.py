@@ -22,11 +22,11 @@ from colipri_training.phantoms.anatomy.thorax import Thorax
 from colipri_training.phantoms.case import PhantomCase
 from colipri_training.phantoms.fields import stream
 from colipri_training.phantoms.grid import PhantomGrid
-from colipri_training.phantoms.lesions import DrawContext
-from colipri_training.phantoms.lesions import LesionModel
 from colipri_training.phantoms.lesions import base
 from colipri_training.phantoms.lesions import draw_lesions
 from colipri_training.phantoms.lesions.airways import NORMAL_WALL_MM
+from colipri_training.phantoms.lesions.base import DrawContext
+from colipri_training.phantoms.lesions.base import LesionModel
 from colipri_training.phantoms.patient import draw_patient
 from colipri_training.phantoms.prevalence import draw_presence
 from colipri_training.phantoms.report import write_report

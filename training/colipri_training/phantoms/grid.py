@@ -36,7 +36,8 @@ class PhantomGrid:
     def origin(self) -> np.ndarray:
         """RAS+ mm of the centre of voxel (0, 0, 0), float64 (3,)."""
         extent = (np.asarray(self.shape) - 1) * np.asarray(self.spacing)
-        return np.asarray(self.centre, dtype=np.float64) - extent / 2
+        origin: np.ndarray = np.asarray(self.centre, dtype=np.float64) - extent / 2
+        return origin
 
     @property
     def affine(self) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Pose: the map between world RAS+ mm and the canonical chest in which all anatomy is described.
 
-The canonical chest is a RAS+ frame in mm with the carina at z = 0 and the midline at x = 0. Its z axis depends on world z
-alone, so that everything that varies with height is a vector, not a volume. Tilt, kyphosis and scoliosis are shifts of whole
-slices; individual shape comes from a low-frequency warp in the axial plane.
+The canonical chest is a RAS+ frame in mm with the carina at z = 0 and the midline at x = 0. Its z axis depends on
+world z alone, so that everything that varies with height is a vector, not a volume. Tilt, kyphosis and scoliosis are
+shifts of whole slices; individual shape comes from a low-frequency warp in the axial plane.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from colipri_training.phantoms.grid import PhantomGrid
+
+_SCOLIOSIS_WAVE = 0.02
+_KYPHOSIS_WAVE = 0.013
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,8 @@ class Pose:
         y = axes[1][None, :, None] - self.shift[1]
         z = (axes[2][None, None, :] - self.shift[2]) / self.scale[2]
         cos, sin = float(np.cos(self.rotation)), float(np.sin(self.rotation))
-        bend_x, bend_y = self._bends(z, torch.sin, torch.cos)
+        bend_x = self.bend[0] * torch.sin(z * _SCOLIOSIS_WAVE) + self.tilt[0] * z
+        bend_y = self.bend[1] * (torch.cos(z * _KYPHOSIS_WAVE) - 0.6) + self.tilt[1] * z
         warp_x, warp_y = (self._warp_on(terms, axes) for terms in self.warp)
         return (
             (cos * x + sin * y) / self.scale[0] - bend_x + warp_x,
@@ -61,9 +65,10 @@ class Pose:
         )
 
     def to_world(self, points: np.ndarray, *, warped: bool = True) -> np.ndarray:
-        """Return world RAS+ mm of canonical points, (N, 3) to (N, 3); the warp (under 9 mm) is inverted by iteration."""
+        """Return world RAS+ mm of canonical points, (N, 3) to (N, 3); the warp (under 9 mm) is undone by iteration."""
         z = points[:, 2]
-        bend_x, bend_y = self._bends(z, np.sin, np.cos)
+        bend_x = self.bend[0] * np.sin(z * _SCOLIOSIS_WAVE) + self.tilt[0] * z
+        bend_y = self.bend[1] * (np.cos(z * _KYPHOSIS_WAVE) - 0.6) + self.tilt[1] * z
         cos, sin = np.cos(self.rotation), np.sin(self.rotation)
         world = np.stack([points[:, 0], points[:, 1], z * self.scale[2] + self.shift[2]], axis=1)
         warp = np.zeros((2, len(points)))
@@ -75,11 +80,6 @@ class Pose:
             if step < 2 and warped:
                 warp = self._warp_at(world)
         return world
-
-    def _bends(self, z, sin, cos):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        scoliosis = self.bend[0] * sin(z * 0.02) + self.tilt[0] * z
-        kyphosis = self.bend[1] * (cos(z * 0.013) - 0.6) + self.tilt[1] * z
-        return scoliosis, kyphosis
 
     @staticmethod
     def _warp_on(terms: np.ndarray, axes: list[Tensor]) -> Tensor:
@@ -95,7 +95,8 @@ class Pose:
         """Return the warp in x and y at world points, (N, 3) to (2, N)."""
         terms = self.warp[:, :, None, :]
         waves = np.sin(world * terms[..., 1:4] + terms[..., 4:7])
-        return (terms[..., 0] * (waves[..., 0] * waves[..., 1] * waves[..., 2])).sum(axis=1)
+        warp: np.ndarray = (terms[..., 0] * (waves[..., 0] * waves[..., 1] * waves[..., 2])).sum(axis=1)
+        return warp
 
 
 def draw_pose(rng: np.random.Generator, size: tuple[float, float, float]) -> Pose:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from colipri_training.phantoms.fields import Noise
@@ -56,13 +56,13 @@ class Scene:
         """Return canonical x, y and z on a box; z keeps its (1, 1, Z) shape."""
         return self.x[box], self.y[box], self.z[:, :, box[2]]
 
-    def box(self, low: Sequence[float], high: Sequence[float]) -> Box:
+    def box(self, low: ArrayLike, high: ArrayLike) -> Box:
         """Return the voxel box that holds a canonical box, with a margin; possibly empty."""
-        ends = np.array([low, high], dtype=np.float64)
+        ends = np.stack([np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)])
         corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(-1, 3)
         return self._box_of(self.patient.pose.to_world(corners, warped=False), _BOX_MARGIN_MM)
 
-    def ball_box(self, centre: Sequence[float], radius: float) -> Box:
+    def ball_box(self, centre: ArrayLike, radius: float) -> Box:
         """Return the voxel box that holds a canonical ball."""
         position = np.asarray(centre, dtype=np.float64)
         return self.box(position - radius, position + radius)
@@ -95,8 +95,8 @@ class Scene:
     def splat(self, centres: np.ndarray, radii: np.ndarray | float, *, exact: bool = False) -> Splat:
         """Return the occupancy of the union of canonical balls.
 
-        Balls thinner than a voxel keep a one-voxel footprint at an occupancy reduced to their share of its cross-section,
-        as partial volume does to vessels.
+        Balls thinner than a voxel keep a one-voxel footprint at an occupancy reduced to their share of its
+        cross-section, as partial volume does to vessels.
 
         Args:
             centres: (N, 3) canonical mm.

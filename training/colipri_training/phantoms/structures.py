@@ -2,9 +2,10 @@
 
 The anatomical definitions follow TotalSegmentator (Wasserthal et al., 2023) as closely as a drawn phantom can:
 
-* lung lobes hold their vessels, segmental airways, nodules and consolidations; not the trachea, the main bronchi or pleural fluid;
+* lung lobes hold their vessels, segmental airways, nodules and consolidations; not the trachea, the main bronchi or
+  pleural fluid;
 * the heart is myocardium, chambers and their blood, without pericardial fat or pericardial fluid;
-* the aorta is lumen and wall from the root down; the spine is vertebrae with their processes and the discs between them.
+* the aorta is lumen and wall from the root down; the spine is vertebrae with their processes and the discs between.
 """
 
 from __future__ import annotations

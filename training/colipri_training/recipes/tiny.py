@@ -39,10 +39,10 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
             batch_size=16,
             masked_tokens=400,
             max_tokens=1000,
-            unmasked_share=0.15,
+            unmasked_share=0.1,
         ),
         loss=LossConfig(),
-        optimizer=OptimizerConfig(steps=1100, learning_rate=1.5e-3, average=0.995),
+        optimizer=OptimizerConfig(steps=640, learning_rate=1e-3, average=0.995),
         checkpoint_every=25,
         validate_every=200,
     )
@@ -51,7 +51,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
 def tiny_structures(config: PretrainConfig) -> StructureConfig:
     """The structure head of the shipped run."""
     return StructureConfig(
-        optimizer=OptimizerConfig(steps=500, learning_rate=2e-3, weight_decay=0.01),
+        optimizer=OptimizerConfig(steps=300, learning_rate=2e-3, weight_decay=0.01),
         preprocessing=config.preprocessing,
         train_cases=config.data.train_cases,
     )

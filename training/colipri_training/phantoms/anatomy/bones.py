@@ -19,6 +19,7 @@ from colipri_training.phantoms.scene import Scene
 LEVEL_MM = 24.0
 _FIRST_RIB_Z = 100.0
 _RIBS = 12
+_UP = np.array([0.0, 0.0, 1.0])
 
 
 def paint_spine(scene: Scene) -> None:
@@ -87,9 +88,9 @@ def paint_ribs(scene: Scene) -> None:
             courses.append(course[bony])
             fronts.append(course[~bony])
     bone = np.concatenate(courses)
-    both = np.concatenate([bone + [0, 0, 2.2], bone - [0, 0, 2.2]])
+    both = np.concatenate([bone + _UP * 2.2, bone - _UP * 2.2])
     cartilage = np.concatenate(fronts)
-    soft = scene.splat(np.concatenate([cartilage + [0, 0, 2.5], cartilage - [0, 0, 2.5]]), 4.2)
+    soft = scene.splat(np.concatenate([cartilage + _UP * 2.5, cartilage - _UP * 2.5]), 4.2)
     scene.paint(soft.box, soft.occupied, 95.0 + max(0.0, scene.patient.age - 55) * 3, structures.BONES)
     paint_bone(scene, both, 3.7, marrow=scene.patient.bone_hu + 40)
 

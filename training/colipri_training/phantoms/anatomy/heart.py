@@ -89,7 +89,8 @@ class Heart:
             points = torch.from_numpy(self.centre + unit * middle[:, None]).float()
             inside = self.depth(points[:, 0], points[:, 1], points[:, 2]).numpy() > 0
             low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-        return self.centre + unit * low[:, None]
+        surface: np.ndarray = self.centre + unit * low[:, None]
+        return surface
 
     def coronaries(self) -> dict[str, np.ndarray]:
         """Return the canonical course (N, 3) of the three main coronary arteries on the epicardial surface."""
@@ -126,7 +127,7 @@ class Heart:
 
     def _fluid_mm(self, z: Tensor) -> Tensor:
         """Return the fluid thickness: fluid collects low in the sac."""
-        low = ((self.centre[2] + 25 - z) / 60).clamp(0, 1)
+        low = ((float(self.centre[2]) + 25 - z) / 60).clamp(0, 1)
         return self.sac_mm * (0.55 + 0.45 * low)
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from colipri_training.phantoms import structures
 from colipri_training.phantoms.anatomy.heart import Heart
@@ -15,9 +16,9 @@ from colipri_training.phantoms.fields import stream
 from colipri_training.phantoms.scene import Scene
 
 
-def spline(nodes: Sequence[Sequence[float]], step_mm: float = 2.5) -> np.ndarray:
+def spline(nodes: Sequence[ArrayLike], step_mm: float = 2.5) -> np.ndarray:
     """Return points (N, 3) about every `step_mm` along a Catmull-Rom curve through the nodes."""
-    points = np.asarray(nodes, dtype=np.float64)
+    points = np.stack([np.asarray(node, dtype=np.float64) for node in nodes])
     padded = np.concatenate([[2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]])
     parts = []
     for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
@@ -43,7 +44,14 @@ class GreatVessels:
     def aorta(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the course (N, 3) and radii (N,) of the aorta from its root to the abdomen."""
         arch = self.arch
-        bow = [self.root, (16, 18, -12), (12, 14, arch - 14), (0, 0, arch), (-16, -22, arch - 2), (-26, -37, arch - 20)]
+        bow: list[ArrayLike] = [
+            self.root,
+            (16, 18, -12),
+            (12, 14, arch - 14),
+            (0, 0, arch),
+            (-16, -22, arch - 2),
+            (-26, -37, arch - 20),
+        ]
         heights = np.linspace(arch - 40, self.low_z, 9)
         z = torch.from_numpy(heights).float()
         down = np.stack([AORTA_X(z).numpy(), AORTA_Y(z).numpy(), heights], axis=1)

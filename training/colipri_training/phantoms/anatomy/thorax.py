@@ -74,7 +74,7 @@ class Thorax:
         return -self.heart.depth(x, y, z) - FAT_MM - self.heart.sac_mm
 
     def lungs(self, x: Tensor, y: Tensor, z: Tensor, *, heart: bool = True) -> Tensor:
-        """Return the depth inside either lung before any lesion takes its share; `heart=False` leaves its room to the lungs."""
+        """Return the depth inside either lung before lesions; `heart=False` leaves the heart's room to the lungs."""
         apex = (_LUNG_APEX_Z - z) - ((x.abs() - 47).square() + 0.6 * (y + 22).square()) / 46
         base = (z - self.diaphragm(x, y)) * 0.75
         limit = torch.minimum(torch.minimum(apex * 0.6, base), self.mediastinum(x, y, z, heart=heart))

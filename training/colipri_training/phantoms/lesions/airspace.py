@@ -167,7 +167,7 @@ class Atelectasis(base.LesionModel):
         base_of_lungs = (points.position[:, 2] < -50) & (points.depth > 8) & (points.depth < 28)
         radii = rng.uniform(16, 34, int(rng.integers(1, 5)))
         self.centres, self.radii, self.lobes = draw_blobs(context, rng, base_of_lungs, radii)
-        self.normals = rng.normal(0, 0.28, self.centres.shape) + [0, 0, 1]
+        self.normals = rng.normal(0, 0.28, self.centres.shape) + np.array([0, 0, 1])
         self.normals /= np.linalg.norm(self.normals, axis=1, keepdims=True)
         self.half = rng.uniform(1.4, 3.2, len(self.radii))
 
@@ -208,7 +208,7 @@ class Atelectasis(base.LesionModel):
 
 
 def sheet_share(distance: Tensor, half_mm: float, edge: float) -> Tensor:
-    """Return the occupancy of a sheet from the distance to its middle; thin sheets fade as partial volume makes them."""
+    """Return the occupancy of a sheet from the distance to its middle; thin sheets fade by partial volume."""
     shown = max(half_mm, 0.5 * edge)
     return occupancy(shown - distance, edge) * min(1.0, half_mm / shown)
 

@@ -7,6 +7,7 @@ import torch
 
 from colipri_training.phantoms import structures
 from colipri_training.phantoms.anatomy.lungs import lung_share
+from colipri_training.phantoms.anatomy.tree import Tree
 from colipri_training.phantoms.case import Lesion
 from colipri_training.phantoms.lesions import base
 from colipri_training.phantoms.scene import Scene
@@ -78,9 +79,9 @@ class Bronchiectasis(base.LesionModel):
             centroid_ras=context.world(self.points.mean(axis=0)),
         )
 
-    def _draw_tubes(self, rng: np.random.Generator, tree: object) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_tubes(self, rng: np.random.Generator, tree: Tree) -> tuple[np.ndarray, np.ndarray]:
         """Return points and lumen radii: dilated tubes that do not taper, or strings of cysts."""
-        part = tree.select(np.flatnonzero((tree.load <= 7)))  # type: ignore[attr-defined]
+        part = tree.select(np.flatnonzero(tree.load <= 7))
         if self.kind == "cystic":
             ends = part.end[rng.choice(len(part.end), size=min(14, len(part.end)), replace=False)]
             return ends, rng.uniform(1.3, 2.1, len(ends)) * self.lumen

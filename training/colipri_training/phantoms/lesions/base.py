@@ -1,4 +1,4 @@
-"""What every drawn lesion shares: the context it is drawn in, its record, and the three moments at which it may paint."""
+"""What every drawn lesion shares: the context it is drawn in, its record, and the moments at which it may paint."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class Lymphadenopathy(base.LesionModel):
 
     def paint(self, scene: Scene) -> None:
         """Paint the nodes over fat, lung and soft tissue, but not over airways, vessels, heart or bone."""
-        stretched = np.concatenate([self.centres + [0, 0, s] for s in (-3.0, 0.0, 3.0)])
+        stretched = np.concatenate([self.centres + np.array([0, 0, s]) for s in (-3.0, 0.0, 3.0)])
         splat = scene.splat(stretched, np.tile(self.radii, 3))
         kept = scene.labels[splat.box]
         solid = (structures.AIRWAYS, structures.SPINE, structures.HEART, structures.AORTA, structures.BONES)

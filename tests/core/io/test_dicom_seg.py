@@ -1,0 +1,154 @@
+"""DICOM SEG: segments lie where they were drawn, and refer to the right images."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_writer import SeriesOptions
+from dicom_writer import write_multiframe
+from dicom_writer import write_series
+from geometry_strategies import geometries
+from hypothesis import given
+from hypothesis import settings
+
+from colipri_core.errors import UnreadableInputError
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.geometry import VolumeGeometry
+from colipri_core.io import read_labelmap
+from colipri_core.io import read_volume
+from colipri_core.io import write_labelmap
+from colipri_core.provenance import ModelCard
+from colipri_core.provenance import Provenance
+from colipri_core.segmentation import Segment
+from colipri_core.segmentation import Segmentation
+from colipri_core.volume import Volume
+
+pytest.importorskip("highdicom")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+AFFINE = np.array([[-0.7, 0, 0, 150], [0, -0.7, 0, 160], [0, 0, 2.0, -300], [0, 0, 0, 1]])
+SEGMENTS = (
+    Segment(label=2, name="Left upper lung lobe", code="SCT:44714003", color=(128, 174, 228)),
+    Segment(label=5, name="Nodule"),
+    Segment(label=9, name="Aorta", code="SCT:15825003", color=(224, 97, 76)),
+)
+CARD = ModelCard(
+    name="tiny", sha256="0" * 64, kind="colipri", training_data="Phantoms.", synthetic=True, licence="Apache-2.0"
+)
+
+
+def read_series(folder: Path, geometry: VolumeGeometry, **options) -> Volume:
+    hu = np.random.default_rng(0).integers(-1024, 1500, geometry.shape)
+    write_series(folder, hu, geometry.affine, SeriesOptions(**options))
+    return read_volume(folder)
+
+
+def segmented(volume: Volume, *, provenance: Provenance | None = None) -> Segmentation:
+    labels = np.random.default_rng(1).choice([0, 0, 2, 5], volume.shape).astype(np.uint8)
+    return Segmentation(labelmap=labels, geometry=volume.geometry, segments=SEGMENTS, provenance=provenance)
+
+
+@given(geometry=geometries(smallest=3, largest=8))
+@settings(max_examples=10)
+def test_written_and_read_again_at_the_same_place(geometry):
+    with tempfile.TemporaryDirectory() as folder:
+        volume = read_series(Path(folder) / "scan", geometry)
+        segmentation = segmented(volume)
+        found = read_labelmap(write_labelmap(segmentation, Path(folder) / "mask.dcm", source=volume))
+    expected = np.select([segmentation.labelmap == 2, segmentation.labelmap == 5], [1, 2])
+    indices = np.argwhere(found.labelmap >= 0)
+    places = np.round(volume.geometry.world_to_index(found.geometry.index_to_world(indices))).astype(int)
+    np.testing.assert_array_equal(found.labelmap.reshape(-1), expected[tuple(places.T)])
+
+
+def test_segments_codes_and_references(tmp_path):
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE), order=(3, 0, 5, 1, 4, 2))
+    provenance = Provenance(model=CARD, preprocessing={}, versions={}, device="cpu", timings={})
+    path = write_labelmap(segmented(volume, provenance=provenance), tmp_path / "mask.dcm", source=volume)
+    stored = pydicom.dcmread(path)
+    identifiers = volume.metadata["dicom"]
+    assert stored.StudyInstanceUID == identifiers["study_uid"]
+    assert stored.SeriesInstanceUID != identifiers["series_uid"]
+    assert stored.FrameOfReferenceUID == identifiers["frame_of_reference_uid"]
+    assert stored.PatientID == "0815"
+    assert [item.SegmentLabel for item in stored.SegmentSequence] == ["Left upper lung lobe", "Nodule"]
+    code = stored.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    assert (code.CodeValue, code.CodingSchemeDesignator) == ("44714003", "SCT")
+    assert stored.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+    assert stored.SegmentSequence[0].SegmentAlgorithmName == "tiny"
+    assert "not for diagnosis" in stored.ContentDescription
+    referenced = stored.ReferencedSeriesSequence[0]
+    assert referenced.SeriesInstanceUID == identifiers["series_uid"]
+    uids = {item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence}
+    assert uids == set(identifiers["sop_instance_uids"])
+
+
+def test_read_back_names_and_colours(tmp_path):
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE))
+    found = read_labelmap(write_labelmap(segmented(volume), tmp_path / "mask.dcm", source=volume))
+    assert [(s.name, s.code) for s in found.segments] == [("Left upper lung lobe", "SCT:44714003"), ("Nodule", "")]
+    assert np.abs(np.subtract(found.segments[0].color, SEGMENTS[0].color)).max() <= 2
+
+
+def test_multiframe_source(tmp_path):
+    hu = np.random.default_rng(0).integers(-1024, 1500, (9, 8, 6))
+    write_multiframe(tmp_path / "scan.dcm", hu, AFFINE, order=(2, 0, 5, 1, 4, 3))
+    volume = read_volume(tmp_path / "scan.dcm")
+    segmentation = segmented(volume)
+    found = read_labelmap(write_labelmap(segmentation, tmp_path / "mask.dcm", source=volume))
+    expected = np.select([segmentation.labelmap == 2, segmentation.labelmap == 5], [1, 2])
+    indices = np.argwhere(found.labelmap >= 0)
+    places = np.round(volume.geometry.world_to_index(found.geometry.index_to_world(indices))).astype(int)
+    np.testing.assert_array_equal(found.labelmap.reshape(-1), expected[tuple(places.T)])
+
+
+class TestRefusals:
+    @pytest.fixture
+    def volume(self, tmp_path) -> Volume:
+        return read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE))
+
+    def refused(self, segmentation: Segmentation, source: Volume | None, path: Path, found: str) -> None:
+        with pytest.raises(UnsupportedVolumeError, match=found) as caught:
+            write_labelmap(segmentation, path, source=source)
+        assert ".seg.nrrd" in str(caught.value)
+        assert not path.exists()
+
+    def test_no_source(self, volume, tmp_path):
+        self.refused(segmented(volume), None, tmp_path / "mask.dcm", "not read from DICOM")
+
+    def test_source_from_nifti(self, volume, tmp_path):
+        other = Volume(voxels=volume.voxels, affine=volume.affine)
+        self.refused(segmented(other), other, tmp_path / "mask.dcm", "not read from DICOM")
+
+    def test_another_grid(self, volume, tmp_path):
+        moved = volume.affine + np.array([[0, 0, 0, 5.0]] + [[0] * 4] * 3)
+        other = Volume(voxels=volume.voxels, affine=moved)
+        self.refused(segmented(other), volume, tmp_path / "mask.dcm", "another place")
+
+    def test_files_that_are_gone(self, volume, tmp_path):
+        for file in (tmp_path / "scan").iterdir():
+            file.unlink()
+        self.refused(segmented(volume), volume, tmp_path / "mask.dcm", "no longer where they were")
+
+    def test_nothing_labelled(self, volume, tmp_path):
+        empty = Segmentation(
+            labelmap=np.zeros(volume.shape, dtype=np.uint8), geometry=volume.geometry, segments=SEGMENTS
+        )
+        self.refused(empty, volume, tmp_path / "mask.dcm", "without a labelled voxel")
+
+    def test_identifiers_stripped_by_anonymisation(self, tmp_path):
+        def strip(_k, dataset):
+            dataset.SOPInstanceUID = ""
+
+        geometry = VolumeGeometry(shape=(9, 8, 6), affine=AFFINE)
+        volume = read_series(tmp_path / "scan", geometry, edit=strip)
+        self.refused(segmented(volume), volume, tmp_path / "mask.dcm", "valid SOPInstanceUID")
+
+    def test_reading_another_object(self, volume, tmp_path):
+        image = next((tmp_path / "scan").iterdir()).rename(tmp_path / "mask.dcm")
+        with pytest.raises(UnreadableInputError, match="another object"):
+            read_labelmap(image)

@@ -1,0 +1,182 @@
+"""The encoder's own promises: sizes, rotary table, kept tokens, gradients, stochastic depth, windows, cancelling."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from bundles import small_config
+from bundles import small_model
+from torch import Tensor
+
+from colipri_core.errors import Cancelled
+from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.config import ImageEncoderConfig
+from colipri_core.model.config import ModelConfig
+from colipri_core.model.rope import rope_table
+from colipri_core.model.rope import rotate
+from colipri_core.progress import CancelToken
+
+CPU = torch.device("cpu")
+
+
+def images(*shape: int, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 1, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_published_size() -> None:
+    with torch.device("meta"):
+        model = ColipriModel(ModelConfig.published())
+    assert len(model.state_dict()) == 581
+    assert sum(p.numel() for p in model.parameters()) == 258_366_240
+    assert sum(p.numel() for p in model.image_encoder.backbone.parameters()) == 144_085_536
+    assert model.state_dict()["image_encoder.backbone.mask_token"].shape == (1, 1, 864)
+
+
+class TestRope:
+    def test_table_follows_the_formula(self) -> None:
+        grid = (3, 4, 5)
+        table = rope_table(grid, 72, CPU)
+        assert table.sin.shape == (60, 36)
+        for a, b, c in ((0, 0, 0), (2, 0, 0), (1, 3, 2), (2, 3, 4)):
+            row = (a * 4 + b) * 5 + c
+            angles = [position * 10000 ** (-k / 12) for position in (a, b, c) for k in range(12)]
+            assert table.sin[row].tolist() == pytest.approx([math.sin(x) for x in angles], abs=1e-6)
+            assert table.cos[row].tolist() == pytest.approx([math.cos(x) for x in angles], abs=1e-6)
+
+    def test_rotation_turns_interleaved_pairs(self) -> None:
+        table = rope_table((2, 2, 2), 6, CPU)
+        x = torch.arange(6, dtype=torch.float32).expand(1, 1, 8, 6)
+        turned = rotate(x, table)[0, 0, 4]  # token (1, 0, 0): the first pair turns by 1 rad, the others stay
+        expected = [0 * math.cos(1) - 1 * math.sin(1), 1 * math.cos(1) + 0 * math.sin(1), 2, 3, 4, 5]
+        assert turned.tolist() == pytest.approx(expected, abs=1e-6)
+
+    def test_scores_depend_on_offsets_only(self) -> None:
+        table = rope_table((4, 4, 4), 12, CPU)
+        q, k = torch.randn(2, 1, 1, 1, 12).expand(2, 1, 1, 64, 12)
+        scores = rotate(q, table)[0, 0] @ rotate(k, table)[0, 0].T
+        assert scores[0, 21].item() == pytest.approx(scores[42, 63].item(), abs=1e-4)
+
+
+class TestTokens:
+    @torch.no_grad()
+    def test_keeping_all_in_another_order_permutes_the_result(self) -> None:
+        model, volume = small_model(), images(16, 12, 8)
+        order = torch.randperm(24, generator=torch.Generator().manual_seed(0))[None]
+        everything = model.encode_tokens(volume)
+        assert torch.allclose(model.encode_tokens(volume, order), everything[:, order[0]], atol=1e-5)
+
+    @torch.no_grad()
+    def test_dropped_voxels_do_not_matter(self) -> None:
+        model, volume = small_model(), images(16, 16, 16, batch=2)
+        keep = torch.tensor([[0, 5, 63], [7, 8, 9]])
+        other = volume.clone()
+        other[0, 0, 4:8, 4:8, 4:8] += 1  # token 21, kept by neither
+        assert torch.equal(model.encode_tokens(volume, keep), model.encode_tokens(other, keep))
+        assert not torch.equal(model.encode_tokens(volume), model.encode_tokens(other))
+
+    @pytest.mark.parametrize("shape", [(1, 1, 16, 16, 15), (1, 2, 16, 16, 16), (1, 16, 16, 16)])
+    def test_unfit_volumes_are_refused(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"multiple of 4 voxels, got"):
+            small_model().encode_image(torch.zeros(shape))
+
+    def test_unfit_keep_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"keep must have shape \(1, K\)"):
+            small_model().encode_tokens(images(16, 16, 16), torch.tensor([1, 2]))
+
+    def test_pool_without_project_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"project=True"):
+            small_model().encode_image(images(16, 16, 16), project=False)
+
+
+class TestTraining:
+    def test_gradient_reaches_the_pooler_through_the_dense_map(self) -> None:
+        model = small_model()
+        model.encode_image(images(16, 16, 16), pool=False).square().mean().backward()
+        pooler = model.image_encoder.pooler.attn
+        width = pooler.embed_dim
+        assert pooler.in_proj_weight.grad is not None
+        assert pooler.out_proj.weight.grad.abs().sum() > 0
+        assert pooler.in_proj_weight.grad[2 * width :].abs().sum() > 0
+        assert pooler.in_proj_weight.grad[: 2 * width].abs().sum() == 0
+
+    def test_checkpointing_changes_no_gradient(self) -> None:
+        gradients = []
+        for checkpointing in (False, True):
+            model = small_model().train()
+            model.image_encoder.backbone.eva.activation_checkpointing = checkpointing
+            torch.manual_seed(5)
+            model.encode_image(images(16, 16, 16, batch=2)).square().sum().backward()
+            gradients.append(torch.cat([p.grad.flatten() for p in model.image_encoder.parameters()]))
+        assert torch.equal(*gradients)
+
+    def test_stochastic_depth_grows_linearly_and_keeps_the_mean(self) -> None:
+        config = small_config(depth=3, drop_path=0.5)
+        blocks = ColipriModel(config).image_encoder.backbone.eva.blocks
+        assert [block.drop_path for block in blocks] == pytest.approx([0, 0.25, 0.5])
+        torch.manual_seed(0)
+        branch = torch.ones(4000, 1, 1)
+        skipped = blocks[2].train()._skip(branch)
+        assert set(skipped.flatten().tolist()) == {0.0, 2.0}
+        assert skipped.mean().item() == pytest.approx(1, abs=0.05)
+        assert torch.equal(blocks[2].eval()._skip(branch), branch)
+
+
+class TestWindows:
+    @torch.no_grad()
+    def test_windows_are_encoded_alone_and_put_in_place(self) -> None:
+        model, volume = small_model(), images(16, 32, 16)
+        grid = model.image_features(volume, 16)
+        assert grid.shape == (1, 24, 4, 8, 4)
+        assert torch.equal(grid[:, :, :, 4:], model.image_features(volume[:, :, :, 16:]))
+
+    @torch.no_grad()
+    def test_a_remainder_is_padded_with_the_minimum_and_cropped(self) -> None:
+        model, volume = small_model(), images(16, 24, 16)
+        grid = model.image_features(volume, 16)
+        assert grid.shape == (1, 24, 4, 6, 4)
+        padded = torch.full((1, 1, 16, 16, 16), volume.min().item())
+        padded[:, :, :, :8] = volume[:, :, :, 16:]
+        assert torch.equal(grid[:, :, :, 4:], model.image_features(padded)[:, :, :, :2])
+
+    def test_a_window_that_cuts_patches_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"window must be multiples of the 4-voxel patch"):
+            small_model().image_features(images(16, 24, 16), 10)
+
+    @pytest.mark.parametrize(("shape", "steps"), [((16, 16, 16), 2), ((16, 32, 16), 4)])
+    @torch.no_grad()
+    def test_progress_after_every_block(self, shape: tuple[int, ...], steps: int) -> None:
+        seen: list[float] = []
+        small_model().image_features(images(*shape), 16, progress=lambda fraction, _: seen.append(fraction))
+        assert seen == pytest.approx([(i + 1) / steps for i in range(steps)])
+
+    @pytest.mark.parametrize("shape", [(16, 16, 16), (32, 32, 32)])
+    @torch.no_grad()
+    def test_cancel_is_answered_within_a_block(self, shape: tuple[int, ...]) -> None:
+        model, token, seen = small_model(), CancelToken(), []
+
+        def stop(fraction: float, _: str) -> None:
+            seen.append(fraction)
+            token.cancel()
+
+        with pytest.raises(Cancelled):
+            model.image_features(images(*shape), 16, progress=stop, cancel=token)
+        assert len(seen) == 1
+        token = CancelToken()
+        assert model.image_features(images(*shape), 16, cancel=token).isfinite().all()
+
+
+class TestConfig:
+    def test_json_round_trip(self) -> None:
+        assert ModelConfig.from_json(ModelConfig.published().to_json()) == ModelConfig.published()
+
+    @pytest.mark.parametrize("sizes", [{"width": 40, "heads": 4}, {"width": 48, "heads": 5}, {"depth": 0}])
+    def test_impossible_sizes_are_refused(self, sizes: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match=r"must be"):
+            ImageEncoderConfig(**sizes)
+
+    def test_encoders_must_share_one_space(self) -> None:
+        config = small_config()
+        with pytest.raises(ValueError, match=r"no projector"):
+            ModelConfig(image=ImageEncoderConfig(embed_dim=96), text=config.text)
