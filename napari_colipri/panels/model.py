@@ -214,6 +214,9 @@ class ModelPanel(QWidget):
             ("Plane", self.planes),
         )
         for row, (title, content) in enumerate(rows):
+            if content is self.geometry_note:
+                grid.addWidget(content, row, 0, 1, 2)
+                continue
             label = QLabel(title)
             label.setProperty("kind", "field")
             grid.addWidget(label, row, 0, Qt.AlignmentFlag.AlignVCenter)
