@@ -67,11 +67,11 @@ class Backend:
     """One loaded model and one open volume, reused while calls ask for the same ones.
 
     Args:
-        opener: Opens an engine, with the signature of `colipri_core.open_engine`.
+        opener: Opens an engine, with the signature of `colipri_core.open_engine`, which it is by default.
     """
 
-    def __init__(self, opener: Callable[..., Engine] = open_engine) -> None:
-        self._opener = opener
+    def __init__(self, opener: Callable[..., Engine] | None = None) -> None:
+        self._opener = opener or open_engine
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
         self._session: Session | None = None

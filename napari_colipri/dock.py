@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from typing import Any
 
 import napari.utils.notifications
 from qtpy.QtCore import QEvent
@@ -15,15 +17,18 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
 from qtpy.QtWidgets import QFrame
 from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QSizePolicy
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
 
 from colipri_core.errors import ColipriError
 from napari_colipri import navigation
+from napari_colipri.activity import Activity
 from napari_colipri.backend import Backend
 from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
 from napari_colipri.jobs import Jobs
+from napari_colipri.layers import outline_width
 from napari_colipri.panels.findings import FindingsPanel
 from napari_colipri.panels.footer import Footer
 from napari_colipri.panels.model import ModelPanel
@@ -31,6 +36,7 @@ from napari_colipri.panels.notice import NoticeBar
 from napari_colipri.panels.section import Section
 from napari_colipri.panels.structures import StructuresPanel
 from napari_colipri.readout import Readout
+from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
 from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
@@ -47,6 +53,7 @@ PLANE_KEYS = ("Alt-A", "Alt-C", "Alt-S")
 """Keys of CT windows and planes, bound while the dock is there."""
 
 _WIDTH = 380
+_Events = tuple[tuple[Any, Callable[[], None]], ...]
 
 
 class ColipriDock(QWidget):
@@ -64,6 +71,7 @@ class ColipriDock(QWidget):
         self.jobs = Jobs()
         self.workflow = Workflow(viewer, self.jobs, backend)
         self.readout = Readout(viewer)
+        self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(
             models=model_names(),
             windows=dict(zip(navigation.WINDOWS, WINDOW_KEYS, strict=True)),
@@ -82,6 +90,8 @@ class ColipriDock(QWidget):
         self._on_theme()
         self._on_layers()
         self._on_plane()
+        self._on_findings()
+        self._on_structures()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Wide enough for names, bars and numbers."""
@@ -131,9 +141,9 @@ class ColipriDock(QWidget):
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
         layout.addWidget(_rule())
-        layout.addWidget(self.findings_section)
-        layout.addWidget(self.structures_section)
-        layout.addStretch(0)
+        layout.addWidget(self.findings_section, 3)
+        layout.addWidget(self.structures_section, 2)
+        layout.addWidget(_filler())
         layout.addWidget(self.footer)
 
     def _connect_panels(self) -> None:
@@ -156,6 +166,7 @@ class ColipriDock(QWidget):
     def _connect_workflow(self) -> None:
         self.jobs.started.connect(self._on_started)
         self.jobs.progressed.connect(self.model_panel.progress.advance)
+        self.jobs.progressed.connect(self.activity.advance)
         self.jobs.failed.connect(self._on_failed)
         self.jobs.idle.connect(self._on_idle)
         self.workflow.model_changed.connect(self._on_model)
@@ -170,13 +181,13 @@ class ColipriDock(QWidget):
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
-        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close))
+        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close, self.activity.end))
         self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._release)
 
-    def _viewer_events(self) -> tuple[tuple, ...]:
+    def _viewer_events(self) -> _Events:
         viewer = self.viewer
         return (
             (viewer.layers.events.inserted, self._on_layers),
@@ -190,10 +201,16 @@ class ColipriDock(QWidget):
     def _key_actions(self) -> dict[str, Callable[[object], None]]:
         actions: dict[str, Callable[[object], None]] = {}
         for key, window in zip(WINDOW_KEYS, navigation.WINDOWS, strict=True):
-            actions[key] = lambda _viewer, window=window: self._on_window(window)
+            actions[key] = functools.partial(self._press_window, window)
         for key, plane in zip(PLANE_KEYS, navigation.PLANES, strict=True):
-            actions[key] = lambda viewer, plane=plane: navigation.show_plane(viewer, plane)
+            actions[key] = functools.partial(self._press_plane, plane)
         return actions
+
+    def _press_window(self, window: str, _viewer: object) -> None:
+        self._on_window(window)
+
+    def _press_plane(self, plane: str, _viewer: object) -> None:
+        navigation.show_plane(self.viewer, plane)
 
     def _try(self, action: Callable[[], object]) -> None:
         try:
@@ -216,8 +233,9 @@ class ColipriDock(QWidget):
     def _on_window(self, window: str) -> None:
         if self.workflow.layer is not None:
             navigation.apply_window(self.workflow.layer, window)
+            self.model_panel.windows.press(window)
 
-    def _on_eye(self, row) -> None:
+    def _on_eye(self, row: StructureRow) -> None:
         case = self.workflow.case
         if case is not None:
             self.workflow.set_structure_shown(row.label, shown=row.label in case.hidden)
@@ -228,14 +246,17 @@ class ColipriDock(QWidget):
 
     def _on_fill(self, filled: bool) -> None:
         if self.workflow.case is not None and self.workflow.case.labels is not None:
-            self.workflow.case.labels.contour = 0 if filled else 1
+            labels = self.workflow.case.labels
+            labels.contour = 0 if filled else outline_width(labels)
 
     def _on_started(self, title: str) -> None:
         self.error_bar.show_texts(())
         self.model_panel.progress.begin(title)
+        self.activity.begin(title)
         self._show_busy(busy=True)
 
     def _on_idle(self) -> None:
+        self.activity.end()
         self._show_busy(busy=False)
 
     def _show_busy(self, *, busy: bool) -> None:
@@ -263,7 +284,9 @@ class ColipriDock(QWidget):
         case = self.workflow.case
         rows = case.rows if case is not None else ()
         self.findings_panel.set_rows(rows)
+        self.warning_bar.show_texts(case.warnings if case is not None else (), again=True)
         self.findings_section.summary.setText(f"{len(rows)} findings" if rows else "")
+        self.findings_section.fit()
 
     def _on_heat(self) -> None:
         case = self.workflow.case
@@ -274,6 +297,7 @@ class ColipriDock(QWidget):
         rows = case.structures if case is not None else ()
         self.structures_panel.set_rows(rows, case.hidden if case is not None else frozenset())
         self.structures_section.summary.setText(f"{len(rows)} structures" if rows else "")
+        self.structures_section.fit()
 
     def _on_layers(self) -> None:
         candidates = [layer for layer in self.viewer.layers if is_candidate(layer)]
@@ -294,6 +318,7 @@ class ColipriDock(QWidget):
         spacing = " \u00d7 ".join(f"{value:.3g}" for value in geometry.spacing)
         orientation = geometry.orientation if geometry.is_axis_aligned else f"oblique {geometry.orientation}"
         self.model_panel.show_geometry(f"{size},  {spacing} mm,  {orientation}")
+        self.model_panel.windows.press(navigation.current_window(layer))
 
     def _on_plane(self) -> None:
         if self.viewer.dims.ndim >= 3:
@@ -316,9 +341,7 @@ class _Release:
         closers: Called last.
     """
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, events: tuple[tuple, ...], closers: tuple[Callable[[], None], ...]
-    ) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, events: _Events, closers: tuple[Callable[[], None], ...]) -> None:
         self.done = False
         self._viewer = viewer
         self._events = events
@@ -335,6 +358,13 @@ class _Release:
         for closer in self._closers:
             closer()
         self._events = self._closers = ()
+
+
+def _filler() -> QWidget:
+    """Takes the room nobody needs; a widget, because napari adds a stretch of its own unless one expands."""
+    filler = QWidget()
+    filler.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+    return filler
 
 
 def _rule() -> QFrame:

@@ -130,7 +130,7 @@ class LayerGrid:
 
     def ras_to_layer(self, points: npt.ArrayLike) -> Points:
         """Map RAS+ mm (..., 3) to continuous layer data indices."""
-        return apply_affine(np.linalg.inv(self.layer_affine), points)
+        return apply_affine(np.linalg.inv(self.layer_affine).astype(np.float64), points)
 
     @property
     def layer_affine(self) -> Affine:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HEAT_COLORMAP = "inferno"
 HEAT_OPACITY = 0.75
 STRUCTURE_OPACITY = 0.7
+_OUTLINE_MM = 1.2
 _FLOOR_PERCENTILE = 90.0
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 
@@ -167,13 +168,22 @@ def show_structures(
             metadata=_metadata(ct_layer, "structures"),
             **placing(ct_layer),
         )
-        layer.contour = 1
+        layer.contour = outline_width(layer)
     else:
         layer.data = data
     layer.colormap = colormap
     layer.features = structure_features(rows)
     layer.visible = True
     return layer
+
+
+def outline_width(layer: Labels) -> int:
+    """Width of an outline in voxels that makes it about a millimetre wide.
+
+    Args:
+        layer: The structures.
+    """
+    return max(1, round(_OUTLINE_MM / float(np.min(np.abs(layer.scale)))))
 
 
 def structure_features(rows: Iterable[StructureRow]) -> dict[str, list[Any]]:

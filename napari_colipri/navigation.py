@@ -123,6 +123,15 @@ def apply_window(layer: Image, window: str) -> None:
     layer.contrast_limits = (low, high)
 
 
+def current_window(layer: Image) -> str | None:
+    """Name of the window a CT layer is shown in, None if it is no preset.
+
+    Args:
+        layer: The CT.
+    """
+    return next((name for name, limits in WINDOWS.items() if tuple(layer.contrast_limits) == limits), None)
+
+
 def _is_zoomed_in(viewer: napari.components.ViewerModel, layer: Layer) -> bool:
     displayed = list(viewer.dims.displayed)[-2:]
     low, high = layer.extent.world * np.tile(_unit_ratio(viewer, layer), (2, 1))

@@ -103,11 +103,12 @@ class Readout:
             return
         self._writing = True
         try:
-            self._viewer.status = text if frame is None else {**frame, "coordinates": self._with_value(text, frame)}
+            self._viewer.status = text if frame is None else self._with_layer(text, frame)
         finally:
             self._writing = False
 
-    def _with_value(self, text: str, frame: dict[str, str]) -> str:
+    def _with_layer(self, text: str, frame: dict[str, str]) -> str:
+        """Name the active layer, and what it says here if it is not the CT itself."""
         active = self._viewer.layers.selection.active
-        value = frame.get("value", "")
-        return text if active is self._layer or not value else f"{text}  |  {value}"
+        value = "" if active == self._layer else frame.get("value", "")
+        return "   ".join(part for part in (frame.get("layer_name", ""), text, value) if part)

@@ -79,6 +79,8 @@ class Case:
 class Workflow:
     """Everything a click in the dock leads to, on one viewer.
 
+    Layers are compared with `==`: what napari hands to plugins are proxies, and two proxies of a layer are two objects.
+
     Args:
         viewer: The viewer.
         runner: Runs long work.
@@ -117,7 +119,7 @@ class Workflow:
         Args:
             layer: The CT layer, or None.
         """
-        if layer is self._layer:
+        if layer == self._layer:
             return
         self._layer = layer
         self._changed_everything()
@@ -256,12 +258,14 @@ class Workflow:
         return self.case or Case(layer=self._layer, choice=self.choice, source=read_case(self._layer))
 
     def _start_outline(self, case: Case) -> bool:
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple:
+        def work(
+            progress: ProgressCallback, cancel: CancelToken
+        ) -> tuple[ModelInfo, Segmentation, tuple[StructureRow, ...], np.ndarray]:
             info, segmentation = self._backend.segment(case.request, progress, cancel)
             rows = structure_rows(segmentation, case.source.grid)
             return info, segmentation, rows, result_layers.labelmap_for_layer(segmentation, case.source)
 
-        def done(result: tuple) -> None:
+        def done(result: tuple[ModelInfo, Segmentation, tuple[StructureRow, ...], np.ndarray]) -> None:
             self._take_structures(case, *result)
 
         return self._runner.start(Job(title="Outlining structures", work=work, on_done=done))
@@ -325,7 +329,7 @@ class Workflow:
     def _store(self, case: Case, warnings: tuple[str, ...]) -> None:
         self._cases[case.layer] = case
         case.warnings = tuple(dict.fromkeys((*case.warnings, *warnings, *case.source.notes)))
-        if case.layer is self._layer:
+        if case.layer == self._layer:
             self.case_changed.emit()
 
     def _set_model(self, info: ModelInfo) -> None:
@@ -346,21 +350,21 @@ class Workflow:
 
     def _on_layer_removed(self, event: object) -> None:
         removed = event.value  # type: ignore[attr-defined]
-        if self._cases.pop(removed, None) is not None or removed is self._layer:
+        if self._cases.pop(removed, None) is not None or removed == self._layer:
             self._runner.cancel()
             self._runner.in_order(self._backend.close_volume)
-        if removed is self._layer:
+        if removed == self._layer:
             self.choose(None)
         for case in self._cases.values():
             self._forget_result(case, removed)
 
     def _forget_result(self, case: Case, removed: object) -> None:
         for text, layer in list(case.heat.items()):
-            if layer is removed:
+            if layer == removed:
                 layer.events.visible.disconnect(self._on_heat_visible)
                 del case.heat[text]
                 self.heat_changed.emit()
-        if case.labels is removed:
+        if case.labels == removed:
             case.labels, case.structures = None, ()
             self.structures_changed.emit()
 

@@ -20,7 +20,7 @@ from napari_colipri.results import FindingRow
 from napari_colipri.results import matches
 from napari_colipri.style import Colors
 
-_EMPTY = "Choose a CT layer and press Analyse."
+_EMPTY = "Analyse lists what the model sees."
 _UNCALIBRATED = "Not calibrated: the numbers rank, they are no risks."
 
 
@@ -109,6 +109,7 @@ class FindingsPanel(QWidget):
         self.ask.setToolTip("Ask the model for this phrase and show where it sees it (Enter)")
         self.ask.clicked.connect(self._ask)
         self._lay_out()
+        self._refresh()
 
     def set_rows(self, rows: tuple[FindingRow, ...]) -> None:
         """Show these findings.
@@ -162,6 +163,8 @@ class FindingsPanel(QWidget):
         query = self.filter.text()
         rows = tuple(row for row in self._rows if matches(row.name, query))
         self.model.set_rows(rows)
+        self.filter.setVisible(bool(self._rows))
+        self.list.setVisible(bool(rows))
         self.note.setText(self._note(rows))
         self.note.setVisible(bool(self.note.text()))
 

@@ -25,7 +25,7 @@ from napari_colipri.backend import ModelChoice
 from napari_colipri.panels.progress import ProgressStrip
 
 DEVICES = {"Auto": "auto", "CPU": "cpu", "CUDA": "cuda", "Apple": "mps"}
-_NO_CT = "Open a chest CT: drop a DICOM folder or a NIfTI file."
+_NO_CT = "Drop a DICOM folder or a NIfTI file."
 
 
 class SegmentedButtons(QWidget):
@@ -95,6 +95,7 @@ class ModelPanel(QWidget):
         super().__init__()
         self.layers = QComboBox()
         self.layers.setAccessibleName("CT layer")
+        self.layers.setPlaceholderText("No CT is open")
         self.layers.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.layers.currentIndexChanged.connect(lambda: self.layer_chosen.emit(self.layers.currentData()))
         self.geometry_note = QElidingLabel(_NO_CT)
@@ -143,7 +144,7 @@ class ModelPanel(QWidget):
         self.layers.clear()
         for layer in layers:
             self.layers.addItem(layer.name, layer)
-        self.layers.setCurrentIndex(next((i for i, layer in enumerate(layers) if layer is current), -1))
+        self.layers.setCurrentIndex(next((i for i, layer in enumerate(layers) if layer == current), -1))
         self.layers.blockSignals(False)
         self.layers.setEnabled(bool(layers))
 
@@ -213,6 +214,9 @@ class ModelPanel(QWidget):
             ("Plane", self.planes),
         )
         for row, (title, content) in enumerate(rows):
+            if content is self.geometry_note:
+                grid.addWidget(content, row, 0, 1, 2)
+                continue
             label = QLabel(title)
             label.setProperty("kind", "field")
             grid.addWidget(label, row, 0, Qt.AlignmentFlag.AlignVCenter)

@@ -33,12 +33,13 @@ class NoticeBar(QFrame):
         layout.addWidget(self.dismiss, 0, Qt.AlignmentFlag.AlignTop)
         self.hide()
 
-    def show_texts(self, texts: tuple[str, ...]) -> None:
+    def show_texts(self, texts: tuple[str, ...], *, again: bool = False) -> None:
         """Show these lines; none hides the bar.
 
         Args:
             texts: One line a message.
+            again: Show them even if the user hid the same lines before.
         """
-        if texts != tuple(self.label.text().split("\n")) or not texts:
+        if again or texts != tuple(self.label.text().split("\n")) or not texts:
             self.label.setText("\n".join(texts))
             self.setVisible(bool(texts))

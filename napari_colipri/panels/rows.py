@@ -25,6 +25,7 @@ from napari_colipri.style import blend
 
 ROW_HEIGHT = 27
 _MIN_ROWS = 3
+_FRAME = 8
 ROW_ROLE = Qt.ItemDataRole.UserRole
 
 
@@ -163,12 +164,12 @@ class RowList(QListView):
         self.setItemDelegate(delegate)
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
-        self.setMinimumHeight(_MIN_ROWS * ROW_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setAccessibleName(name)
         model.modelReset.connect(self._fit_height)
+        self._fit_height()
         self.clicked.connect(lambda index: self.chosen.emit(index.data(ROW_ROLE)))
 
     def set_colors(self, colors: Colors) -> None:
@@ -181,16 +182,19 @@ class RowList(QListView):
         self.viewport().update()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as all rows."""
-        return QSize(super().sizeHint().width(), self._content_height())
+        """A few rows; layouts hand out the room beyond."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+    @property
+    def hidden_height(self) -> int:
+        """Height in pixels that all rows would need beyond the size hint."""
+        return self.maximumHeight() - self.minimumHeight()
 
     def _fit_height(self) -> None:
-        self.setMaximumHeight(self._content_height())
-        self.updateGeometry()
-
-    def _content_height(self) -> int:
         rows = self.model().rowCount()
-        return max(_MIN_ROWS, rows) * (self.sizeHintForRow(0) if rows else ROW_HEIGHT) + 8
+        row = self.sizeHintForRow(0) if rows else ROW_HEIGHT
+        self.setMinimumHeight(min(_MIN_ROWS, max(1, rows)) * row + _FRAME)
+        self.setMaximumHeight(max(1, rows) * row + _FRAME)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Enter chooses, Space toggles, Escape lets go."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout
 from qtpy.QtWidgets import QLabel
 from qtpy.QtWidgets import QSizePolicy
 from qtpy.QtWidgets import QToolButton
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
+
+from napari_colipri.panels.rows import RowList
+
+_UNLIMITED = 16_777_215
+"""Qt's own largest widget size."""
 
 
 class Section(QWidget):
@@ -19,8 +23,6 @@ class Section(QWidget):
         title: Text of the header.
         body: What folds away.
     """
-
-    folded = Signal(bool)
 
     def __init__(self, title: str, body: QWidget) -> None:
         super().__init__()
@@ -47,7 +49,15 @@ class Section(QWidget):
         layout.addLayout(top)
         layout.addWidget(body, 1)
 
+    def fit(self) -> None:
+        """Be no higher than the content needs, so that other sections get the room."""
+        lists = [rows for rows in self.body.findChildren(RowList) if not rows.isHidden()]
+        beyond = 0 if self.body.isHidden() else sum(rows.hidden_height for rows in lists)
+        self.setMaximumHeight(_UNLIMITED)
+        self.body.updateGeometry()
+        self.setMaximumHeight(self.sizeHint().height() + beyond)
+
     def _fold(self, unfolded: bool) -> None:
         self.body.setVisible(unfolded)
         self.header.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
-        self.folded.emit(not unfolded)
+        self.fit()

@@ -290,6 +290,14 @@ class TestView:
         assert horizontal == "right"
         assert (depth, vertical) == (("away", "down") if plane == "Axial" else ("towards", "up"))
 
+    def test_keys_do_what_the_buttons_do(self, dock, viewer) -> None:
+        action = {str(key): action for key, action in viewer.keymap.items()}
+        action["Alt+2"](viewer)
+        assert tuple(viewer.layers["chest-like"].contrast_limits) == navigation.WINDOWS["Lung"]
+
+        action["Alt+C"](viewer)
+        assert dock.model_panel.planes.buttons["Coronal"].isChecked()
+
     def test_windows_set_the_contrast(self, dock, viewer) -> None:
         dock.model_panel.windows.buttons["Lung"].click()
 

@@ -8,7 +8,6 @@ from napari._app_model import get_app_model
 from qtpy.QtCore import QPoint
 from qtpy.QtTest import QTest
 from scenes import add_volume
-from scenes import dock_on
 from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume
@@ -16,13 +15,13 @@ from napari_colipri.source import layer_grid
 
 
 @pytest.fixture
-def window(make_napari_viewer, oblique_volume: Volume, engine: ScriptedEngine):
-    """A viewer with an oblique CT and the dock."""
+def window(make_napari_viewer, oblique_volume: Volume, engine: ScriptedEngine, monkeypatch):
+    """A viewer with an oblique CT and the dock as napari opens it: from the manifest, on a proxy of the viewer."""
+    monkeypatch.setattr("napari_colipri.backend.open_engine", lambda *_args, **_options: engine)
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1200, 900)
     add_volume(viewer, oblique_volume)
-    dock = dock_on(viewer, engine)
-    viewer.window.add_dock_widget(dock, name="COLIPRI", area="right")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-colipri", "COLIPRI")
     yield viewer, dock
     engine.gate.set()
 
@@ -49,6 +48,7 @@ def test_the_mouse_over_an_oblique_volume_shows_true_ras(window, oblique_volume:
     qtbot.waitUntil(lambda: f"R {right:.1f}  A {anterior:.1f}  S {superior:.1f} mm" in str(viewer.status))
     value = oblique_volume.voxels[tuple(np.round(voxel).astype(int))]
     assert f"{value} HU" in str(viewer.status)
+    assert str(viewer.status).endswith(" HU")
 
 
 def test_closing_the_viewer_during_a_job_waits_for_nothing(window, engine: ScriptedEngine, qtbot) -> None:
@@ -77,6 +77,24 @@ def test_closing_the_dock_frees_the_model_and_the_keys(window, engine: ScriptedE
     viewer.status = "napari's own"
     assert viewer.status == "napari's own"
     viewer.layers.clear()
+
+
+def test_removing_layers_through_the_window_is_noticed(window, qtbot) -> None:
+    """Napari hands plugins proxies of its layers; what Qt removes are the layers themselves."""
+    viewer, dock = window
+    dock.model_panel.analyse.click()
+    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    dock.workflow.show_evidence("Lung nodule")
+    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    assert dock.findings_panel.delegate.shown == {"Lung nodule"}
+
+    viewer.layers.remove("evidence: Lung nodule")
+    assert dock.findings_panel.delegate.shown == frozenset()
+    viewer.layers.remove("structures: chest-like")
+    assert dock.structures_panel.model.rows == ()
+    viewer.layers.remove("chest-like")
+    assert dock.findings_panel.model.rows == ()
+    assert not dock.model_panel.analyse.isEnabled()
 
 
 def test_menus_offer_the_dock(make_napari_viewer) -> None:
