@@ -176,6 +176,13 @@ def test_every_imported_package_is_declared(package: str) -> None:
     assert {name for name in imported if name.lower() not in declared} == set()
 
 
+def test_tests_share_code_through_modules_not_conftest() -> None:
+    """Several folders have a conftest.py, so which one `import conftest` finds depends on what else runs."""
+    borrowing = [path for path in with_suffix(".py") if "conftest" in imported_packages(path)]
+
+    assert [name_of(path) for path in borrowing] == []
+
+
 def test_the_documented_commands_are_those_of_the_program() -> None:
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     verbs = typer.main.get_command(app).commands
