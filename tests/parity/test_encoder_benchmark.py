@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from official import build_pair
+from official import random_images
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "encoder.py"
 
@@ -37,6 +40,18 @@ def test_small_run_writes_its_figures(encoder: ModuleType, tmp_path: Path, monke
     assert official["cosine"] == 1
     assert 0.999 < ours["cosine"] < 1
     assert document["ratio_cpu_s"] == pytest.approx(ours["cpu_s"] / official["cpu_s"])
+
+
+@torch.no_grad()
+def test_what_is_timed_is_the_whole_forward_pass(encoder: ModuleType) -> None:
+    config, shape = encoder.SIZES["small"]
+    pair, images = build_pair(config, shape), random_images(shape)
+    (official,) = encoder._in_turn(encoder._official_steps(pair, images))
+    assert torch.allclose(official.pooled, pair.official.encode_image(images, project=True, pool=True), atol=1e-5)
+    pair.ours.image_encoder.backbone.to(torch.bfloat16)
+    (ours,) = encoder._in_turn(encoder._our_steps(pair, images))
+    grid = pair.ours.image_features(images.to(torch.bfloat16))
+    assert torch.equal(ours.pooled, pair.ours.project_and_pool(grid.float()))
 
 
 def test_published_work(encoder: ModuleType) -> None:
