@@ -32,9 +32,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 
 from official import Pair  # noqa: E402
 from official import build_pair  # noqa: E402
-from official import install_torchvision_shim  # noqa: E402
 from official import random_images  # noqa: E402
 from official import small_config  # noqa: E402
+from torchvision_shim import install_torchvision_shim  # noqa: E402
 
 from colipri_core.model.config import ImageEncoderConfig  # noqa: E402
 from colipri_core.model.config import ModelConfig  # noqa: E402
