@@ -51,7 +51,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
 def tiny_structures(config: PretrainConfig) -> StructureConfig:
     """The structure head of the shipped run."""
     return StructureConfig(
-        optimizer=OptimizerConfig(steps=180, learning_rate=3e-3, weight_decay=0.01),
+        optimizer=OptimizerConfig(steps=460, learning_rate=3e-3, weight_decay=0.01),
         preprocessing=config.preprocessing,
         train_cases=config.data.train_cases,
     )
