@@ -1,4 +1,4 @@
-"""The published size, once: 581 keys, 258,366,240 parameters and the official outputs, at half and at the whole field of view."""
+"""The published size: 581 keys, 258,366,240 parameters and the official outputs, at half and at the full edge."""
 
 from __future__ import annotations
 
