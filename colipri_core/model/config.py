@@ -45,6 +45,10 @@ class ImageEncoderConfig(_JsonConfig):
         layer_scale: Initial value of the residual scales.
         drop_path: Stochastic depth of the last block; grows linearly from 0 at the first.
         embed_dim: Channels of the joint image-text space.
+        intensity_ramps: Ranges (low, high) of the model's input; each makes a channel that rises from 0 at low to 1
+            at high, and the patch embedding reads these channels in place of the intensities (our addition: a short
+            training then need not find the windows of a reading room by itself). Empty, as published: the
+            intensities themselves.
     """
 
     in_channels: int = 1
@@ -56,16 +60,26 @@ class ImageEncoderConfig(_JsonConfig):
     layer_scale: float = 0.1
     drop_path: float = 0.2
     embed_dim: int = 768
+    intensity_ramps: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse sizes no encoder can have."""
         _check_positive(self, ("in_channels", "patch_size", "width", "depth", "heads", "embed_dim"))
+        object.__setattr__(self, "intensity_ramps", tuple((low, high) for low, high in self.intensity_ramps))
+        if any(low >= high for low, high in self.intensity_ramps):
+            msg = f"an intensity ramp must rise from low to high, got {self.intensity_ramps}"
+            raise ValueError(msg)
         if self.width % self.heads or self.head_dim % ROPE_MULTIPLE:
             msg = (
                 f"width / heads must be a multiple of {ROPE_MULTIPLE} for the 3D rotary embedding, "
                 f"got {self.width} / {self.heads}"
             )
             raise ValueError(msg)
+
+    @property
+    def embedded_channels(self) -> int:
+        """Channels that the patch embedding reads."""
+        return self.in_channels * max(1, len(self.intensity_ramps))
 
     @property
     def head_dim(self) -> int:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 from torch import nn
@@ -30,18 +31,56 @@ BlockHook = Callable[[int, int], None]
 
 
 class PatchEmbedding(nn.Module):
-    """Non-overlapping cubic patches to token channels: one strided convolution."""
+    """Non-overlapping cubic patches to token channels: one strided convolution.
+
+    Args:
+        config: Sizes of the encoder; with `intensity_ramps` the convolution reads one channel a ramp.
+    """
 
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(config.in_channels, config.width, kernel_size=config.patch_size, stride=config.patch_size)
+        edge = config.patch_size
+        self.ramps = config.intensity_ramps
+        self.proj = nn.Conv3d(config.embedded_channels, config.width, kernel_size=edge, stride=edge)
         nn.init.kaiming_normal_(self.proj.weight, a=_HE_SLOPE)
         nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
 
     def forward(self, images_BCXYZ: Tensor) -> Tensor:
         """Return the patch grid (B, width, x, y, z)."""
-        grid: Tensor = self.proj(images_BCXYZ)
+        grid: Tensor = self.proj(self._channels(images_BCXYZ))
         return grid
+
+    def only(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
+        """Embed some of the patches, for the price of those.
+
+        Args:
+            images_BCXYZ: Volumes.
+            keep_BK: Indices of patches in row-major grid order, int64.
+
+        Returns:
+            (B, K, width).
+        """
+        rows = self.rows(images_BCXYZ, keep_BK)
+        return F.linear(rows, self.proj.weight.flatten(1), self.proj.bias)
+
+    def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
+        """What the convolution reads of some patches: (B, K, channels times voxels)."""
+        patches = rearrange(
+            images_BCXYZ,
+            "b c (x p) (y q) (z r) -> b (x y z) c p q r",
+            p=self.proj.kernel_size[0],
+            q=self.proj.kernel_size[1],
+            r=self.proj.kernel_size[2],
+        )
+        first = torch.arange(len(patches), device=patches.device)[:, None]
+        kept = rearrange(patches[first, keep_BK], "b k c p q r -> (b k) c p q r")
+        return rearrange(self._channels(kept), "(b k) c p q r -> b k (c p q r)", b=len(patches))
+
+    def _channels(self, images_BCXYZ: Tensor) -> Tensor:
+        if not self.ramps:
+            return images_BCXYZ
+        ramps = [((images_BCXYZ - low) / (high - low)).clamp(0, 1) for low, high in self.ramps]
+        return torch.cat(ramps, dim=1)
 
 
 class Transformer(nn.Module):
@@ -116,14 +155,15 @@ class ImageBackbone(nn.Module):
             ValueError: If the volume does not divide into patches or ``keep`` has the wrong shape.
         """
         grid = self.grid_shape(images_BCXYZ)
-        x_BNC = rearrange(self.down_projection(images_BCXYZ), "b c x y z -> b (x y z) c")
-        rope = rope_table(grid, self.config.head_dim, x_BNC.device)
-        if keep is not None:
-            if keep.ndim != 2 or keep.shape[0] != x_BNC.shape[0]:
-                msg = f"keep must have shape ({x_BNC.shape[0]}, K), got {tuple(keep.shape)}"
+        rope = rope_table(grid, self.config.head_dim, images_BCXYZ.device)
+        if keep is None:
+            x_BNC = rearrange(self.down_projection(images_BCXYZ), "b c x y z -> b (x y z) c")
+        else:
+            if keep.ndim != 2 or keep.shape[0] != images_BCXYZ.shape[0]:
+                msg = f"keep must have shape ({images_BCXYZ.shape[0]}, K), got {tuple(keep.shape)}"
                 raise ValueError(msg)
             rope = rope.select(keep)
-            x_BNC = x_BNC.take_along_dim(rearrange(keep, "b k -> b k 1"), dim=1)
+            x_BNC = self.down_projection.only(images_BCXYZ, keep)
         tokens: Tensor = self.eva(x_BNC, rope, on_block)
         return tokens
 

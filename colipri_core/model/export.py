@@ -84,6 +84,7 @@ def _publish(fresh: Path, folder: Path) -> None:
     for path in fresh.iterdir():
         with path.open("rb+") as stream:
             os.fsync(stream.fileno())
+        path.chmod(0o644)
     fresh.chmod(0o755)
     if not folder.exists():
         fresh.rename(folder)

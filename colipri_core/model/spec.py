@@ -87,7 +87,7 @@ class BundleSpec:
         window: Edge of an encoding window in voxels; None encodes the model grid in one pass.
         text: How texts are brought to the text encoder.
         vocabulary: Name of the list of findings the model is asked about by default, such as "ct-rate-18".
-        calibration: Finding code -> (a, b) of the calibrated probability sigmoid(a * margin + b); None if uncalibrated.
+        calibration: Finding code -> (a, b) of the calibrated probability sigmoid(a * logit + b); None if uncalibrated.
         structures: The structure head, if there is one.
         licence: Licence of the weights (SPDX identifier or name).
         training_data: One line on what the model was trained on.

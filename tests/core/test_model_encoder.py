@@ -14,11 +14,13 @@ from colipri_core.errors import Cancelled
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
+from colipri_core.model.encoder import PatchEmbedding
 from colipri_core.model.rope import rope_table
 from colipri_core.model.rope import rotate
 from colipri_core.progress import CancelToken
 
 CPU = torch.device("cpu")
+RAMPS = ((-1.0, 0.0), (0.0, 0.5))
 
 
 def images(*shape: int, batch: int = 1) -> Tensor:
@@ -75,6 +77,21 @@ class TestTokens:
         other[0, 0, 4:8, 4:8, 4:8] += 1  # token 21, kept by neither
         assert torch.equal(model.encode_tokens(volume, keep), model.encode_tokens(other, keep))
         assert not torch.equal(model.encode_tokens(volume), model.encode_tokens(other))
+
+    @torch.no_grad()
+    def test_kept_patches_are_embedded_as_the_convolution_would(self) -> None:
+        embedding = PatchEmbedding(ImageEncoderConfig(patch_size=4, width=12, heads=2, intensity_ramps=RAMPS))
+        volume, keep = images(16, 12, 8, batch=2), torch.tensor([[0, 5, 23], [7, 8, 9]])
+        whole = embedding(volume).flatten(2).mT
+        torch.testing.assert_close(embedding.only(volume, keep), whole.take_along_dim(keep[..., None], dim=1))
+
+    @torch.no_grad()
+    def test_a_ramp_rises_from_its_low_end_to_its_high_end(self) -> None:
+        embedding = PatchEmbedding(ImageEncoderConfig(patch_size=4, width=12, heads=2, intensity_ramps=RAMPS))
+        values = torch.tensor([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0]).reshape(6, 1, 1, 1, 1).expand(-1, 1, 4, 4, 4)
+        rows = embedding.rows(values, torch.zeros(6, 1, dtype=torch.int64)).reshape(6, 2, 64)
+        assert rows[:, 0].mean(dim=1).tolist() == [0.0, 0.5, 1.0, 1.0, 1.0, 1.0]
+        assert rows[:, 1].mean(dim=1).tolist() == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
 
     @pytest.mark.parametrize("shape", [(1, 1, 16, 16, 15), (1, 2, 16, 16, 16), (1, 16, 16, 16)])
     def test_unfit_volumes_are_refused(self, shape: tuple[int, ...]) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from colipri_training.config import DataConfig
 from colipri_training.data import augment
+from colipri_training.data.batches import BatchMaker
+from colipri_training.data.batches import choose_tokens
 from colipri_training.data.batches import count_findings
 from colipri_training.data.batches import finding_targets
 from colipri_training.data.batches import region_targets
 from colipri_training.data.store import CaseStore
+from colipri_training.data.text import SentenceBank
 from colipri_training.run import Run
 
 
@@ -67,7 +72,49 @@ class TestBatches:
         assert targets.tolist() == [[-1, 1, 0]]
 
 
+class TestChoiceOfTokens:
+    DATA = DataConfig(train_cases=1, validation_cases=1, batch_size=1, tokens=20, lesion_share=0.35, air_share=0.1)
+
+    def choose(self, regions: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        return choose_tokens(regions, inside, self.DATA, torch.Generator().manual_seed(3))[0]
+
+    def test_lesions_and_air_get_their_share_and_the_body_the_rest(self) -> None:
+        regions = torch.zeros(1, 18, 100, dtype=torch.int8)
+        regions[0, 4, 40:50] = 1
+        inside = torch.arange(100)[None] < 60
+        for _ in range(2):
+            kept = self.choose(regions, inside)
+            assert len(kept.unique()) == 20
+            assert ((kept >= 40) & (kept < 50)).sum() >= 7
+            assert (kept >= 60).sum() == 2
+
+    def test_a_body_smaller_than_the_choice_is_filled_up_with_air(self) -> None:
+        kept = self.choose(torch.zeros(1, 18, 100, dtype=torch.int8), torch.arange(100)[None] < 5)
+        assert len(kept) == 20
+        assert (kept < 5).sum() == 5
+
+    def test_the_last_steps_encode_all_tokens(self, run_folder: Path) -> None:
+        run = Run("smoke", run_folder)
+        data = dataclasses.replace(run.config.data, all_tokens_share=0.5)
+        maker = BatchMaker(
+            run.store,
+            dataclasses.replace(run.config, data=data),
+            SentenceBank.from_store(run.store, range(4)),
+            run.tokenize,
+        )
+        assert maker(2).keep.shape == (2, 64)
+        assert maker(3).keep.shape == (2, 216)
+
+
 class TestRegions:
+    def test_counts_move_with_the_volume_and_lose_what_leaves_it(self) -> None:
+        lesions = torch.zeros(16, 16, 16, dtype=torch.int32)
+        lesions[5:8, 0, 0] = 1 << 9
+        counts = count_findings(lesions, (9,), 8, (2, 0, 0))
+        assert counts[9].nonzero().flatten().tolist() == [0, 4]
+        assert counts[9].sum() == 3
+        assert count_findings(lesions, (9,), 8, (0, -1, 0)).sum() == 0
+
     def test_counts_follow_the_bits(self) -> None:
         lesions = torch.zeros(16, 16, 16, dtype=torch.int32)
         lesions[0:3, 0, 0] = 1 << 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -14,7 +15,8 @@ import torch
 import colipri_core as cc
 from colipri_training.export import export
 from colipri_training.run import Run
-from colipri_training.trainer import learning_rate
+from colipri_training.trainer import _optimizers
+from colipri_training.trainer import schedule
 
 
 def copy_of(folder: Path, target: Path) -> Run:
@@ -80,7 +82,22 @@ class TestRun:
 class TestSchedule:
     def test_warms_up_then_decays_to_a_hundredth(self, run_folder: Path) -> None:
         config = Run("smoke", run_folder).config.optimizer
-        rates = [learning_rate(step, config) for step in range(config.steps + 1)]
-        assert max(rates) == pytest.approx(config.learning_rate)
-        assert rates[-1] == pytest.approx(config.learning_rate / 100)
+        rates = [schedule(step, config) for step in range(config.steps + 1)]
+        assert max(rates) == pytest.approx(1.0)
+        assert rates[-1] == pytest.approx(0.01)
         assert all(later <= earlier for earlier, later in itertools.pairwise(rates[1:]))
+
+
+class TestOptimizers:
+    def test_every_weight_has_exactly_one_optimizer_and_muon_takes_the_blocks(self, run_folder: Path) -> None:
+        run = Run("smoke", run_folder)
+        trainer = run.trainer()
+        optimizer = dataclasses.replace(run.config.optimizer, matrix_learning_rate=0.02)
+        adam, muon = _optimizers(trainer.model, trainer.log_scale, optimizer)
+        held = [id(value) for opt in (adam, muon) for group in opt.param_groups for value in group["params"]]
+        assert len(held) == len(set(held))
+        assert set(held) == {id(value) for value in [*trainer.model.parameters(), trainer.log_scale]}
+        names = {id(value): name for name, value in trainer.model.named_parameters()}
+        taken = {names[id(value)] for group in muon.param_groups for value in group["params"]}
+        assert "image_encoder.backbone.eva.blocks.0.mlp.fc1_g.weight" in taken
+        assert not any("embeddings" in name or "pooler" in name or "norm" in name for name in taken)

@@ -18,10 +18,11 @@ class DataConfig:
         train_cases: Number of training phantoms, seeds 0 and up.
         validation_cases: Number of validation phantoms.
         batch_size: Volumes in a step.
-        masked_tokens: Image tokens of a volume that are encoded while others are masked; those outside the body go
-            first, the rest at random (language-image pretraining with masking: Li et al., FLIP, 2023).
-        max_tokens: Most image tokens of a volume in the steps without masking.
-        unmasked_share: Share of the steps, at the end, without masking.
+        tokens: Image tokens of a volume that are encoded; the others are dropped (language-image pretraining with
+            masking: Li et al., FLIP, 2023).
+        lesion_share: Largest share of these that is taken from tokens that show a finding, so that a step sees them.
+        air_share: Share of these that is taken from outside the body.
+        all_tokens_share: Share of the steps, at the end, that encode all tokens, as inference does.
         max_report_length: Report length in word pieces.
         max_sentence_length: Sentence length in word pieces.
         shift_voxels: Largest random shift of a volume along each axis.
@@ -30,9 +31,10 @@ class DataConfig:
     train_cases: int
     validation_cases: int
     batch_size: int
-    masked_tokens: int
-    max_tokens: int
-    unmasked_share: float = 0.25
+    tokens: int
+    lesion_share: float = 0.35
+    air_share: float = 0.1
+    all_tokens_share: float = 0.02
     max_report_length: int = 192
     max_sentence_length: int = 40
     shift_voxels: int = 6
@@ -59,11 +61,12 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay.
+    """AdamW, and Muon for the matrices of the transformers, with linear warm-up and cosine decay.
 
     Args:
         steps: Optimiser steps of the whole run.
-        learning_rate: Peak learning rate.
+        learning_rate: Peak learning rate of AdamW.
+        matrix_learning_rate: Peak learning rate of Muon; 0 leaves everything to AdamW.
         weight_decay: Decay of matrices; norms, biases, scales and the temperature have none.
         betas: Momentum constants.
         warmup: Share of the steps that warm up.
@@ -73,6 +76,7 @@ class OptimizerConfig:
 
     steps: int
     learning_rate: float = 1e-3
+    matrix_learning_rate: float = 0.0
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     warmup: float = 0.05
@@ -92,6 +96,7 @@ class PretrainConfig:
         loss: The objectives.
         optimizer: The optimiser and its schedule.
         seed: Decides initial weights, order, augmentation and wording of every step.
+        whiten: Whether the patch embedding starts from the principal components of the first patches.
         bf16: Whether matrix products run in bfloat16 (autocast); weights and losses stay float32.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
@@ -104,6 +109,7 @@ class PretrainConfig:
     loss: LossConfig
     optimizer: OptimizerConfig
     seed: int = 0
+    whiten: bool = True
     bf16: bool = True
     checkpoint_every: int = 100
     validate_every: int = 250

@@ -23,7 +23,7 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_training.config import StructureConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
-from colipri_training.trainer import learning_rate
+from colipri_training.trainer import schedule
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class StructureTrainer:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.head.parameters(), self.config.optimizer.gradient_clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config.optimizer)
+            group["lr"] = schedule(self.step, self.config.optimizer) * self.config.optimizer.learning_rate
         self.optimizer.step()
         return float(loss.item())
 

@@ -14,8 +14,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data.batches import Batch
+from colipri_training.initialise import whiten
 from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.contrastive import Contrastive
 from colipri_training.objectives.encoded import encode
@@ -36,6 +35,8 @@ from colipri_training.objectives.region import RegionSentences
 logger = logging.getLogger(__name__)
 
 _LARGEST_SCALE = 100.0
+_MUON_DECAY = 0.01
+_WHITENING_STEPS = 8
 
 
 class Trainer:
@@ -75,7 +76,7 @@ class Trainer:
             )
             if weight
         ]
-        self.optimizer = _optimizer(self.model, self.log_scale, config.optimizer)
+        self.optimizers = _optimizers(self.model, self.log_scale, config.optimizer)
         self._stop = False
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -83,10 +84,10 @@ class Trainer:
         """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
         handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
-                ahead = reader.submit(self._batches, self.step)
-                while self.step < self.config.optimizer.steps and not self._stop:
-                    ahead = self._one_step(reader, ahead)
+            if self.step == 0 and self.config.whiten:
+                self._whiten()
+            while self.step < self.config.optimizer.steps and not self._stop:
+                self._one_step()
             self.save()
         finally:
             for number, handler in handlers.items():
@@ -114,7 +115,8 @@ class Trainer:
             raise ValueError(msg)
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         with torch.no_grad():
             self.log_scale.copy_(state["log_scale"])
         self.step = state["step"]
@@ -126,11 +128,15 @@ class Trainer:
         model.softmax_temperature.copy_(1 / self._scale().detach())
         return model
 
-    def _one_step(self, reader: ThreadPoolExecutor, ahead: Future[Batch]) -> Future[Batch]:
+    def _whiten(self) -> None:
+        embedding = self.model.image_encoder.backbone.down_projection
+        sample = [self._batches(step) for step in range(_WHITENING_STEPS)]
+        whiten(embedding, torch.cat([embedding.rows(batch.images, batch.keep).flatten(0, 1) for batch in sample]))
+        self.averaged.load_state_dict(self.model.state_dict())
+
+    def _one_step(self) -> None:
         started = time.perf_counter()
-        batch = ahead.result()
-        following = reader.submit(self._batches, self.step + 1)
-        record = self._train_step(batch)
+        record = self._train_step(self._batches(self.step))
         self.step += 1
         record |= {"step": self.step, "seconds": round(time.perf_counter() - started, 3)}
         if self._validate and self.step % self.config.validate_every == 0:
@@ -138,7 +144,6 @@ class Trainer:
         self._log(record)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
-        return following
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
@@ -150,13 +155,15 @@ class Trainer:
         if not torch.isfinite(loss):
             msg = f"The loss is {loss.item()} at step {self.step}; the last checkpoint holds an earlier step."
             raise FloatingPointError(msg)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
+        self.log_scale.grad = None
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.gradient_clip)
-        rate = learning_rate(self.step, self.config.optimizer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        share = schedule(self.step, self.config.optimizer)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["peak"]
+            optimizer.step()
         self._average()
         values = {name: round(value.item(), 5) for name, value in losses.items()}
         return {
@@ -164,7 +171,7 @@ class Trainer:
             "loss": round(loss.item(), 5),
             "scale": round(self._scale().item(), 3),
             "gradient_norm": round(norm.item(), 4),
-            "learning_rate": rate,
+            "learning_rate": share * self.config.optimizer.learning_rate,
         }
 
     def _scale(self) -> Tensor:
@@ -183,7 +190,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "log_scale": self.log_scale.detach(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
     def _log(self, record: dict[str, float]) -> None:
@@ -197,21 +204,39 @@ class Trainer:
         self._stop = True
 
 
-def learning_rate(step: int, config: OptimizerConfig) -> float:
-    """Linear warm-up, then cosine decay to a hundredth of the peak."""
+def schedule(step: int, config: OptimizerConfig) -> float:
+    """Share of the peak learning rate: linear warm-up, then cosine decay to a hundredth."""
     warmup = max(1, round(config.warmup * config.steps))
     if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
+        return (step + 1) / warmup
     progress = (step - warmup) / max(1, config.steps - warmup)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def _optimizer(model: nn.Module, log_scale: nn.Parameter, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW; matrices and kernels decay, everything with one axis (norms, biases, LayerScale) does not."""
-    decayed = [value for value in model.parameters() if value.ndim > 1]
-    free = [value for value in model.parameters() if value.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": [*free, log_scale], "weight_decay": 0.0},
+def _optimizers(model: nn.Module, log_scale: nn.Parameter, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+    """AdamW, with Muon beside it for the matrices inside transformer blocks if the config wants that.
+
+    Matrices and kernels decay; everything with one axis (norms, biases, LayerScale) does not.
+    """
+    hidden = [
+        value for name, value in model.named_parameters() if config.matrix_learning_rate and _in_block(name, value)
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+    taken = set(map(id, hidden))
+    rest = [value for value in model.parameters() if id(value) not in taken]
+    groups = [
+        {"params": [value for value in rest if value.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [*(value for value in rest if value.ndim <= 1), log_scale], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas),
+    ]
+    if hidden:
+        optimizers.append(torch.optim.Muon(hidden, lr=config.matrix_learning_rate, weight_decay=_MUON_DECAY))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def _in_block(name: str, value: Tensor) -> bool:
+    return value.ndim == 2 and (".blocks." in name or ".layer." in name)

@@ -41,13 +41,13 @@ def draw(rng: np.random.Generator, shift_voxels: int) -> Augmentation:
         rng: Source of randomness.
         shift_voxels: Largest shift along each axis.
     """
-    blurred = rng.random() < 0.3
+    blurred = rng.random() < 0.15
     blur = rng.uniform(0.0, 0.8, size=3) if blurred else np.zeros(3)
     return Augmentation(
         shift=tuple(int(value) for value in rng.integers(-shift_voxels, shift_voxels + 1, size=3)),
         offset_hu=float(rng.normal(0.0, 12.0)),
         gain=float(rng.uniform(0.96, 1.04)),
-        noise_hu=float(rng.choice([0.0, 1.0], p=[0.5, 0.5]) * rng.uniform(5.0, 45.0)),
+        noise_hu=float(rng.choice([0.0, 1.0], p=[0.7, 0.3]) * rng.uniform(5.0, 30.0)),
         blur=(float(blur[0]), float(blur[1]), float(blur[2])),
         seed=int(rng.integers(0, 2**31)),
     )
@@ -67,10 +67,10 @@ def apply_to_image(hu: Tensor, augmentation: Augmentation) -> Tensor:
     for axis, sigma in enumerate(augmentation.blur):
         if sigma > 0.2:
             changed = _blur(changed, axis, sigma)
-    changed = (changed + 1000.0) * augmentation.gain - 1000.0 + augmentation.offset_hu
+    changed = changed * augmentation.gain + (1000.0 * augmentation.gain - 1000.0 + augmentation.offset_hu)
     if augmentation.noise_hu:
         generator = torch.Generator().manual_seed(augmentation.seed)
-        changed = changed + augmentation.noise_hu * torch.randn(changed.shape, generator=generator)
+        changed.add_(torch.randn(changed.shape, generator=generator), alpha=augmentation.noise_hu)
     return changed
 
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+from colipri_training.config import DataConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
@@ -62,7 +62,7 @@ class BatchMaker:
         tokenize: The run's tokenizer.
     """
 
-    pairs = 2
+    pairs = 1
 
     def __init__(self, store: CaseStore, config: PretrainConfig, bank: SentenceBank, tokenize: Tokenize) -> None:
         self._store = store
@@ -85,8 +85,8 @@ class BatchMaker:
         draws = [augment.draw(rng, self._config.data.shift_voxels) for _ in cases]
         images = torch.stack([self._image(case, drawn) for case, drawn in zip(cases, draws, strict=True)])
         shown = [self._regions(case, drawn) for case, drawn in zip(cases, draws, strict=True)]
-        keep = self._keep(torch.stack([inside for _, inside in shown]), step)
         regions = torch.stack([region for region, _ in shown])
+        keep = self._keep(regions, torch.stack([inside for _, inside in shown]), step)
         return Batch(
             images=images[:, None],
             keep=keep,
@@ -103,25 +103,23 @@ class BatchMaker:
         return np.random.default_rng([self._config.seed, 0, epoch]).permutation(self._config.data.train_cases)
 
     def _image(self, case: StoredCase, drawn: augment.Augmentation) -> Tensor:
-        hu = augment.apply_to_image(torch.from_numpy(case.hu.astype(np.float32)), drawn)
+        hu = augment.apply_to_image(torch.from_numpy(case.hu).float(), drawn)
         low, high = self._config.preprocessing.intensity_window
-        return (hu.clamp(low, high) - low) / (high - low) * 2 - 1
+        return hu.clamp_(low, high).sub_(low).mul_(2 / (high - low)).sub_(1)
 
     def _regions(self, case: StoredCase, drawn: augment.Augmentation) -> tuple[Tensor, Tensor]:
         patch = self._config.model.image.patch_size
-        lesions = augment.shift(torch.from_numpy(case.lesions), drawn.shift, fill=0)
-        counts = count_findings(lesions, case.present, patch)
+        counts = count_findings(torch.from_numpy(case.lesions), case.present, patch, drawn.shift)
         inside = augment.shift(torch.from_numpy(case.labels), drawn.shift, fill=0) > 0
-        return region_targets(counts), _patch_sums(inside.float(), patch) > 0
+        return region_targets(counts), _any_in_patch(inside, patch)
 
-    def _keep(self, inside: Tensor, step: int) -> Tensor:
-        """Choose tokens at random, those in the body first."""
+    def _keep(self, regions: Tensor, inside: Tensor, step: int) -> Tensor:
         data, steps = self._config.data, self._config.optimizer.steps
-        masked = step < (1 - data.unmasked_share) * steps
+        volumes, _, tokens = regions.shape
+        if step >= (1 - data.all_tokens_share) * steps:
+            return torch.arange(tokens).expand(volumes, -1)
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
-        score = torch.rand(inside.shape, generator=generator) + inside
-        size = min(int(inside.sum(dim=1).max()), data.masked_tokens if masked else data.max_tokens)
-        return score.topk(size, dim=1).indices.sort(dim=1).values
+        return choose_tokens(regions, inside, data, generator)
 
     def _reports(self, cases: list[StoredCase], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         texts = [shorten([sentence.text for sentence in case.sentences], rng) for case in cases]
@@ -135,21 +133,52 @@ class BatchMaker:
         return {"affirming": self._tokenize(affirming, length), "denying": self._tokenize(denying, length)}
 
 
-def count_findings(lesions: Tensor, present: tuple[int, ...], patch: int) -> Tensor:
+def choose_tokens(regions: Tensor, inside: Tensor, data: DataConfig, generator: torch.Generator) -> Tensor:
+    """Choose the tokens to encode: some that show findings, some of air, the rest at random, the body first.
+
+    Args:
+        regions: (B, F, N) from `region_targets`.
+        inside: (B, N) whether a token holds any of the body.
+        data: How many, and the shares.
+        generator: Source of randomness.
+
+    Returns:
+        (B, K) int64, rising.
+    """
+    size = min(data.tokens, inside.shape[1])
+    score = torch.rand(inside.shape, generator=generator)
+    chosen = inside.float()
+    for candidates, share in (((regions == 1).any(dim=1), data.lesion_share), (~inside, data.air_share)):
+        best = (score * candidates).topk(round(share * size), dim=1).indices
+        chosen.scatter_add_(1, best, 2.0 * candidates.take_along_dim(best, dim=1))
+    return (score + chosen).topk(size, dim=1).indices.sort(dim=1).values
+
+
+def count_findings(
+    lesions: Tensor, present: tuple[int, ...], patch: int, shift: tuple[int, int, int] = (0, 0, 0)
+) -> Tensor:
     """Count the voxels of each finding in each patch.
 
     Args:
         lesions: int32 bit field (X, Y, Z).
         present: Findings that occur at all.
         patch: Edge of a patch in voxels.
+        shift: Voxels by which the volume moves along each axis; what leaves it does not count.
 
     Returns:
         (F, N) float, tokens in row-major order.
     """
-    tokens = int(np.prod([size // patch for size in lesions.shape]))
-    counts = torch.zeros(_NUM_FINDINGS, tokens)
+    grid = torch.tensor([size // patch for size in lesions.shape])
+    voxels = lesions.nonzero()
+    bits = lesions[tuple(voxels.T)]
+    moved = voxels + torch.tensor(shift)
+    inside = ((moved >= 0) & (moved < grid * patch)).all(dim=1)
+    x, y, z = (moved[inside] // patch).T
+    tokens, bits = (x * grid[1] + y) * grid[2] + z, bits[inside]
+    counts = torch.zeros(_NUM_FINDINGS, int(grid.prod()))
     for finding in present:
-        counts[finding] = _patch_sums(((lesions >> finding) & 1).float(), patch)
+        shown = tokens[(bits >> finding) & 1 == 1]
+        counts[finding] = torch.bincount(shown, minlength=counts.shape[1]).float()
     return counts
 
 
@@ -185,6 +214,5 @@ def region_targets(counts: Tensor) -> Tensor:
     return torch.where(shown, 1, torch.where(counts > 0, -1, 0)).to(torch.int8)
 
 
-def _patch_sums(array: Tensor, patch: int) -> Tensor:
-    sums = F.avg_pool3d(array[None, None], patch) * patch**3
-    return rearrange(sums, "1 1 x y z -> (x y z)")
+def _any_in_patch(mask: Tensor, patch: int) -> Tensor:
+    return rearrange(mask, "(x p) (y q) (z r) -> (x y z) (p q r)", p=patch, q=patch, r=patch).any(dim=1)

@@ -18,6 +18,9 @@ from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.config import StructureConfig
 
+_RAMPS = ((-1.0, -0.7), (-0.7, -0.15), (-0.15, 0.15), (0.15, 0.45), (0.45, 1.0))
+"""Air to emphysema, lung to fat, fat to soft tissue, contrast and cancellous bone, calcium and metal; HU / 1000."""
+
 
 def tiny(*, vocab_size: int) -> PretrainConfig:
     """The shipped run.
@@ -25,7 +28,9 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
     Args:
         vocab_size: Word pieces of the tokenizer that was trained on the phantom reports.
     """
-    image = ImageEncoderConfig(width=192, depth=6, heads=4, embed_dim=192, drop_path=0.05)
+    image = ImageEncoderConfig(
+        width=192, depth=6, heads=4, embed_dim=192, drop_path=0.0, layer_scale=1.0, intensity_ramps=_RAMPS
+    )
     text = TextEncoderConfig(
         vocab_size=vocab_size, hidden=192, layers=3, heads=6, intermediate=512, max_length=192, dropout=0.1
     )
@@ -37,14 +42,12 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
             train_cases=2500,
             validation_cases=64,
             batch_size=16,
-            masked_tokens=400,
-            max_tokens=1000,
-            unmasked_share=0.1,
+            tokens=256,
         ),
-        loss=LossConfig(),
-        optimizer=OptimizerConfig(steps=640, learning_rate=1e-3, average=0.995),
+        loss=LossConfig(contrastive=0.5),
+        optimizer=OptimizerConfig(steps=2800, learning_rate=2e-3, matrix_learning_rate=0.02, average=0.995),
         checkpoint_every=25,
-        validate_every=200,
+        validate_every=400,
     )
 
 
@@ -71,8 +74,8 @@ def smoke(*, vocab_size: int) -> PretrainConfig:
             pooler_heads=4,
         ),
         preprocessing=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(48, 48, 48), padding="minimum"),
-        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, masked_tokens=64, max_tokens=160),
-        optimizer=OptimizerConfig(steps=6),
+        data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, tokens=64),
+        optimizer=OptimizerConfig(steps=6, matrix_learning_rate=0.02),
         bf16=False,
         checkpoint_every=2,
         validate_every=100,
