@@ -61,11 +61,12 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW, and Muon for the matrices of the transformers, with linear warm-up and cosine decay.
+    """AdamW, and Muon for the matrices of the image encoder's blocks, with linear warm-up and cosine decay.
 
     Args:
         steps: Optimiser steps of the whole run.
         learning_rate: Peak learning rate of AdamW.
+        text_learning_rate: Peak learning rate of the text encoder.
         matrix_learning_rate: Peak learning rate of Muon; 0 leaves everything to AdamW.
         weight_decay: Decay of matrices; norms, biases, scales and the temperature have none.
         betas: Momentum constants.
@@ -76,6 +77,7 @@ class OptimizerConfig:
 
     steps: int
     learning_rate: float = 1e-3
+    text_learning_rate: float = 3e-4
     matrix_learning_rate: float = 0.0
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
@@ -97,6 +99,7 @@ class PretrainConfig:
         optimizer: The optimiser and its schedule.
         seed: Decides initial weights, order, augmentation and wording of every step.
         whiten: Whether the patch embedding starts from the principal components of the first patches.
+        sentence_steps: Steps that the text encoder learns alone from sentences of the reports, before the first step.
         bf16: Whether matrix products run in bfloat16 (autocast); weights and losses stay float32.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
@@ -110,6 +113,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig
     seed: int = 0
     whiten: bool = True
+    sentence_steps: int = 0
     bf16: bool = True
     checkpoint_every: int = 100
     validate_every: int = 250

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,12 +33,16 @@ from colipri_training.data.store import CaseStore
 from colipri_training.data.text import SentenceBank
 from colipri_training.data.text import train_tokenizer
 from colipri_training.evaluation import zero_shot
+from colipri_training.initialise import align_sentences
+from colipri_training.initialise import whiten
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.recipes import tiny
 from colipri_training.structures import StructureTrainer
 from colipri_training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+
+_WHITENING_BATCHES = 8
 
 RECIPES: dict[str, Callable[..., PretrainConfig]] = {"tiny": tiny.tiny, "smoke": tiny.smoke}
 STRUCTURE_RECIPES: dict[str, Callable[[PretrainConfig], StructureConfig]] = {
@@ -91,7 +96,8 @@ class Run:
         """The pretraining stage at its last checkpoint, or at its start."""
         bank = SentenceBank.from_store(self.store, range(self.config.data.train_cases))
         batches = BatchMaker(self.store, self.config, bank, self.tokenize)
-        trainer = Trainer(self.config, batches, self.folder, validate=self._validate)
+        initialise = partial(self._initialise, batches=batches, bank=bank)
+        trainer = Trainer(self.config, batches, self.folder, initialise=initialise, validate=self._validate)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
         return trainer
@@ -130,6 +136,16 @@ class Run:
     @cached_property
     def _tokenizer(self) -> object:
         return load_tokenizer(self.folder / "tokenizer")
+
+    def _initialise(self, model: ColipriModel, *, batches: BatchMaker, bank: SentenceBank) -> None:
+        config = self.config
+        if config.whiten:
+            embedding = model.image_encoder.backbone.down_projection
+            sample = [batches(step) for step in range(_WHITENING_BATCHES)]
+            whiten(embedding, torch.cat([embedding.rows(batch.images, batch.keep).flatten(0, 1) for batch in sample]))
+        losses = align_sentences(model, bank, self.tokenize, steps=config.sentence_steps, seed=config.seed)
+        if losses:
+            logger.info("Sentences: loss %.3f at first, %.3f at last.", losses[0], losses[-1])
 
     def _validate(self, model: ColipriModel) -> dict[str, float]:
         texts = zero_shot.prompt_vectors(model, zero_shot.default_prompts(), self.tokenize)

@@ -25,7 +25,6 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data.batches import Batch
-from colipri_training.initialise import whiten
 from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.contrastive import Contrastive
 from colipri_training.objectives.encoded import encode
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_SCALE = 100.0
 _MUON_DECAY = 0.01
-_WHITENING_STEPS = 8
 
 
 class Trainer:
@@ -46,6 +44,7 @@ class Trainer:
         config: The run.
         batches: Batch of a step.
         folder: Where `log.jsonl` and `checkpoint/` go.
+        initialise: Called with the model before the first step.
         validate: Called with the averaged model every `validate_every` steps; its numbers are logged.
     """
 
@@ -55,12 +54,14 @@ class Trainer:
         batches: Callable[[int], Batch],
         folder: Path,
         *,
+        initialise: Callable[[ColipriModel], None] | None = None,
         validate: Callable[[ColipriModel], dict[str, float]] | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
         self.step = 0
         self._batches = batches
+        self._initialise = initialise
         self._validate = validate
         torch.manual_seed(config.seed)
         self.model = ColipriModel(config.model)
@@ -84,8 +85,9 @@ class Trainer:
         """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
         handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            if self.step == 0 and self.config.whiten:
-                self._whiten()
+            if self.step == 0 and self._initialise:
+                self._initialise(self.model)
+                self.averaged.load_state_dict(self.model.state_dict())
             while self.step < self.config.optimizer.steps and not self._stop:
                 self._one_step()
             self.save()
@@ -127,12 +129,6 @@ class Trainer:
         model = copy.deepcopy(self.averaged if self.config.optimizer.average else self.model).eval()
         model.softmax_temperature.copy_(1 / self._scale().detach())
         return model
-
-    def _whiten(self) -> None:
-        embedding = self.model.image_encoder.backbone.down_projection
-        sample = [self._batches(step) for step in range(_WHITENING_STEPS)]
-        whiten(embedding, torch.cat([embedding.rows(batch.images, batch.keep).flatten(0, 1) for batch in sample]))
-        self.averaged.load_state_dict(self.model.state_dict())
 
     def _one_step(self) -> None:
         started = time.perf_counter()
@@ -214,29 +210,38 @@ def schedule(step: int, config: OptimizerConfig) -> float:
 
 
 def _optimizers(model: nn.Module, log_scale: nn.Parameter, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """AdamW, with Muon beside it for the matrices inside transformer blocks if the config wants that.
+    """AdamW, with Muon beside it for the matrices inside the image encoder's blocks if the config wants that.
 
-    Matrices and kernels decay; everything with one axis (norms, biases, LayerScale) does not.
+    Matrices and kernels of the image encoder decay; everything with one axis (norms, biases, LayerScale) and the text
+    encoder do not.
     """
-    hidden = [
-        value for name, value in model.named_parameters() if config.matrix_learning_rate and _in_block(name, value)
-    ]
-    taken = set(map(id, hidden))
-    rest = [value for value in model.parameters() if id(value) not in taken]
-    groups = [
-        {"params": [value for value in rest if value.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [*(value for value in rest if value.ndim <= 1), log_scale], "weight_decay": 0.0},
-    ]
+    groups: dict[str, list[nn.Parameter]] = {"text": [], "block": [], "matrix": [], "vector": [log_scale]}
+    for name, value in model.named_parameters():
+        groups[_kind(name, value)].append(value)
+    if not config.matrix_learning_rate:
+        groups["matrix"] += groups.pop("block")
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas),
+        torch.optim.AdamW(
+            [
+                {"params": groups["matrix"], "weight_decay": config.weight_decay},
+                {"params": groups["vector"], "weight_decay": 0.0},
+                {"params": groups["text"], "weight_decay": 0.0, "lr": config.text_learning_rate},
+            ],
+            lr=config.learning_rate,
+            betas=config.betas,
+        )
     ]
-    if hidden:
-        optimizers.append(torch.optim.Muon(hidden, lr=config.matrix_learning_rate, weight_decay=_MUON_DECAY))
+    if "block" in groups:
+        optimizers.append(torch.optim.Muon(groups["block"], lr=config.matrix_learning_rate, weight_decay=_MUON_DECAY))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
 
 
-def _in_block(name: str, value: Tensor) -> bool:
-    return value.ndim == 2 and (".blocks." in name or ".layer." in name)
+def _kind(name: str, value: Tensor) -> str:
+    if name.startswith("text_encoder"):
+        return "text"
+    if value.ndim <= 1:
+        return "vector"
+    return "block" if value.ndim == 2 and ".blocks." in name else "matrix"

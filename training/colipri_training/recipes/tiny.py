@@ -45,7 +45,8 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
             tokens=256,
         ),
         loss=LossConfig(contrastive=0.5),
-        optimizer=OptimizerConfig(steps=2800, learning_rate=2e-3, matrix_learning_rate=0.02, average=0.995),
+        optimizer=OptimizerConfig(steps=2000, learning_rate=2e-3, matrix_learning_rate=0.02, average=0.995),
+        sentence_steps=250,
         checkpoint_every=25,
         validate_every=400,
     )
@@ -76,6 +77,7 @@ def smoke(*, vocab_size: int) -> PretrainConfig:
         preprocessing=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(48, 48, 48), padding="minimum"),
         data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, tokens=64),
         optimizer=OptimizerConfig(steps=6, matrix_learning_rate=0.02),
+        sentence_steps=2,
         bf16=False,
         checkpoint_every=2,
         validate_every=100,
