@@ -1,7 +1,7 @@
 """Whether a sentence affirms, doubts or denies a term it contains.
 
-The rule: within the term's clause, a cue before it or after it decides; the reach of a cue before it ends at words such
-as "other than". A denial outweighs a doubt, unless the doubt contains it ("cannot be excluded").
+The rule: within the term's clause, a cue before it, after it or between its words decides; the reach of a cue before it
+ends at words such as "other than". A denial outweighs a doubt, unless the doubt contains it ("cannot be excluded").
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from colipri_core.language.clauses import Clause
 from colipri_core.language.clauses import split_clauses
 from colipri_core.language.patterns import any_of
 from colipri_core.language.patterns import lowered
+
+_INNER_DENIAL = re.compile(r"\b(?:not|no|without|never)\b")
 
 
 class Assertion(enum.StrEnum):
@@ -40,10 +42,11 @@ def assertion_of(sentence: str, start: int, end: int) -> Assertion:
 
 def assertion_in(clause: Clause, start: int, end: int) -> Assertion:
     """The same for a clause (in small letters) that holds the term; positions are the sentence's."""
+    within = clause.text[start - clause.start : end - clause.start]
     before, after = clause.text[: start - clause.start], clause.text[max(0, end - clause.start) :]
     if _doubted_after(after):
         return Assertion.UNCERTAIN
-    if _cue_before(before, cues.DENY_BEFORE) or _cue_after(after, cues.DENY_AFTER):
+    if _INNER_DENIAL.search(within) or _cue_before(before, cues.DENY_BEFORE) or _cue_after(after, cues.DENY_AFTER):
         return Assertion.ABSENT
     if any_of(cues.DOUBT_BEFORE).search(before):
         return Assertion.UNCERTAIN

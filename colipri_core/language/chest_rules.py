@@ -1,86 +1,110 @@
-"""How reports speak of devices, heart, vessels, pleura, hernia and lymph nodes."""
+"""How reports speak of devices, heart, vessels, pleura, hernia and lymph nodes.
+
+Phrases are in the language of `patterns`. What counts follows the usage of CT-RATE's annotators: any lymph node that is
+described counts as lymphadenopathy unless it is called normal, fluid of any amount is an effusion.
+"""
 
 from __future__ import annotations
 
 from colipri_core.language.rules import FindingRules
 from colipri_core.language.rules import rule
 
-_CALCIFIED = "calcif*; calcium; athero*; plaque*; plaques; mural calcific*"
+_PLAQUE = "calcif*; calcium; athero*; plaque*"
 
 CHEST_RULES: tuple[FindingRules, ...] = (
     FindingRules(
         name="Medical material",
         rules=(
             rule(
-                "catheter*; pacemaker*; pace maker; stent*; surgical clip*; clips; suture*; nasogastric; tracheostomy; drain*",
-                "endotracheal tube; intubation tube; intubat*; tube*; prosthe*; sternotomy; electrode*; cannula*; implanted",
-                "icd; metallic material*; metallic densit*; surgical material*; operation material*; medical material*",
-                "port chamber; chemoport; fixator*; fixation; screw*; hardware; medical device*; device*; wires; wire; leads",
-                "valve replacement; battery; implant; implants; metallic artifact*; metal artifact*; coil; coils; mesh",
-                "port; porta; filter; graft; loop recorder; anchor*; cement; vertebroplasty; kyphoplasty; lines",
-                unless="in favor of (the) implant*; peritone*; pleural fluid drain*; drainage (is) (was) recommended; septal lines",
+                "catheter*; port; porta; port chamber; chemoport; cannula*; tube*; nasogastric; endotracheal; intubat*",
+                "tracheostomy; drain; drains; drainage tube; indwelling lines|line; filter",
+                "pacemaker*; pace maker; electrode*; leads; lead; icd; battery; loop recorder; device*",
+                "stent*; graft; coil; coils; valve replacement; prosthe*; sternotomy; wires; implanted",
+                "clip; clips; suture*; hardware; screw*; fixator*; fixation; vertebroplasty; kyphoplasty; cement",
+                "metal*|surgical|operation|medical|foreign material*; metallic densit*|artifact*; metal artifact*",
+                "breast|silicone|dental|metallic implant*",
+                unless="removed",
+                but_not="lead to; leads to",
             ),
         ),
-        normal=(),
     ),
     FindingRules(
         name="Arterial wall calcification",
         rules=(
             rule(
-                "calcif*; calcium; athero*; plaque*",
-                near="aort*; arter*; vascular; vessel*; supraaort*; iliac; carotid; subclavian; brachiocephalic; arch",
-                unless="valve*; pleura* plaque*; lymph; nodule*; aort* stent",
+                _PLAQUE,
+                near="aort*; thoracoabdominal; arch; supraaort*; brachiocephalic; carotid; subclavian; iliac;"
+                "great vessel*",
+                unless="valve*; pleura* plaque*; lymph; nodule*",
             ),
+            rule("calcif*; athero*", near="vascular structure*; venous structure*; vessel*", unless="coronar*; lymph"),
+            rule("vascular|arterial (wall) calcif*; atherosclerotic change*", unless="coronar*"),
         ),
     ),
     FindingRules(
         name="Cardiomegaly",
         rules=(
             rule(
-                "cardiomeg*; cardiomeal*; cardiac enlargement; enlarged heart; enlarged cardiac; heart is|was|appears enlarged",
-                "increase* ... heart size*; increase* ... cardiothoracic; increase* ... cardiac size; increased ctr",
-                "heart size*|dimension* ... increase*; heart ... larger; heart ... enlarge*; cardiothoracic ... increase*",
-                "ctr ... increase*; cardiac silhouette ... enlarge*; cardiac size ... increase*; heart ... wider",
-                "heart ... is|are|was increased; heart ... big; heart is large; large heart",
+                "cardiomeg*; cardiomeal*; cardiac enlargement; enlarged heart|cardiac; large heart; increased ctr",
+                "heart ... enlarge*|larger|wider|big|large; heart ... is|are|was|were increased",
+                "heart size*|dimension* ... increase*; cardiac size ... increase*; heart|cardiac size ... above normal",
+                "cardiothoracic ... increase*; ctr ... increase*; cardiac silhouette ... enlarge*",
+                "increase* ... heart size*; increase* ... cardiac size; increase* ... cardiothoracic",
                 unless="heart failure",
             ),
         ),
-        normal=("heart ... normal", "heart ... natural", "cardiothoracic ... normal|natural", "ctr ... normal|natural"),
+        normal=(
+            "heart ... is|are|was|were|of|within|in|has|have|appear* (a) normal|natural",
+            "heart ... size|sizes|dimensions|compartments (is) (are) (appear) (within) normal|natural",
+            "cardiothoracic ... is|was|within (within) (normal) (the) normal|natural",
+            "ctr ... is|was|within (within) (the) normal|natural",
+            "cardiac size ... is|was|within (within) normal|natural",
+        ),
     ),
     FindingRules(
         name="Pericardial effusion",
         rules=(
-            rule("pericardial ... effusion*; pericardial ... fluid; pericardial collection; hydropericard*; hemopericard*"),
-            rule("effusion; fluid; smear*", near="pericard*", unless="pleur*"),
+            rule("pericardial ... effusion*|fluid; pericardial collection; hydropericard*; hemopericard*"),
+            rule("effusion; fluid; smear*", near="pericard*; surround* the heart; around the heart", unless="pleur*"),
         ),
+        normal=("pericard* ... dry",),
     ),
     FindingRules(
         name="Coronary artery wall calcification",
-        rules=(
-            rule(
-                "calcif*; calcium; athero*; plaque*",
-                near="coronar*; lad; circumflex; left anterior descending; rca; left main; cx",
-            ),
-        ),
+        rules=(rule(_PLAQUE, near="coronar*; left main; left anterior descending; lad; circumflex; cx; rca"),),
     ),
     FindingRules(
         name="Hiatal hernia",
-        rules=(rule("hiatal ... hernia*; hiatus hernia*; hernia* ... hiat*; hiatal herniation; sliding type hernia*"),),
+        rules=(
+            rule(
+                "hiatal ... hernia*; hiatus hernia*; hernia* ... hiat*; sliding type hernia*",
+                "hernia* ... stomach; stomach ... hernia*; hernia* through the diaphragm",
+                "retrocardiac ... stomach; stomach|fundus ... through the hiatus",
+            ),
+        ),
+        normal=("hiatus ... normal", "stomach lies below the diaphragm"),
     ),
     FindingRules(
         name="Lymphadenopathy",
         rules=(
             rule(
-                "lymph node*; lymphadenopath*; adenopath*; lap; laps; lymphadenomegal*; lymphonod*; lymph nodule*; nodes",
+                "lymph node*; nodes; lymphadenopath*; adenopath*; lymphadenomegal*; lymphonod*; lymph nodule*",
+                "lap; laps",
                 unless="intrapulmonary",
+                but_not="lymph node station*",
             ),
         ),
+        normal=("nodes ... normal (in) size", "nodes are|were not enlarged"),
     ),
     FindingRules(
         name="Pleural effusion",
         rules=(
-            rule("pleural ... effusion*; pleural ... fluid; hydrothora*; hydropneumothora*; hemothora*; pleural empyema"),
-            rule("effusion*; fluid", near="pleur*; hemithora*; lung*; bilateral*", unless="pericard*; abdom*; pelvi*; perihepat*"),
+            rule("pleural ... effusion*|fluid; hydrothora*; hydropneumothora*; hemothora*; pleural empyema"),
+            rule(
+                "effusion*; fluid",
+                near="pleur*; hemithora*; lung*; bilateral*; costophrenic",
+                unless="pericard*; abdom*; pelvi*; perihepat*",
+            ),
         ),
     ),
 )

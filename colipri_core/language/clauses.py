@@ -13,12 +13,15 @@ import re
 
 _HARD = re.compile(
     r"[;:](?=\s)|\s(?:but|however|although|though|whereas|while|except|nevertheless|yet|on which|in which)\b"
-    r"|,?\s(?:and\s)?(?=there (?:is|are|was|were)\b)|,\s(?:and\s)?(?=(?:no|without|not)\b)|\.\s"
+    r"|,?\s(?:and\s)?(?=there (?:is|are|was|were)\b)|,\s(?:and\s)?(?=(?:no|not)\b)|\.\s"
+    r"|,\s(?=(?:consistent|compatible|in keeping|in line) with\b|suggest|suspicious|indicat|represent|evaluated)"
 )
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|shows?|showed|appears?|appeared|can|cannot|could|may|might|should|will|becomes?"
     r"|demonstrates?|contains?|involves?|draws?|continues?|reach(?:es)?|extends?|suggests?|measures?|lies?)\b"
 )
+# "X, which was seen before, was not observed": the relative clause stands inside the main one.
+_INSERTED = re.compile(r",\s(?:which|who|whose)\b[^,;]*(?=,\s(?:is|are|was|were|has|have|could|cannot)\b)")
 # From strong to weak: the strongest joint between two verbs is where the second clause starts.
 _JOINTS = tuple(
     re.compile(joint)
@@ -26,7 +29,7 @@ _JOINTS = tuple(
         r",?\s(?:and|or)\s(?=(?:no|there|it|they|this|these|the)\b)",
         r",\s(?=(?:there|it|they|this|these|some|the (?:largest|biggest))\b)",
         r",\s(?:and|or|which|where|whose|as|because|since|so|some of which|the largest of which)\b",
-        r"\s(?:which|where|whose|that|because|since|as|when|if)\b",
+        r"\s(?:which|where|whose|because|since|as|when|if)\b",
         r",\s",
         r"\s(?:and|or)\s",
         r"\s(?=in the|with\b)",
@@ -53,16 +56,21 @@ class Clause:
 
 
 def split_clauses(sentence: str) -> tuple[Clause, ...]:
-    """Return the clauses of a sentence (in small letters), in order; together they are the whole sentence."""
-    cuts = {match.start() for match in _HARD.finditer(sentence)}
-    for first, second in itertools.pairwise(_verb_groups(sentence)):
+    """Return the clauses of a sentence (in small letters).
+
+    A relative clause inside another is a clause of its own, after the others; blanks stand in its place.
+    """
+    inserted = tuple(Clause(start=match.start(), text=match.group()) for match in _INSERTED.finditer(sentence))
+    main = _INSERTED.sub(lambda match: " " * len(match.group()), sentence)
+    cuts = {match.start() for match in _HARD.finditer(main)}
+    for first, second in itertools.pairwise(_verb_groups(main)):
         between = range(first[1], second[0])
         if not any(cut in between for cut in cuts):
-            cut = _joint(sentence, between)
+            cut = _joint(main, between)
             if cut is not None:
                 cuts.add(cut)
-    bounds = [0, *sorted(cuts - {0}), len(sentence)]
-    return tuple(Clause(start=start, text=sentence[start:end]) for start, end in itertools.pairwise(bounds))
+    bounds = [0, *sorted(cuts - {0}), len(main)]
+    return (*(Clause(start=start, text=main[start:end]) for start, end in itertools.pairwise(bounds)), *inserted)
 
 
 def _verb_groups(sentence: str) -> list[tuple[int, int]]:
@@ -82,3 +90,8 @@ def _joint(sentence: str, between: range) -> int | None:
         if places:
             return places[-1]
     return None
+
+
+def has_verb(sentence: str) -> bool:
+    """Whether a sentence (in small letters) has one of the verbs that clauses are told apart by."""
+    return bool(_VERB.search(sentence))

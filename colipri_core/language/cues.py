@@ -1,7 +1,8 @@
 """The words that deny or doubt, for English chest CT reports.
 
-The lists began from the idea of NegEx (Chapman et al. 2001: cues before or after a term, and look-alikes that deny
-nothing) and were extended with the wordings of translated reports ("was not observed", "was not detected").
+The lists follow the idea of NegEx (Chapman et al. 2001: cues before a term, cues after it, and look-alikes that deny
+nothing), with the wordings of translated reports ("was not observed", "was not detected"). Phrases are in the language
+of `patterns`.
 """
 
 from __future__ import annotations
@@ -15,45 +16,47 @@ SEEN = (
 """Participles that say that something is there."""
 
 DENY_BEFORE = table(
-    "no; not; without; absence of; absent; free of|from; negative for; neither; nor; never; lack of; resolved; clear of",
-    "disappear* of; rather than; instead of; devoid of",
+    "no; not; without; absent; absence of; lack of; free of|from; clear of; devoid of; negative for",
+    "neither; nor; never; rather than; instead of; resolved; disappear* of",
 )
 """Cues that deny what follows in their clause."""
 
 DENY_AFTER = table(
-    f"is|are|was|were|has|have|been|be not (been) (clearly) (significantly) {SEEN}",
-    f"not {SEEN}; is|are|was|were absent; absent; cannot|can't be {SEEN}; could|can not be {SEEN}",
-    "is|are|was|were not; isn't; aren't; wasn't; weren't; has|have disappeared; disappeared; has|have resolved; resolved",
-    "was|were|is|are|been|be excluded; was|were|is|are|been|be ruled out; completely regressed; not the case; none",
+    f"is|are|was|were|has|have|been|be not (been) (clearly) (significantly) {SEEN}; not {SEEN}",
+    f"cannot|can't be {SEEN}; could|can not be {SEEN}",
+    "is|are|was|were not; isn't; aren't; wasn't; weren't; is|are|was|were absent; absent; none; not the case",
+    "has|have disappeared|resolved; disappeared; resolved; has|have|is|are|was|were removed",
+    "completely|totally|fully regress*; complete|full|total regression",
+    "was|were|is|are|been|be excluded; was|were|is|are|been|be ruled out",
 )
 """Cues that deny what precedes in their clause."""
 
 DENY_NOTHING = table(
-    "no|without (significant) (obvious) (interval) (other) change*; no|without (significant) (obvious) difference*",
-    "no|not (significant*) (obvious) increase* in|of (the) size*|number*|dimension*; not only; not just; no longer only",
-    "no|not (significant*) regress*; no|not (significant*) progress*; not optimal*; not clearly|optimally evaluat*",
-    "no doubt; not chang*; not differ*; not exclude*; not be excluded; not rule* out; not be ruled out; no contrast",
-    "not certain; not reach*; no contraindication; not exceed*; not been exclude*; not given; not specific; not pathological",
-    "not show|showing (significant) (obvious) change*; not enlarged significantly; not increased significantly; not fully",
-    "not cause*; not distort*; not causing; not accompan*; not large; not very; not significantly change*; not include*",
-    "not contain*; not associat*; not obstruct*",
+    "no|without (significant) (obvious) (interval) (other) change*|difference*; no doubt; no contrast; no contraindication",
+    "no|not (significant*) (obvious) increase* in|of (the) size*|number*|dimension*",
+    "no|not (significant*) regress*|progress*; not show|showing (significant) (obvious) change*",
+    "not only; not just; no longer only; not certain; not specific; not fully; not very; not large; not pathological",
+    "not chang*; not differ*; not significantly change*; not enlarged|increased significantly; not given",
+    "not optimal*; not clearly|optimally evaluat*; not exclude*; not be|been exclude*; not rule* out; not be ruled out",
+    "not reach*; not exceed*; not cause*; not causing; not distort*; not accompan*; not include*; not contain*",
+    "not associat*; not obstruct*",
 )
-"""Look-alikes: they neither deny what follows nor what precedes, where the denied word is not the term itself."""
+"""Look-alikes: they deny neither what follows nor what precedes."""
 
 DOUBT_BEFORE = table(
-    "possibl*; probabl*; may be|represent|reflect|indicate|suggest|belong; might; could be|represent|reflect; suspicious for|of",
-    "suspect*; suspicion of; questionable; cannot|can't exclude; cannot|can't be excluded; not excluded",
-    "differential diagnosis; in terms of; with regard to; versus; vs; likely; susp*; in the diagnosis; to rule out; rule out",
-    "evaluate* for; recommended for; equivocal",
+    "possibl*; probabl*; likely; equivocal; questionable; suspect*; susp*; suspicious for|of; suspicion of; might",
+    "may be|represent|reflect|indicate|suggest|belong; could be|represent|reflect; versus; vs",
+    "cannot|can't exclude; cannot|can't be excluded; not excluded; rule out; to rule out",
+    "differential diagnosis; in the diagnosis; in terms of; with regard to; evaluate* for; recommended for",
 )
 """Cues that leave open what follows in their clause."""
 
 DOUBT_AFTER = table(
-    "cannot|can't be excluded|ruled; could not be excluded|ruled|differentiated|distinguished; can not be excluded|ruled",
-    "is|are|was|were suspected; is|are|was|were suspicious; is|are|was|were possible|questionable; not excluded",
-    "may be present; is|are in the differential; considered in the differential; should be excluded",
+    "cannot|can't be excluded|ruled; can not be excluded|ruled; not excluded; should be excluded",
+    "could not be excluded|ruled|differentiated|distinguished; may be present",
+    "is|are|was|were suspected|suspicious|possible|questionable; in the differential",
 )
 """Cues that leave open what precedes in their clause."""
 
-SCOPE_ENDS = table("except; other than; apart from; aside from; in addition; besides; secondary to; due to; compatible with")
+SCOPE_ENDS = table("except; other than; apart from; aside from; in addition; besides")
 """Words that end the reach of a denial before them."""

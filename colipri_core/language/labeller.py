@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator
 
 from colipri_core.language.assertions import Assertion
@@ -53,20 +52,26 @@ def label_sentence(sentence: str) -> tuple[Mention, ...]:
 
 
 def _mentions(rules: FindingRules, clause: Clause) -> Iterator[Mention]:
+    normal = _spans(rules.normal, clause)
+    for start, end in normal:
+        yield Mention(finding=rules.name, assertion=Assertion.ABSENT, start=start, end=end)
     for rule in rules.rules:
         if (rule.near and not found(rule.near, clause.text)) or found(rule.unless, clause.text):
             continue
-        for match in any_of(rule.terms).finditer(clause.text):
-            start, end = clause.start + match.start(), clause.start + match.end()
-            assertion = assertion_in(clause, start, end)
-            yield Mention(finding=rules.name, assertion=assertion, start=start, end=end)
-    if rules.normal:
-        yield from (_normal(rules.name, clause, match) for match in any_of(rules.normal).finditer(clause.text))
+        other = [*normal, *_spans(rule.but_not, clause)]
+        for start, end in _spans(rule.terms, clause):
+            if not any(low < end and start < high for low, high in other):
+                assertion = assertion_in(clause, start, end)
+                yield Mention(finding=rules.name, assertion=assertion, start=start, end=end)
 
 
-def _normal(name: str, clause: Clause, match: re.Match[str]) -> Mention:
-    start, end = clause.start + match.start(), clause.start + match.end()
-    return Mention(finding=name, assertion=Assertion.ABSENT, start=start, end=end)
+def _spans(phrases: tuple[str, ...], clause: Clause) -> list[tuple[int, int]]:
+    """Return where phrases stand in the sentence."""
+    if not phrases:
+        return []
+    return [
+        (clause.start + match.start(), clause.start + match.end()) for match in any_of(phrases).finditer(clause.text)
+    ]
 
 
 def _label(name: str, supports: list[Support]) -> FindingLabel:

@@ -15,11 +15,13 @@ class Rule:
         terms: The phrases (see `patterns`).
         near: If given, one of these must stand in the same clause.
         unless: None of these may stand in the same clause.
+        but_not: Longer phrases with another meaning; a term that overlaps one does not count.
     """
 
     terms: tuple[str, ...]
     near: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    but_not: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class FindingRules:
     Args:
         name: CT-RATE's name.
         rules: Phrases that name it; negation and doubt around them count.
-        normal: Phrases that deny it by saying what is normal instead.
+        normal: Phrases that deny it by saying what is normal instead, whatever terms they contain.
     """
 
     name: str
@@ -37,6 +39,6 @@ class FindingRules:
     normal: tuple[str, ...] = ()
 
 
-def rule(*terms: str, near: str = "", unless: str = "") -> Rule:
+def rule(*terms: str, near: str = "", unless: str = "", but_not: str = "") -> Rule:
     """Return a rule from phrases separated by semicolons."""
-    return Rule(terms=table(*terms), near=table(near), unless=table(unless))
+    return Rule(terms=table(*terms), near=table(near), unless=table(unless), but_not=table(but_not))

@@ -17,14 +17,14 @@ from colipri_core.language.sections import SectionName
 from colipri_core.language.sections import split_sections
 
 ABBREVIATIONS = frozenset({
-    "dr", "mr", "mrs", "ms", "prof", "vs", "approx", "ca", "cf", "fig", "e.g", "i.e", "incl", "resp", "max", "min", "diam",
-    "ant", "post", "lat", "inf", "sup", "seg", "st", "dd", "ddx",
+    "dr", "mr", "mrs", "ms", "prof", "vs", "approx", "ca", "cf", "fig", "e.g", "i.e", "incl", "resp", "max", "min",
+    "diam", "ant", "post", "lat", "inf", "sup", "seg", "st", "dd", "ddx",
 })  # fmt: skip
 """Words whose full stop ends no sentence, in small letters and without their last stop."""
 
 LEAD_INS = re.compile(
-    r"(?:when|as far as|in the (?:examination|evaluation|sections)|in evaluation|in sections|note|within the)\b[^.]*[;:]$|"
-    r"(?:note|conclusion|result|impression|findings)s?[.:;]?$",
+    r"(?:when|as far as|in (?:the )?(?:examination|evaluation|sections)|note|within the)\b[^.]*[;:]$"
+    r"|(?:note|conclusion|result|impression|findings)s?[.:;]?$",
     re.IGNORECASE,
 )
 """Openings that say nothing by themselves ("When examined in the lung parenchyma window;")."""
@@ -113,9 +113,10 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ends_sentence(text: str, match: re.Match[str], start: int) -> bool:
-    """Whether a stop ends a sentence: it does, but for abbreviations, list numbers, and numbers or units mid-sentence."""
+    """Whether a stop ends a sentence: not after abbreviations, list numbers, and numbers or units in mid-sentence."""
     if match["stop"].rstrip(')"') != ".":
-        return not re.match(r"\s*[,;)a-z]", text[match.end() :])
+        so_far = text[start : match.end()]
+        return so_far.count("(") <= so_far.count(")") and not re.match(r"\s*[,;)a-z]", text[match.end() :])
     before = text[start : match.start()].split()
     word = before[-1].lower().lstrip("(") if before else ""
     if word in ABBREVIATIONS:
