@@ -16,6 +16,7 @@ from colipri_core.language.patterns import any_of
 from colipri_core.language.patterns import lowered
 
 _INNER_DENIAL = re.compile(r"\b(?:not|no|without|never)\b")
+_JOINED_DENIAL = re.compile(r"\s*-\s*no\b")  # "Pericardial effusion - no thickening was detected" denies both
 
 
 class Assertion(enum.StrEnum):
@@ -44,6 +45,8 @@ def assertion_in(clause: Clause, start: int, end: int) -> Assertion:
     """The same for a clause (in small letters) that holds the term; positions are the sentence's."""
     within = clause.text[start - clause.start : end - clause.start]
     before, after = clause.text[: start - clause.start], clause.text[max(0, end - clause.start) :]
+    if _JOINED_DENIAL.match(after):
+        return Assertion.ABSENT
     if _doubted_after(after):
         return Assertion.UNCERTAIN
     if _INNER_DENIAL.search(within) or _cue_before(before, cues.DENY_BEFORE) or _cue_after(after, cues.DENY_AFTER):

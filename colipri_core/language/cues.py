@@ -32,7 +32,7 @@ DENY_AFTER = table(
 """Cues that deny what precedes in their clause."""
 
 DENY_NOTHING = table(
-    "no|without (significant) (obvious) (interval) (other) change*|difference*; no doubt; no contrast; no contraindication",
+    "no|without (significant) (obvious) (interval) (other) change*|difference*; no doubt; no contrast",
     "no|not (significant*) (obvious) increase* in|of (the) size*|number*|dimension*",
     "no|not (significant*) regress*|progress*; not show|showing (significant) (obvious) change*",
     "not only; not just; no longer only; not certain; not specific; not fully; not very; not large; not pathological",

@@ -21,12 +21,12 @@ from colipri_core.language.patterns import table
 from colipri_core.language.sentences import normalise
 
 REFUSED = table(
-    "may; might; could; can; cannot; should; would; possibl*; probabl*; likely; suspici*; suspect*; thought; differential",
-    "recommend*; suggest*; correlat*; evaluat*; in terms of; in favor of; in favour of; optimal*; suboptimal*",
-    "compar*; previous*; prior; history; follow up; stable; unchanged; regress*; progress*; new; newly; removed; resolved",
-    "disappear*; operated; increase in size; change|changes in size; no (significant) difference|change",
-    "but; however; except; although; other than; apart from; as far as; which; whose; where; who; neither; nor; only; also",
-    "looks; seem*; remain*; ends; causes; causing; partially; partly; it is; it was; this; these; they; note is made",
+    "may; might; could; can; cannot; should; would; possibl*; probabl*; likely; suspici*; suspect*; thought",
+    "differential; recommend*; suggest*; correlat*; evaluat*; in terms of; in favor of; in favour of; optimal*; suboptimal*",
+    "compar*; previous*; prior; history; follow up; stable; unchanged; regress*; progress*; new; newly; removed",
+    "resolved; disappear*; operated; increase in size; change|changes in size; no (significant) difference|change",
+    "but; however; except; although; other than; apart from; as far as; which; whose; where; who; neither; nor",
+    "only; also; looks; seem*; remain*; ends; causes; causing; partially; partly; it is; it was; this; these; they; note is made",
 )
 """Words of sentences that have no sound opposite by these rules."""
 
@@ -40,10 +40,10 @@ DEGREES = table(
 OPENINGS = table("a; an; some; any; a few; one; two; three; four; five; six; seven; eight")
 """Openings of a noun phrase that are left out where it is denied."""
 
-COUNTED = frozenset(
-    ("area", "catheter", "device", "finding", "fracture", "hernia", "lesion", "mass", "node", "nodule", "opacity")
-    + ("pacemaker", "pattern", "tube")
-)
+COUNTED = frozenset({
+    "area", "catheter", "device", "finding", "fracture", "hernia", "lesion", "mass", "node", "nodule", "opacity",
+    "pacemaker", "pattern", "tube",
+})  # fmt: skip
 """Nouns that take an article in the singular."""
 
 _BE = r"(?:is|are|was|were|(?:has|have) been)"
