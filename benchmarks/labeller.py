@@ -2,7 +2,7 @@
 
 `python benchmarks/labeller.py REPORTS.csv [--json labeller.json]` prints a table and writes JSON. The CSV has a column
 `report_text` and one column of 0 and 1 for each of the 18 findings (the published training labels of CT-CLIP's report
-classifier). The rules were written while looking at the even rows (0, 2, ...) alone; the odd rows were kept for testing.
+classifier). The rules were written while looking at the even rows (0, 2, ...) alone; the odd ones were held out.
 """
 
 from __future__ import annotations

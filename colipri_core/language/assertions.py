@@ -57,7 +57,7 @@ def assertion_in(clause: Clause, start: int, end: int) -> Assertion:
 
 
 def _doubted_after(after: str) -> bool:
-    return bool(re.match(r"[^.]{0,12}\?", after) or any_of(cues.DOUBT_AFTER).search(after))
+    return bool(re.match(r"[^.(]*\?", after) or any_of(cues.DOUBT_AFTER).search(after))
 
 
 def _cue_before(before: str, phrases: tuple[str, ...]) -> bool:

@@ -22,6 +22,8 @@ _VERB = re.compile(
 )
 # "X, which was seen before, was not observed": the relative clause stands inside the main one.
 _INSERTED = re.compile(r",\s(?:which|who|whose)\b[^,;]*(?=,\s(?:is|are|was|were|has|have|could|cannot)\b)")
+# "In the left lung, no nodule is seen" is one clause.
+_PLACE = re.compile(r"(?:in|on|at|within)\s[^,;:]*")
 # From strong to weak: the strongest joint between two verbs is where the second clause starts.
 _JOINTS = tuple(
     re.compile(joint)
@@ -62,7 +64,7 @@ def split_clauses(sentence: str) -> tuple[Clause, ...]:
     """
     inserted = tuple(Clause(start=match.start(), text=match.group()) for match in _INSERTED.finditer(sentence))
     main = _INSERTED.sub(lambda match: " " * len(match.group()), sentence)
-    cuts = {match.start() for match in _HARD.finditer(main)}
+    cuts = {match.start() for match in _HARD.finditer(main) if not _PLACE.fullmatch(main[: match.start()])}
     for first, second in itertools.pairwise(_verb_groups(main)):
         between = range(first[1], second[0])
         if not any(cut in between for cut in cuts):

@@ -22,11 +22,13 @@ from colipri_core.language.sentences import normalise
 
 REFUSED = table(
     "may; might; could; can; cannot; should; would; possibl*; probabl*; likely; suspici*; suspect*; thought",
-    "differential; recommend*; suggest*; correlat*; evaluat*; in terms of; in favor of; in favour of; optimal*; suboptimal*",
+    "differential; recommend*; suggest*; correlat*; evaluat*; in terms of; in favor of; in favour of",
+    "optimal*; suboptimal*",
     "compar*; previous*; prior; history; follow up; stable; unchanged; regress*; progress*; new; newly; removed",
     "resolved; disappear*; operated; increase in size; change|changes in size; no (significant) difference|change",
     "but; however; except; although; other than; apart from; as far as; which; whose; where; who; neither; nor",
-    "only; also; looks; seem*; remain*; ends; causes; causing; partially; partly; it is; it was; this; these; they; note is made",
+    "only; also; looks; seem*; remain*; ends; causes; causing; partially; partly; it is; it was; this; these; they",
+    "note is made",
 )
 """Words of sentences that have no sound opposite by these rules."""
 
@@ -105,7 +107,10 @@ def _affirmed(text: str) -> str | None:
 
 def _denied(text: str) -> str | None:
     """Turn an affirmation into a denial; None where the text is no plain affirmation."""
-    text = _SIZE_BEFORE.sub("", _MEASURE.sub("", text))
+    text, measures = _MEASURE.subn("", text)
+    text, sizes = _SIZE_BEFORE.subn("", text)
+    if measures + sizes > 1:
+        return None
     if _NEGATIVE.search(text) or re.search(r"\d|,", re.sub(_IN, "", text, count=1, flags=re.IGNORECASE)):
         return None
     turned = _first(_AFFIRMATIONS, text)

@@ -45,6 +45,9 @@ QUOTED_WORDS = r"\"[^\".\n]{1,40}\"(?=[ ,]+[a-z])"
 _QUOTE = re.compile(rf"(?P<words>{QUOTED_WORDS})|(?<=[.?!;]\s)\"|(?<=[.?!;])\"(?=\s)")
 
 
+_CURLY_QUOTES = {0x201C: '"', 0x201D: '"'}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
     """A part of a report.
@@ -52,7 +55,7 @@ class Section:
     Args:
         name: What it is.
         start: Position of its text in the report.
-        text: Its words, without the heading.
+        text: Its words, without the heading, with straight quotes.
     """
 
     name: SectionName
@@ -66,6 +69,7 @@ def split_sections(report: str) -> tuple[Section, ...]:
     Without a single heading, what follows the first quote used as a separator is the impression (the form in which
     CT-RATE's reports are often passed on). Empty sections are left out.
     """
+    report = report.translate(_CURLY_QUOTES)
     headings = list(_HEADING.finditer(report))
     if not headings:
         return _unheaded(report)

@@ -66,10 +66,13 @@ class Sentence:
 def split_report(report: str) -> tuple[Sentence, ...]:
     """Return all sentences of a report, in order: `report[sentence.start:sentence.end] == sentence.text`."""
     return tuple(
-        Sentence(text=text[start:end], start=offset + start, section=section.name)
+        Sentence(
+            text=report[section.start + start : section.start + end],
+            start=section.start + start,
+            section=section.name,
+        )
         for section in split_sections(report)
-        for text, offset in ((section.text, section.start),)
-        for start, end in _spans(text)
+        for start, end in _spans(section.text)
     )
 
 
@@ -83,7 +86,7 @@ def normalise(sentence: str) -> str:
 
     A sentence without any letter, and a mere opening such as "As far as can be seen;", become the empty text.
     """
-    text = _NUMBERING.sub("", " ".join(sentence.split()).replace('"', " "))
+    text = _NUMBERING.sub("", re.sub(r"[\"\u201c\u201d]", " ", sentence))
     text = re.sub(r"\s+([.,;:?!)])", r"\1", " ".join(text.split())).replace("( ", "(")
     if LEAD_INS.match(text) or not re.search(r"[^\W\d_]{2}", text):
         return ""
