@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,7 +122,7 @@ def test_sentences_lie_where_they_say_and_lose_no_word(report: str) -> None:
     sentences = split_report(report)
 
     assert all(report[sentence.start : sentence.end] == sentence.text for sentence in sentences)
-    assert all(first.end <= second.start for first, second in zip(sentences, sentences[1:], strict=False))
+    assert all(first.end <= second.start for first, second in itertools.pairwise(sentences))
     words = [word for part in split_sections(report) for word in part.text.split() if word.isalpha()]
     kept = " ".join(sentence.text for sentence in sentences)
     assert all(word in kept for word in words)
