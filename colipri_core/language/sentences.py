@@ -22,9 +22,10 @@ ABBREVIATIONS = frozenset({
 })  # fmt: skip
 """Words whose full stop ends no sentence, in small letters and without their last stop."""
 
-LEAD_INS = re.compile(
-    r"(?:when|as far as|in (?:the )?(?:examination|evaluation|sections)|note|within the)\b[^.]*[;:]$"
-    r"|(?:note|conclusion|result|impression|findings)s?[.:;]?$",
+LEAD_IN = re.compile(
+    r"(?:(?:when|as far as|note)\b[^.,;:]{0,80}"
+    r"|(?:in|within) (?:the )?(?:examination|evaluation|sections?)\b(?:(?!\b(?:is|are|was|were)\b)[^.,;:]){0,80})"
+    r"[;:]\s*",
     re.IGNORECASE,
 )
 """Openings that say nothing by themselves ("When examined in the lung parenchyma window;")."""
@@ -41,6 +42,8 @@ _BOUNDARY = re.compile(
     r"|(?P<line>\n\s*(?=\n|[-*]\s|\d{1,2}[.)]\s))"
 )
 _NUMBERING = re.compile(rf"^[\s\"{_BULLET}*>-]*(?:\(?\d{{1,2}}[.)](?:\s+|(?=[A-Z]))(?!mm|cm|x\b))?[\s\"{_BULLET}*>-]*")
+
+_HEADING_ALONE = re.compile(r"(?:note|conclusion|result|impression|finding)s?", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,13 +87,15 @@ def split_sentences(text: str) -> tuple[str, ...]:
 def normalise(sentence: str) -> str:
     """Return a sentence with single spaces, a capital, one full stop, and without quotes, bullets and list numbers.
 
-    A sentence without any letter, and a mere opening such as "As far as can be seen;", become the empty text.
+    An opening such as "As far as can be seen;" is left out; what has no words becomes the empty text.
     """
-    text = _NUMBERING.sub("", re.sub(r"[\"\u201c\u201d]", " ", sentence))
-    text = re.sub(r"\s+([.,;:?!)])", r"\1", " ".join(text.split())).replace("( ", "(")
-    if LEAD_INS.match(text) or not re.search(r"[^\W\d_]{2}", text):
-        return ""
+    text = " ".join(re.sub(r"[\"\u201c\u201d]", " ", sentence).split())
+    text = re.sub(r"\s+([.,;:?!)])", r"\1", text).replace("( ", "(")
+    while (rest := _opened(text).lstrip(" .,;:?!)")) != text:
+        text = rest
     text = text.rstrip(" .,;:-")
+    if _HEADING_ALONE.fullmatch(text) or not re.search(r"[^\W\d_]{2}", text):
+        return ""
     return f"{text[0].upper()}{text[1:]}" + ("" if text[-1] in "?!" else ".")
 
 
@@ -102,6 +107,13 @@ def distinct(sentences: Iterable[str]) -> tuple[str, ...]:
         if key:
             kept.setdefault(key, sentence)
     return tuple(kept.values())
+
+
+def _opened(text: str) -> str:
+    """Return a text without the list number or the opening it begins with."""
+    text = _NUMBERING.sub("", text)
+    lead_in = LEAD_IN.match(text)
+    return text[lead_in.end() :] if lead_in else text
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

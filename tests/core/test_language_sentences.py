@@ -112,7 +112,20 @@ def test_splitting(text: str, sentences: list[str]) -> None:
 
 REPORT_TEXT = st.text(alphabet='ab No.?!;:"\u201c\u201d\n-1.2)\u2022() \u0130', max_size=60) | st.lists(
     st.sampled_from(
-        ["Findings:", "IMPRESSION:\n", "No mass.", "4.5 mm", "e.g.", '"', "1. ", "\u2022", "T12.", "Heart;"]
+        [
+            "Findings:",
+            "IMPRESSION:\n",
+            "No mass.",
+            "4.5 mm",
+            "e.g.",
+            '"',
+            "1. ",
+            "\u2022",
+            "T12.",
+            "Heart;",
+            "Note:",
+            "When seen;",
+        ]
     )
 ).map(" ".join)
 
@@ -138,6 +151,10 @@ def test_sentences_lie_where_they_say_and_lose_no_word(report: str) -> None:
         ("2.5 mm nodule", "2.5 mm nodule."),
         ("As far as can be seen;", ""),
         ("When examined in the lung window:", ""),
+        ("As far as can be seen; no mass", "No mass."),
+        ("Note: in the examination of the lung window: 2. mild emphysema", "Mild emphysema."),
+        ("In the sections a cyst is seen; the liver is normal", "In the sections a cyst is seen; the liver is normal."),
+        (". no mass.", "No mass."),
         ("Impression:", ""),
         (" . ", ""),
         ("", ""),
