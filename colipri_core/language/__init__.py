@@ -1,0 +1,1 @@
+"""Report text: sections, sentences, what they affirm or deny, their opposites, and the findings they name."""
