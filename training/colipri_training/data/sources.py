@@ -59,7 +59,8 @@ def read_source(entry: Entry) -> Volume:
         doubts = check_volume(volume)[:1]
     if doubts:
         remedy = "Correct slope and intercept in the manifest, or name the right version of the data set."
-        message = refusal(entry.image.name, expected="Hounsfield units", found=doubts[0].rstrip("."), remedy=remedy)
+        found = doubts[0][0].lower() + doubts[0][1:].rstrip(".")
+        message = refusal(entry.image.name, expected="Hounsfield units", found=found, remedy=remedy)
         raise UnsupportedVolumeError(message)
     return volume
 
