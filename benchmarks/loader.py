@@ -1,6 +1,6 @@
 """Random crops a second from prepared volumes, against reading .nii.gz, in one run and on one thread.
 
-Run from the repository root: `python -m benchmarks.loader [CT.nii.gz ...]`; without a CT it draws a phantom. Each
+Run from the repository root: `python -m benchmarks.loader [CT.nii.gz ...]`; a phantom is drawn besides. Each
 volume is brought to 2 mm once and read back in three ways: as prepared (blosc2, a crop at a time), as .nii.gz of the
 same voxels (all of it, then cut), and as the source itself (read, resampled, cut). CPU seconds are what the process
 used, whatever else the machine did; files are in the page cache in all cases. Then ways to store a volume are compared.
@@ -137,7 +137,7 @@ def phantom(folder: Path) -> Path:
 
 def measure(folder: Path, options: argparse.Namespace) -> dict:
     """Prepare the volumes in a folder and measure everything."""
-    images = options.images or [phantom(folder)]
+    images = [*options.images, phantom(folder)]
     entries = tuple(
         Entry(id=f"ct{number}", image=path, patient=str(number), split="train") for number, path in enumerate(images)
     )
@@ -146,7 +146,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     sources = {entry.id: entry for entry in entries}
     rows = [compare(prepared, volume, sources[volume.id], options) for volume in prepared.volumes]
     for row in rows:
-        row["volume"] = "phantom" if not options.images else sources[row["volume"]].image.name
+        row["volume"] = sources[row["volume"]].image.name
     return {
         "comparison": rows,
         "storage": variants(prepared, prepared.volumes[0], options),
@@ -172,7 +172,9 @@ def show(figures: dict) -> None:
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", nargs="*", type=Path, help="CT volumes; a phantom if none")
+    parser.add_argument(
+        "images", nargs="*", type=Path, help="CT volumes, besides a phantom; ways to store are compared on the first"
+    )
     parser.add_argument("--size", type=int, default=160, help="edge of a crop in voxels")
     parser.add_argument("--count", type=int, default=24, help="crops to measure")
     parser.add_argument("--output", type=Path, default=RESULTS)

@@ -18,6 +18,7 @@ from colipri_core.preprocess import prepare as prepare_for_model
 from colipri_training.data.loader import LoaderConfig
 from colipri_training.data.loader import VolumeBatch
 from colipri_training.data.loader import VolumeLoader
+from colipri_training.data.loader import model_input
 from colipri_training.data.prepare import PrepareOptions
 from colipri_training.data.prepare import prepare
 from colipri_training.data.prepared import PreparedDataError
@@ -71,6 +72,8 @@ class TestBatches:
         for name, image in zip(batch.ids, batch.images, strict=True):
             expected = prepare_for_model(read_volume(images[name]), SPEC).array
             assert np.abs(image[0].numpy() - expected).max() <= 0.5 / 1000 + 1e-6
+            volume = next(volume for volume in prepared.volumes if volume.id == name)
+            assert torch.equal(model_input(prepared, volume, SPEC), image[0])
 
     def test_small_volumes_are_padded_as_the_spec_says(self, prepared: PreparedVolumes) -> None:
         spec = dataclasses.replace(SPEC, size=(64, 64, 64), padding=-0.5)

@@ -201,14 +201,15 @@ class TestRadChestCt:
 
 def test_nlst_takes_series_and_leaves_localisers(tmp_path: Path) -> None:
     volume = chest(spacing=(20.0, 20.0, 8.0))
+    hu = volume.voxels.clip(min=-1024)
     for study in ("1", "2"):
-        write_series(tmp_path / "NLST" / "100012" / study / "series", volume.voxels, volume.affine)
-        write_series(tmp_path / "NLST" / "100012" / study / "scout", volume.voxels[..., :3], volume.affine)
+        write_series(tmp_path / "NLST" / "100012" / study / "series", hu, volume.affine)
+        write_series(tmp_path / "NLST" / "100012" / study / "scout", hu[..., :3], volume.affine)
     manifest = manifest_of(tmp_path, "nlst")
 
     assert [(entry.patient, entry.split, entry.report) for entry in manifest.entries] == [("100012", "train", None)] * 2
     assert manifest.notes[0].startswith("2 series are too short")
-    assert np.array_equal(read_source(manifest.entries[0]).reoriented("RAS").voxels, volume.voxels)
+    assert np.array_equal(read_source(manifest.entries[0]).reoriented("RAS").voxels, hu)
 
 
 def test_phantoms_bring_reports_and_labels(tmp_path: Path) -> None:

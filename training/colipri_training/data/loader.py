@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import blosc2
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -30,7 +32,9 @@ from colipri_training.data.prepared import Record
 from colipri_training.data.prepared import read_crop
 from colipri_training.data.sampling import Draw
 from colipri_training.data.sampling import Sampler
+from colipri_training.data.variation import Change
 from colipri_training.data.variation import Variation
+from colipri_training.data.variation import centre_start
 from colipri_training.data.variation import draw
 from colipri_training.data.variation import names_side
 from colipri_training.data.variation import render
@@ -194,7 +198,7 @@ class VolumeLoader:
     def fingerprint(self) -> str:
         """Hash of all that decides the batches."""
         config = dataclasses.replace(self._config, workers=0, prefetch=2)
-        digest = hashlib.sha256(repr((config, self._crops.size, self._crops.window)).encode())
+        digest = hashlib.sha256(repr((config, self._crops.spec)).encode())
         for is_paired in (True, False):
             for volume in self._volumes[is_paired]:
                 digest.update(f"{volume.id} {volume.record.voxels_sha256} {volume.report}\n".encode())
@@ -214,6 +218,37 @@ class VolumeLoader:
         )
 
 
+def model_input(source: PreparedVolumes, volume: PreparedVolume, spec: PreprocessSpec) -> Tensor:
+    """Read a volume as inference would see it: the centre crop, unchanged, for evaluation.
+
+    Args:
+        source: Where it lies.
+        volume: Which.
+        spec: The model grid.
+
+    Returns:
+        float32 (X, Y, Z) in [-1, 1].
+
+    Raises:
+        PreparedDataError: If the volumes lie on another grid, or the file is damaged.
+    """
+    source.check_grid(spec)
+    change = Change(start=centre_start(volume.record.shape, spec.size))
+    return _read_image(source.folder / volume.file, volume.record, change, spec)
+
+
+def _read_image(path: Path, record: Record, change: Change, spec: PreprocessSpec) -> Tensor:
+    low, high = spec.intensity_window
+    fill = record.minimum_hu if spec.padding == "minimum" else round(low + (spec.padding + 1) / 2 * (high - low))
+
+    def read(start: Box, size: Box) -> npt.NDArray[np.int16]:
+        return read_crop(path, start, size, fill=fill)
+
+    axis = next(axis for axis, letter in enumerate(spec.orientation) if letter in "RL")
+    return render(read, change, spec.size, mirror_axis=axis, window=spec.intensity_window)
+
+
+Box = tuple[int, int, int]
 Placed = tuple[Path, PreparedVolume]
 
 
@@ -223,12 +258,9 @@ class _Crops(Dataset[Tensor]):
     def __init__(
         self, *, paired: Sequence[Placed], alone: Sequence[Placed], spec: PreprocessSpec, config: LoaderConfig
     ) -> None:
-        self.size = spec.size
-        self.window = spec.intensity_window
-        self._padding_hu = _padding_hu(spec)
+        self.spec = spec
         self._variation = config.variation
         self._seed = config.seed
-        self._mirror_axis = next(axis for axis, letter in enumerate(spec.orientation) if letter in "RL")
         self._volumes = {
             True: [_slim(folder, volume, may_mirror=self._may_mirror(volume)) for folder, volume in paired],
             False: [_slim(folder, volume, may_mirror=True) for folder, volume in alone],
@@ -239,25 +271,12 @@ class _Crops(Dataset[Tensor]):
 
     def __getitem__(self, drawn: Draw) -> Tensor:
         path, record, may_mirror = self._volumes[drawn.is_paired][drawn.index]
-        fill = record.minimum_hu if self._padding_hu is None else self._padding_hu
         seed = [self._seed, 3, drawn.step, drawn.position]
-        change = draw(record, self.size, self._variation, seed, may_mirror=may_mirror)
-
-        def read(start: tuple[int, int, int], size: tuple[int, int, int]) -> Any:
-            return read_crop(path, start, size, fill=fill)
-
-        return render(read, change, self.size, mirror_axis=self._mirror_axis, window=self.window)
+        change = draw(record, self.spec.size, self._variation, seed, may_mirror=may_mirror)
+        return _read_image(path, record, change, self.spec)
 
     def __getitems__(self, draws: list[Draw]) -> list[tuple[Draw, Tensor]]:
         return [(drawn, self[drawn]) for drawn in draws]
-
-
-def _padding_hu(spec: PreprocessSpec) -> int | None:
-    """What surrounds small volumes; None is each one's own minimum."""
-    if spec.padding == "minimum":
-        return None
-    low, high = spec.intensity_window
-    return round(low + (spec.padding + 1) / 2 * (high - low))
 
 
 def _slim(folder: Path, volume: PreparedVolume, *, may_mirror: bool) -> tuple[Path, Record, bool]:

@@ -100,7 +100,8 @@ def prepare(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        _begin(folder, options)
+        with stops_when_full(folder):
+            _begin(folder, options)
         volumes: list[PreparedVolume] = []
         refused: list[Refusal] = []
         made = 0

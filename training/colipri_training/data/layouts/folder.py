@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from colipri_core.io.dicom_headers import is_dicom
+from colipri_core.io.suffixes import DICOM_SUFFIX
 from colipri_core.io.suffixes import ITK_SUFFIXES
 from colipri_core.io.suffixes import NIFTI_SUFFIXES
 from colipri_core.io.suffixes import SEG_NRRD_SUFFIX
@@ -33,13 +35,20 @@ def plain_folder(folder: Path) -> Manifest:
     images: list[Path] = []
     for place, folders, files in os.walk(folder):
         folders.sort()
-        if any(name.lower().endswith(".dcm") for name in files):
+        if _holds_slices(Path(place), files):
             images.append(Path(place))
         images += [Path(place) / name for name in sorted(files) if _is_image(name) and not name.startswith(".")]
     entries = tuple(_entry(folder, image) for image in images)
     silent = [entry.id for entry in entries if entry.report is None]
     told = f"{len(silent)} volumes have no report beside them and count as image only: {summarise(silent)}."
     return Manifest(entries=entries, notes=(told,) if silent else ())
+
+
+def _holds_slices(place: Path, files: list[str]) -> bool:
+    if any(name.lower().endswith(DICOM_SUFFIX) for name in files):
+        return True
+    unnamed = next((name for name in sorted(files) if "." not in name), None)
+    return unnamed is not None and is_dicom(place / unnamed)
 
 
 def _is_image(name: str) -> bool:
