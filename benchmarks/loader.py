@@ -1,10 +1,11 @@
 """Random crops a second from prepared volumes, against reading .nii.gz, in one run and on one thread.
 
-Run from the repository root: `python -m benchmarks.loader [CT.nii.gz ...]`; a phantom is drawn besides. Each
-volume is brought to 2 mm once and read back in three ways: as prepared (blosc2, a crop at a time), as .nii.gz of the
-same voxels (all of it, then cut), and as the source itself (read, resampled, cut). CPU seconds are what the process
-used, whatever else the machine did; files are in the page cache in all cases. Then ways to store a volume are compared.
-Prints tables and writes benchmarks/results/loader.json.
+Run from the repository root: `python -m benchmarks.loader [CT.nii.gz ...]`; a phantom is drawn besides. Each volume is
+prepared at 1 and at 2 mm, and read back in four ways: as prepared (blosc2, a crop at a time), as .nii.gz of the same
+voxels (all of it, then cut), the source file (all of it, no more), and the source as a loader needs it where nothing was
+prepared (read, resampled, cut). CPU seconds are what the process used, whatever else the machine did; files are in the
+page cache in all cases. Then ways to store a volume are compared. Prints tables and writes
+benchmarks/results/loader.json.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ from colipri_training.data.sources import read_source
 RESULTS = Path(__file__).parent / "results" / "loader.json"
 STORAGES = (
     *(Storage(codec=codec, level=level) for codec, level in (("LZ4", 1), ("LZ4", 5), ("LZ4", 9), ("BLOSCLZ", 5))),
-    *(Storage(codec=codec, level=level) for codec, level in (("LZ4HC", 5), ("ZSTD", 1), ("ZSTD", 3), ("ZSTD", 6))),
-    *(Storage(chunk=chunk, block=block) for chunk, block in ((32, 32), (64, 16), (64, 64), (128, 32))),
+    *(Storage(codec=codec, level=level) for codec, level in (("LZ4HC", 5), ("ZSTD", 1), ("ZSTD", 5))),
+    *(Storage(codec=codec, order="BITSHUFFLE") for codec in ("LZ4", "ZSTD")),
+    *(Storage(chunk=chunk, block=block) for chunk, block in ((32, 32), (64, 16), (64, 64), (96, 32), (128, 32))),
 )
 
 
@@ -81,20 +83,25 @@ def compare(prepared: PreparedVolumes, volume: PreparedVolume, source: Entry, op
     def from_gzip(number: int) -> np.ndarray:
         return cut(np.asarray(nib.load(gzipped).dataobj), places[number], size)
 
+    def whole_source(_: int) -> np.ndarray:
+        return np.asarray(nib.load(source.image).dataobj)
+
     def from_source(number: int) -> np.ndarray:
         return cut(prepare_volume(read_source(source), spec)[0], places[number], size)
 
     assert np.array_equal(from_gzip(0), prepared.crop(volume, places[0], size))
     few = max(2, options.count // 8)
     return {
-        "volume": volume.id,
+        "volume": source.image.name,
+        "spacing_mm": prepared.spacing_mm,
         "shape": volume.record.shape,
         "crop": size,
         "prepared_mb": (prepared.folder / volume.file).stat().st_size / 1e6,
         "gzip_mb": gzipped.stat().st_size / 1e6,
         "prepared": cpu_and_wall(lambda number: prepared.crop(volume, places[number], size), options.count),
         "gzip_same_voxels": cpu_and_wall(from_gzip, few),
-        "source": cpu_and_wall(from_source, few),
+        "source_read_alone": cpu_and_wall(whole_source, few),
+        "source_resampled": cpu_and_wall(from_source, few),
     }
 
 
@@ -110,7 +117,7 @@ def variants(prepared: PreparedVolumes, volume: PreparedVolume, options: argpars
         path.write_bytes(encode(whole, volume.record, storage))
         spent = time.process_time() - begun
         times = cpu_and_wall(lambda number: read_crop(path, places[number], size, fill=0), options.count)  # noqa: B023
-        label = f"{storage.codec}-{storage.level} chunk {storage.chunk} block {storage.block}"
+        label = f"{storage.codec}-{storage.level} {storage.order.lower()} {storage.chunk}/{storage.block}"
         rows.append({"storage": label, "mb": path.stat().st_size / 1e6, "encode_cpu_s": spent, **times})
     return rows
 
@@ -141,14 +148,15 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     entries = tuple(
         Entry(id=f"ct{number}", image=path, patient=str(number), split="train") for number, path in enumerate(images)
     )
-    prepare(Manifest(entries=entries), folder / "out", PrepareOptions(spec=PreprocessSpec()))
-    prepared = PreparedVolumes(folder / "out")
     sources = {entry.id: entry for entry in entries}
-    rows = [compare(prepared, volume, sources[volume.id], options) for volume in prepared.volumes]
-    for row in rows:
-        row["volume"] = sources[row["volume"]].image.name
+    comparison = []
+    for spacing in (1.0, 2.0):
+        out = folder / f"{spacing}mm"
+        prepare(Manifest(entries=entries), out, PrepareOptions(spec=PreprocessSpec(spacing_mm=(spacing,) * 3)))
+        prepared = PreparedVolumes(out)
+        comparison += [compare(prepared, volume, sources[volume.id], options) for volume in prepared.volumes]
     return {
-        "comparison": rows,
+        "comparison": comparison,
         "storage": variants(prepared, prepared.volumes[0], options),
         "loader": loader_rate(prepared, options),
     }
@@ -157,13 +165,15 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
 def show(figures: dict) -> None:
     """Print the tables."""
     for row in figures["comparison"]:
-        print(f"{row['volume']} {row['shape']}, crops of {row['crop']}: crops per CPU second")
+        print(
+            f"{row['volume']} at {row['spacing_mm'][0]} mm {row['shape']}, crops of {row['crop']}: crops per CPU second"
+        )
         base = row["prepared"]["cpu_s"]
-        for name in ("prepared", "gzip_same_voxels", "source"):
+        for name in ("prepared", "gzip_same_voxels", "source_read_alone", "source_resampled"):
             print(
                 f"  {name:18s} {1 / row[name]['cpu_s']:8.2f}   prepared is {row[name]['cpu_s'] / base:6.1f} x as fast"
             )
-    print(f"{'storage':34s} {'MB':>7s} {'crops/CPU s':>12s} {'encode s':>9s}")
+    print(f"{'codec-level order chunk/block':34s} {'MB':>7s} {'crops/CPU s':>12s} {'encode s':>9s}")
     for row in figures["storage"]:
         print(f"{row['storage']:34s} {row['mb']:7.2f} {1 / row['cpu_s']:12.2f} {row['encode_cpu_s']:9.2f}")
     print(f"loader, varied crops per CPU second: {1 / figures['loader']['cpu_s']:.2f}")

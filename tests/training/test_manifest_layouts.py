@@ -129,6 +129,16 @@ class TestCtRate:
         assert [entry.id for entry in manifest.entries] == ["train_1_a_1", "valid_1_a_1"]
         assert any("no chest" in note and "train_1_a_2" in note for note in manifest.notes)
 
+    def test_volumes_without_metadata_are_skipped_in_version_1(self, tmp_path: Path) -> None:
+        made = CtRate(tmp_path, version=1)
+        headers = [header_row(f"{name}.nii.gz", made.volume.affine) for name in made.names[:2]]
+        headers[1]["RescaleIntercept"] = ""
+        write_table(made.root / "metadata" / "train_metadata.csv", headers)
+        manifest = manifest_of(tmp_path, "ct-rate-v1")
+
+        assert [entry.id for entry in manifest.entries] == ["train_1_a_1", "valid_1_a_1"]
+        assert any("lack rescaling" in note and "train_1_a_2" in note for note in manifest.notes)
+
     def test_missing_parts_are_named(self, tmp_path: Path) -> None:
         made = CtRate(tmp_path, version=1)
         with pytest.raises(ManifestError, match=r"train_fixed.*Name the other version"):

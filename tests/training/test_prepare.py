@@ -198,12 +198,16 @@ class TestResuming:
     def test_killed_in_the_middle_it_leaves_whole_files_and_goes_on(self, tmp_path: Path) -> None:
         manifest = make_manifest(tmp_path / "in", paired=30)
         write_manifest(tmp_path / "m.csv", manifest)
-        process = subprocess.Popen([sys.executable, "-c", _preparing(tmp_path)], env=_environment())
+        command = [sys.executable, "-c", _preparing(tmp_path)]
+        process = subprocess.Popen(command, env=_environment(), start_new_session=True)
         deadline = time.monotonic() + 120
         while len(files(tmp_path / "out")) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+        while _is_alive(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _is_alive(process.pid), "workers outlive the process that started them"
 
         finished = files(tmp_path / "out")
         assert 2 <= len(finished) < 30
@@ -247,6 +251,14 @@ def test_the_command_line_with_processes(tmp_path: Path) -> None:
     assert [volume.id for volume in PreparedVolumes(tmp_path / "out").volumes] == ["scan000"]
 
 
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
@@ -258,6 +270,6 @@ def _preparing(folder: Path) -> str:
         from colipri_training.data.manifest_files import read_manifest
         from colipri_training.data.prepare import PrepareOptions, prepare
         folder = Path({str(folder)!r})
-        options = PrepareOptions(spec=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(24, 24, 24)))
+        options = PrepareOptions(spec=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(24, 24, 24)), workers=2)
         prepare(read_manifest(folder / "m.csv"), folder / "out", options)
     """)

@@ -51,12 +51,14 @@ class Storage:
         chunk: Edge of a chunk, the unit that is read from disk, in voxels.
         block: Edge of a block, the unit that is decompressed, in voxels.
         codec: Name of the blosc2 codec.
+        order: Name of the blosc2 filter that puts like bytes (SHUFFLE) or bits (BITSHUFFLE) side by side.
         level: Compression level.
     """
 
     chunk: int = 64
     block: int = 32
     codec: str = "LZ4"
+    order: str = "SHUFFLE"
     level: int = 5
 
 
@@ -219,7 +221,7 @@ def encode(hu: npt.NDArray[np.int16], record: Record, storage: Storage) -> bytes
         cparams={
             "codec": blosc2.Codec[storage.codec],
             "clevel": storage.level,
-            "filters": [blosc2.Filter.BITSHUFFLE],
+            "filters": [blosc2.Filter[storage.order]],
             "nthreads": 1,
         },
     )
@@ -238,17 +240,22 @@ def read_record(path: Path) -> Record | None:
 
 def read_crop(path: Path, start: Sequence[int], size: Sequence[int], *, fill: int) -> npt.NDArray[np.int16]:
     """Read a box of an array file; see `PreparedVolumes.crop`."""
+    covered: npt.NDArray[np.int16]
     try:
         array = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
         low = [max(0, first) for first in start]
         high = [min(first + length, end) for first, length, end in zip(start, size, array.shape, strict=True)]
-        box = np.full(size, fill, dtype=np.int16)
-        if all(first < last for first, last in zip(low, high, strict=True)):
-            inside = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-            box[inside] = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        spans = [slice(first, last) for first, last in zip(low, high, strict=True)]
+        if any(span.stop <= span.start for span in spans):
+            return np.full(size, fill, dtype=np.int16)
+        covered = array[tuple(spans)]
     except (FileNotFoundError, RuntimeError) as error:
         msg = f'The prepared volume "{path.stem}" is missing or damaged ({error}). Delete it and prepare again.'
         raise PreparedDataError(msg) from error
+    if covered.shape == tuple(size):
+        return covered
+    box = np.full(size, fill, dtype=np.int16)
+    box[tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))] = covered
     return box
 
 

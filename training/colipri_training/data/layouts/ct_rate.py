@@ -68,20 +68,23 @@ def ct_rate(folder: Path, *, version: int) -> Manifest:
 
 def _part(root: Path, part: str, suffix: str) -> tuple[list[Entry], list[str]]:
     files = {file.name: file for file in sorted((root / f"{part}{suffix}").rglob("*.nii.gz"))}
-    odd = [name for name in files if not _NAME.fullmatch(name)]
+    odd = {name for name in files if not _NAME.fullmatch(name)}
     elsewhere = _no_chest(root / "metadata" / f"no_chest_{part}.txt") & files.keys()
     reports = _table(root / "radiology_text_reports" / f"{_PARTS[part]}_reports.csv")
     labels_file = root / "multi_abnormality_labels" / f"{part}_predicted_labels.csv"
     labels = _table(labels_file) if labels_file.is_file() else {}
-    headers = {} if suffix else _table(root / "metadata" / f"{_PARTS[part]}_metadata.csv")
     kept = [name for name in files if name not in elsewhere and name not in odd]
-    unplaced = [name for name in kept if not suffix and name not in headers]
+    fixes: dict[str, Correction | None] = dict.fromkeys(kept)
+    if not suffix:
+        headers = _table(root / "metadata" / f"{_PARTS[part]}_metadata.csv")
+        fixes = {name: fix for name in kept if (fix := _correction(headers.get(name, {}))) is not None}
+    unplaced = sorted(set(kept) - fixes.keys())
     silent = [name for name in kept if _report(reports.get(name, {})) is None]
     absent = sorted((reports.keys() | labels.keys()) - files.keys())
     notes = {
-        f"files of {part} have names of another kind and were skipped": odd,
+        f"files of {part} have names of another kind and were skipped": sorted(odd),
         f"volumes of {part} show no chest, says the data set, and were skipped": sorted(elsewhere),
-        f"volumes of {part} have no row in the metadata, which hold their rescaling, and were skipped": unplaced,
+        f"volumes of {part} lack rescaling or position in the metadata and were skipped": unplaced,
         f"reports of {part} are empty or missing; their volumes count as image only": silent,
         f"volumes of {part} have a report or labels, but no image, and were skipped": absent,
     }
@@ -93,10 +96,9 @@ def _part(root: Path, part: str, suffix: str) -> tuple[list[Entry], list[str]]:
             split=_split(part, _patient(name)),
             report=_report(reports.get(name, {})),
             labels=_labels(labels.get(name, {})),
-            correction=None if suffix else _correction(name, headers[name]),
+            correction=fix,
         )
-        for name in kept
-        if name not in unplaced
+        for name, fix in fixes.items()
     ]
     return entries, [f"{len(names)} {text}: {summarise(names)}." for text, names in notes.items() if names]
 
@@ -136,8 +138,8 @@ def _labels(row: Row) -> dict[str, int]:
     return {name: int(float(row[name] or "")) for name in CT_RATE_FINDINGS if row.get(name)}
 
 
-def _correction(name: str, row: Row) -> Correction:
-    """Slope, intercept and affine from a row of the metadata; its positions and directions are DICOM's (LPS)."""
+def _correction(row: Row) -> Correction | None:
+    """Slope, intercept and affine from a row of the metadata (DICOM's LPS); None if one of them cannot be read."""
     try:
         position, orientation, spacing = (
             np.asarray(ast.literal_eval(row[column] or ""), dtype=np.float64)
@@ -148,6 +150,5 @@ def _correction(name: str, row: Row) -> Correction:
         columns = [along_row * spacing[0], along_column * spacing[1], np.cross(along_row, along_column) * gap, position]
         affine = ras_to_lps(np.vstack([np.stack(columns, axis=1), [0.0, 0.0, 0.0, 1.0]]))
         return Correction(slope=slope, intercept=intercept, affine=tuple(affine.ravel().tolist()))
-    except (KeyError, ValueError, SyntaxError, TypeError, IndexError) as error:
-        msg = f'The metadata of "{name}" lack a readable slope, intercept, position, orientation or spacing ({error}).'
-        raise ManifestError(msg) from error
+    except (KeyError, ValueError, SyntaxError, TypeError, IndexError):
+        return None
