@@ -2,7 +2,7 @@
 
 Run from the repository root: `python -m benchmarks.loader [CT.nii.gz ...]`; a phantom is drawn besides. Each volume is
 prepared at 1 and at 2 mm, and read back in four ways: as prepared (blosc2, a crop at a time), as .nii.gz of the same
-voxels (all of it, then cut), the source file (all of it, no more), and the source as a loader needs it where nothing was
+voxels (all of it, then cut), the source file (all of it, no more), and the source as a loader needs it if nothing was
 prepared (read, resampled, cut). CPU seconds are what the process used, whatever else the machine did; files are in the
 page cache in all cases. Then ways to store a volume are compared. Prints tables and writes
 benchmarks/results/loader.json.

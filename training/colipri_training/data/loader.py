@@ -163,7 +163,7 @@ class VolumeLoader:
                 yield batch
         loader = DataLoader(
             self._crops,
-            batch_sampler=_Steps(self._sampler, self.step, self._rank, self._world),  # type: ignore[arg-type]
+            batch_sampler=_Steps(self._sampler, self.step, self._rank, self._world),
             collate_fn=_collate,
             num_workers=self._config.workers,
             prefetch_factor=self._config.prefetch,
