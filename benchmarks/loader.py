@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "loader.json"
 STORAGES = (
     *(Storage(codec=codec, level=level) for codec, level in (("LZ4", 1), ("LZ4", 5), ("LZ4", 9), ("BLOSCLZ", 5))),
     *(Storage(codec=codec, level=level) for codec, level in (("LZ4HC", 5), ("ZSTD", 1), ("ZSTD", 5))),
-    *(Storage(codec=codec, order="BITSHUFFLE") for codec in ("LZ4", "ZSTD")),
+    *(Storage(codec=codec, order="BITSHUFFLE") for codec in ("LZ4", "LZ4HC", "ZSTD")),
     *(Storage(chunk=chunk, block=block) for chunk, block in ((32, 32), (64, 16), (64, 64), (96, 32), (128, 32))),
 )
 

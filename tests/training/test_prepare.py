@@ -41,7 +41,7 @@ from colipri_training.data.prepared import read_record
 from colipri_training.data.variation import centre_start
 
 OPTIONS = PrepareOptions(spec=SPEC)
-FRAMES = "volumes/*/*.b2nd"
+FRAMES = "volumes/*/[!.]*.b2nd"
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -57,7 +57,7 @@ class Storage:
 
     chunk: int = 64
     block: int = 32
-    codec: str = "LZ4"
+    codec: str = "LZ4HC"
     order: str = "SHUFFLE"
     level: int = 5
 
