@@ -1,4 +1,4 @@
-"""`colipri-train prepare`, `pretrain`, `structures` and `export`: the stages of a run."""
+"""`colipri-train pretrain`, `structures` and `export`: the stages of a run after its data are prepared."""
 
 from __future__ import annotations
 
@@ -6,22 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import track
 
 RecipeOption = Annotated[str, typer.Option(help="Name of the recipe.")]
 OutputOption = Annotated[Path, typer.Option(help="Folder of the run; stages go on where they stopped.")]
-
-
-def prepare(
-    output: OutputOption,
-    recipe: RecipeOption = "tiny",
-    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
-) -> None:
-    """Generate the phantoms of a recipe on the model grid and train the tokenizer on their reports."""
-    from colipri_training.run import Run
-
-    for _ in track(Run(recipe, output).prepare(workers=workers), description="phantoms"):
-        pass
 
 
 def pretrain(output: OutputOption, recipe: RecipeOption = "tiny") -> None:

@@ -1,0 +1,87 @@
+"""`colipri-train manifest` and `prepare`: from a data set on disk, or a recipe's phantoms, to what a run reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.progress import track
+
+from colipri_core.preprocess_spec import PreprocessSpec
+
+
+def manifest(
+    layout: Annotated[
+        str,
+        typer.Argument(help="ct-rate-v1, ct-rate-v2, nlst, rad-chestct, phantoms or folder: how the data set lies."),
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where it lies.")],
+    output: Annotated[Path, typer.Option(help="Manifest to write, .csv or .parquet.")],
+) -> None:
+    """Write the manifest of a data set: volumes, reports, labels, patients and splits; what is left out, on stderr."""
+    from colipri_training.data.layouts import manifest_of
+    from colipri_training.data.manifest_files import write_manifest
+
+    found = manifest_of(folder, layout)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    write_manifest(output, found)
+    reports = sum(entry.report is not None for entry in found.entries)
+    patients = len({entry.patient for entry in found.entries})
+    typer.echo(f"{len(found.entries)} volumes of {patients} patients, {reports} with a report: {output}")
+
+
+def prepare(
+    output: Annotated[Path, typer.Option(help="Folder to fill; what is finished in it is kept.")],
+    manifest: Annotated[
+        Path | None, typer.Argument(help="Manifest (.csv, .parquet); without one, the phantoms of the recipe.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Whose grid: tiny if omitted, with a manifest the published 2 mm.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    resume: Annotated[bool, typer.Option(help="Go on in a folder that holds prepared volumes.")] = True,
+) -> None:
+    """Bring every volume of a manifest, or the phantoms of a recipe, onto the model's grid, compressed."""
+    if manifest is None:
+        _prepare_phantoms(recipe or "tiny", output, workers)
+    else:
+        _prepare_manifest(manifest, output, _grid_of(recipe), workers=workers, resume=resume)
+
+
+def _prepare_phantoms(recipe: str, output: Path, workers: int) -> None:
+    from colipri_training.run import Run
+
+    for _ in track(Run(recipe, output).prepare(workers=workers), description="phantoms"):
+        pass
+
+
+def _grid_of(recipe: str | None) -> PreprocessSpec:
+    from colipri_training.run import RECIPES
+
+    if recipe is None:
+        return PreprocessSpec.published()
+    if recipe not in RECIPES:
+        msg = f'Unknown recipe "{recipe}". Available: {", ".join(sorted(RECIPES))}.'
+        raise ValueError(msg)
+    return RECIPES[recipe](vocab_size=1).preprocessing
+
+
+def _prepare_manifest(path: Path, output: Path, spec: PreprocessSpec, *, workers: int, resume: bool) -> None:
+    from colipri_training.data.manifest_files import read_manifest
+    from colipri_training.data.prepare import REFUSED
+    from colipri_training.data.prepare import PrepareOptions
+    from colipri_training.data.prepare import prepare as prepare_all
+
+    found = read_manifest(path)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    options = PrepareOptions(spec=spec, workers=workers, resume=resume)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("volumes", total=1.0)
+        summary = prepare_all(found, output, options, lambda done, name: bar.update(task, completed=done))
+    refused = f", {len(summary.refused)} refused (see {output / REFUSED})" if summary.refused else ""
+    typer.echo(f"{summary.made} volumes prepared, {summary.kept} kept{refused}: {output}")
