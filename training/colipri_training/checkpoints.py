@@ -1,9 +1,9 @@
 """Checkpoints: the last two states of a run, each whole or not used.
 
 A state is written to a file of its own, flushed, renamed into place and only then entered with its SHA-256 into
-`index.json`, which is replaced atomically. A process that dies anywhere in between leaves the entries as they were, so
-the state before is used. A file that was cut or changed later no longer has its hash: it is refused, with a warning, and
-the one before it is used.
+`index.json`, which is replaced atomically. A process that dies anywhere in between leaves the entries as they were,
+so the state before is used. A file that was cut or changed later no longer has its hash: it is refused, with a
+warning, and the one before it is used.
 """
 
 from __future__ import annotations

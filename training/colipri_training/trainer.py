@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.config import ComputeConfig
 from colipri_training.config import LossConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data.batch import Batch
@@ -207,7 +208,7 @@ class Trainer:
             self._parallel,
             self.objectives,
             batch,
-            parts=self._parts(batch),
+            parts=_parts(len(batch.images), self.config.compute),
             seed=seed + self.world.rank * _RANK_STRIDE,
             autocast=self._autocast,
         )
@@ -223,10 +224,6 @@ class Trainer:
             "gradient_norm": round(norm.item(), 4),
             "learning_rate": share * self.config.optimizer.learning_rate,
         }
-
-    def _parts(self, batch: Batch) -> int:
-        size = self.config.compute.micro_batch or len(batch.images)
-        return math.ceil(len(batch.images) / size)
 
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.bf16)
@@ -294,8 +291,21 @@ def objectives_of(loss: LossConfig) -> Weighted:
     ]
 
 
+def _parts(volumes: int, compute: ComputeConfig) -> int:
+    """Into how many parts a process cuts its part of the batch."""
+    return math.ceil(volumes / (compute.micro_batch or volumes))
+
+
 def _check_divides(config: PretrainConfig, processes: World) -> None:
     for name in ("batch_size", "unpaired"):
         if (number := getattr(config.data, name)) % processes.size:
             msg = f"data.{name} must be a multiple of the number of processes ({processes.size}), got {number}"
+            raise ValueError(msg)
+    if config.loss.reconstruction and config.reconstruction is not None and not config.reconstruction.paired:
+        parts = _parts(config.data.batch_size // processes.size, config.compute)
+        if (number := config.data.unpaired // processes.size) < parts:
+            msg = (
+                f"each of the {parts} parts of a process's batch must have a volume to reconstruct, got {number}; "
+                "raise data.unpaired or compute.micro_batch, or set reconstruction.paired"
+            )
             raise ValueError(msg)
