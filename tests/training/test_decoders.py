@@ -154,8 +154,8 @@ class TestReconstruction:
     def test_learns_to_beat_the_mean_of_what_is_hidden(self) -> None:
         backbone, decoder = self.parts()
         masked = self.masked(volumes=4)
-        adam = torch.optim.Adam([*backbone.parameters(), *decoder.parameters()], lr=3e-3)
-        for _ in range(60):
+        adam = torch.optim.Adam([*backbone.parameters(), *decoder.parameters()], lr=1e-2)
+        for _ in range(100):
             loss = decoder(backbone(masked.images, masked.visible), masked).mean()
             adam.zero_grad()
             loss.backward()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -19,6 +20,7 @@ import torch
 
 from colipri_training import distributed
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data.batch import Batch
 from colipri_training.data.batches import BatchMaker
@@ -27,6 +29,8 @@ from colipri_training.run import RECIPES
 from colipri_training.run import Run
 from colipri_training.run import own_part
 from colipri_training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 SMOKE = sorted(name for name in RECIPES if name.startswith("smoke"))
 FAST = ("smoke", "smoke-crm-opposite")
@@ -48,14 +52,16 @@ class TestProcesses:
     @pytest.mark.parametrize(
         "recipe", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SMOKE]
     )
-    def test_two_give_the_losses_of_one(
-        self, run_folder: Path, tmp_path: Path, in_processes: Any, record_property: Any, recipe: str
-    ) -> None:
-        """Same global batch, every loss within 1e-5 at every one of 20 steps."""
+    def test_two_give_the_losses_of_one(self, run_folder: Path, tmp_path: Path, in_processes: Any, recipe: str) -> None:
+        """Same global batch, every loss within 1e-5 at every one of 20 steps.
+
+        With AdamW alone: Muon works in bfloat16, which turns the last bit of a gradient into half a percent of a step.
+        """
         run = Run(recipe, run_folder)
+        optimizer = OptimizerConfig(steps=STEPS, learning_rate=3e-4)
         config = dataclasses.replace(
             run.config,
-            optimizer=dataclasses.replace(run.config.optimizer, steps=STEPS),
+            optimizer=optimizer,
             data=dataclasses.replace(run.config.data, batch_size=4),
             checkpoint_every=STEPS,
         )
@@ -71,7 +77,7 @@ class TestProcesses:
         one, two = (losses(tmp_path / str(size), names) for size in (1, 2))
         assert len(one) == len(two) == STEPS
         worst = max(abs(a[name] - b[name]) for a, b in zip(one, two, strict=True) for name in names)
-        record_property("largest_difference", worst)
+        logger.info("%s: largest difference %.1e", recipe, worst)
         assert worst < 1e-5
         assert one[-1]["loss"] < one[0]["loss"]
 
@@ -91,6 +97,55 @@ class TestProcesses:
         monkeypatch.setattr("colipri_training.trainer.world", lambda: world)
         with pytest.raises(ValueError, match=r"batch_size must be a multiple .*3"):
             Trainer(Run("smoke", run_folder).config, lambda step: step, tmp_path)
+
+
+class TestShards:
+    def config(self, folder: Path, *, sharded: bool, parts: int = 1) -> PretrainConfig:
+        config = Run(KILLED, folder).config
+        return dataclasses.replace(
+            config,
+            optimizer=dataclasses.replace(config.optimizer, matrix_learning_rate=0.0),
+            data=dataclasses.replace(config.data, batch_size=4),
+            compute=dataclasses.replace(config.compute, sharded=sharded, micro_batch=2 // parts),
+            whiten=False,
+        )
+
+    def test_two_shards_give_the_losses_of_one_process_also_after_a_stop(
+        self, run_folder: Path, tmp_path: Path, in_processes: Any
+    ) -> None:
+        run = Run(KILLED, run_folder)
+        batches = made_batches(run, self.config(run_folder, sharded=False))
+
+        def alone() -> None:
+            Trainer(self.config(run_folder, sharded=False), batches, tmp_path / "one").run()
+
+        def together() -> None:
+            config = self.config(run_folder, sharded=True, parts=2)
+            first = Trainer(config, own_part(batches), tmp_path / "two")
+            for _ in range(4):
+                first._one_step()
+            second = Trainer(config, own_part(batches), tmp_path / "two")
+            assert second.resume()
+            assert second.step == 4
+            second.run()
+
+        in_processes(alone, 1)
+        in_processes(together, 2)
+        one, two = (
+            losses(tmp_path / name, {"contrastive", "report", "reconstruction", "loss"}) for name in ("one", "two")
+        )
+        assert len(one) == len(two) == 6
+        assert max(abs(a[name] - b[name]) for a, b in zip(one, two, strict=True) for name in a) < 1e-5
+        weights = Checkpoints(tmp_path / "two" / "checkpoints").load()
+        assert weights is not None
+        Trainer(self.config(run_folder, sharded=False), batches, tmp_path / "x").network.load_state_dict(
+            weights["network"]
+        )
+
+    def test_what_needs_whole_matrices_is_refused(self, run_folder: Path, tmp_path: Path) -> None:
+        config = dataclasses.replace(self.config(run_folder, sharded=True), whiten=True)
+        with pytest.raises(ValueError, match="whole matrices"):
+            Trainer(config, lambda step: step, tmp_path)
 
 
 class TestKill:

@@ -135,12 +135,14 @@ class ComputeConfig:
             through in parts, twice, and the loss is still that of the whole (`objectives.cached`). 0: all at once.
         activation_checkpointing: Whether blocks are computed again in the backward pass, for the memory.
         compile: Whether `torch.compile` compiles the blocks.
+        sharded: Whether FSDP2 splits weights and optimiser state among the processes, rather than each having all.
         tensorboard: Whether the log is written for TensorBoard too.
     """
 
     micro_batch: int = 0
     activation_checkpointing: bool = False
     compile: bool = False
+    sharded: bool = False
     tensorboard: bool = False
 
 

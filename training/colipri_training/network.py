@@ -46,7 +46,7 @@ class PretrainNetwork(nn.Module):
         super().__init__()
         self.loss = config.loss
         self.colipri = ColipriModel(config.model)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.loss.temperature)))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.loss.temperature)]))
         self.report: ReportDecoder | None = None
         self.reconstruction: Reconstructor | None = None
         if config.loss.report:
@@ -57,7 +57,7 @@ class PretrainNetwork(nn.Module):
     @property
     def scale(self) -> Tensor:
         """The learned inverse temperature, at most 100."""
-        return self.log_scale.exp().clamp(max=_LARGEST_SCALE)
+        return scale_of(self.log_scale)
 
     def forward(self, batch: Batch, *, embeddings_only: bool = False) -> Encoded:
         """Encode a batch or a part of one.
@@ -108,10 +108,15 @@ class PretrainNetwork(nn.Module):
             return None
         assert batch.masked is not None
         if skip:
-            return self.log_scale.new_zeros(len(batch.masked.images))
+            return batch.masked.images.new_zeros(len(batch.masked.images))
         tokens = self.colipri.encode_tokens(batch.masked.images, batch.masked.visible)
         errors: Tensor = self.reconstruction(tokens, batch.masked)
         return errors
+
+
+def scale_of(log_scale: Tensor) -> Tensor:
+    """The inverse temperature, a scalar, from its logarithm, which has one axis so that it can be sharded."""
+    return log_scale.exp().clamp(max=_LARGEST_SCALE).squeeze(0)
 
 
 def prepare_for(network: PretrainNetwork, compute: ComputeConfig) -> None:

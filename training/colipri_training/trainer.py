@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.report_decoder import ReportDecoder
@@ -39,6 +38,7 @@ from colipri_training.initialise import whiten
 from colipri_training.journal import Journal
 from colipri_training.network import PretrainNetwork
 from colipri_training.network import prepare_for
+from colipri_training.network import scale_of
 from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.cached import Weighted
 from colipri_training.objectives.cached import backward
@@ -51,6 +51,10 @@ from colipri_training.objectives.report import ReportGeneration
 from colipri_training.optimizers import make_optimizers
 from colipri_training.optimizers import schedule
 from colipri_training.optimizers import update
+from colipri_training.sharding import Layout
+from colipri_training.sharding import Replicated
+from colipri_training.sharding import Sharded
+from colipri_training.sharding import whole
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +79,8 @@ class Trainer:
         step: Steps done.
 
     Raises:
-        ValueError: If the global batch does not divide among the processes, or a decoder has no sizes.
+        ValueError: If the global batch does not divide among the processes, a decoder has no sizes, or the run asks
+            for what does not work on shards.
     """
 
     def __init__(
@@ -94,16 +99,16 @@ class Trainer:
         self._skipped = 0
         self._asked_to_stop = False
         self._stop = False
-        _check_divides(config, self.world)
+        _check(config, self.world)
         torch.manual_seed(config.seed)
         self.network = PretrainNetwork(config).to(self.world.device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         prepare_for(self.network, config.compute)
+        self._layout: Layout = Sharded(self.world) if config.compute.sharded else Replicated(self.world)
+        self._parallel = self._layout.place(self.network)
+        self._layout.place(self.averaged)
         self.objectives = objectives_of(config.loss)
         self.optimizers = make_optimizers(self.network, config.optimizer)
-        self._parallel: nn.Module = self.network
-        if self.world.size > 1:
-            self._parallel = DistributedDataParallel(self.network, broadcast_buffers=False)
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(folder / "checkpoints")
         self._journal = Journal(
@@ -134,15 +139,16 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint; the one before it stays."""
+        state = self._state()
         if self.world.first:
-            self._checkpoints.save(self._state(), self.step)
+            self._checkpoints.save(state, self.step)
         wait_for_all()
 
     def resume(self) -> bool:
         """Load the newest whole checkpoint if there is one, and say whether there was.
 
         Raises:
-            ValueError: If the checkpoint belongs to another config.
+            ValueError: If the checkpoint belongs to another config or layout.
             CheckpointError: If all checkpoints are damaged.
         """
         state = self._checkpoints.load()
@@ -151,28 +157,43 @@ class Trainer:
         if state["config"] != self.config.identity():
             msg = "The checkpoint was written by a run with another config; start in an empty folder."
             raise ValueError(msg)
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
+        if state["layout"] != self._layout.name:
+            msg = (
+                f"The checkpoint is {state['layout']}, this run is {self._layout.name}; set compute.sharded as before."
+            )
+            raise ValueError(msg)
+        self._layout.load_weights(self.network, state["network"])
+        self._layout.load_weights(self.averaged, state["averaged"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            self._layout.load_optimizer(self.network, optimizer, saved)
         self.step, self._skipped = state["step"], state["skipped"]
         if self.world.first:
             self._journal.rewind(self.step)
         return True
 
     def final_model(self) -> ColipriModel:
-        """The averaged model with the learned temperature in its buffer."""
-        model = copy.deepcopy(self._final().colipri).eval()
-        model.softmax_temperature.copy_(1 / self.network.scale.detach())
+        """The averaged model with the learned temperature in its buffer, on the CPU.
+
+        In a sharded run every process must ask, and only the first one gets the weights.
+        """
+        model = self._final().colipri
+        model.softmax_temperature.copy_(1 / self._scale())
         return model
 
     def final_report_decoder(self) -> ReportDecoder | None:
-        """The averaged report decoder, if the run has one."""
-        decoder = self._final().report
-        return None if decoder is None else copy.deepcopy(decoder).eval()
+        """The averaged report decoder, if the run has one; as `final_model`."""
+        return self._final().report
 
     def _final(self) -> PretrainNetwork:
-        return self.averaged if self.config.optimizer.average else self.network
+        network = PretrainNetwork(self.config).eval()
+        source = self.averaged if self.config.optimizer.average else self.network
+        if weights := self._layout.weights(source):
+            network.load_state_dict(weights)
+        return network
+
+    @torch.no_grad()
+    def _scale(self) -> Tensor:
+        return scale_of(whole(self.network.log_scale)).cpu()
 
     def _whiten(self) -> None:
         embedding = self.model.image_encoder.backbone.down_projection
@@ -189,9 +210,10 @@ class Trainer:
         record: dict[str, float] = self._train_step(self._batches(self.step))
         self.step += 1
         record |= {"step": self.step, "seconds": round(time.perf_counter() - started, 3)}
+        if self._validate and self.step % self.config.validate_every == 0:
+            model = self.final_model()
+            record |= self._validate(model) if self.world.first else {}
         if self.world.first:
-            if self._validate and self.step % self.config.validate_every == 0:
-                record |= self._validate(self.final_model())
             self._journal.write(record)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
@@ -213,14 +235,14 @@ class Trainer:
             autocast=self._autocast,
         )
         record = self._agree(losses)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.gradient_clip)
+        norm = whole(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.gradient_clip))
         share = schedule(self.step, self.config.optimizer)
         if self._finite(norm):
             update(self.optimizers, share)
             self._average()
         return {
             **record,
-            "scale": round(self.network.scale.item(), 3),
+            "scale": round(self._scale().item(), 3),
             "gradient_norm": round(norm.item(), 4),
             "learning_rate": share * self.config.optimizer.learning_rate,
         }
@@ -264,9 +286,10 @@ class Trainer:
             "config": self.config.identity(),
             "step": self.step,
             "skipped": self._skipped,
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "layout": self._layout.name,
+            "network": self._layout.weights(self.network),
+            "averaged": self._layout.weights(self.averaged),
+            "optimizers": [self._layout.optimizer_state(self.network, optimizer) for optimizer in self.optimizers],
         }
 
     def _ask_to_stop(self, number: int, frame: object) -> None:
@@ -296,7 +319,10 @@ def _parts(volumes: int, compute: ComputeConfig) -> int:
     return math.ceil(volumes / (compute.micro_batch or volumes))
 
 
-def _check_divides(config: PretrainConfig, processes: World) -> None:
+def _check(config: PretrainConfig, processes: World) -> None:
+    if config.compute.sharded and (config.whiten or config.optimizer.matrix_learning_rate):
+        msg = "whitening and Muon need whole matrices: set whiten=False and matrix_learning_rate=0, or sharded=False"
+        raise ValueError(msg)
     for name in ("batch_size", "unpaired"):
         if (number := getattr(config.data, name)) % processes.size:
             msg = f"data.{name} must be a multiple of the number of processes ({processes.size}), got {number}"

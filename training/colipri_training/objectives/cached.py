@@ -22,6 +22,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from colipri_training.data.batch import Batch
@@ -120,6 +121,8 @@ def _at_embeddings(
 
 def _synchronised(network: nn.Module, *, now: bool) -> AbstractContextManager[object]:
     """Processes exchange gradients once a step: in the backward pass of the last part."""
+    if isinstance(network, FSDPModule):
+        network.set_requires_gradient_sync(now)
     if isinstance(network, DistributedDataParallel) and not now:
         return network.no_sync()
     return nullcontext()
