@@ -100,6 +100,16 @@ class TestOneProcess:
         backward(thrifty, objectives, batch)
         assert relative(gradient(thrifty), gradient(plain)) < 1e-6
 
+    @pytest.mark.slow
+    def test_compilation_changes_nothing(self, run_folder: Path) -> None:
+        config = with_everything(run_folder)
+        batch, objectives = make_batch(run_folder, config), objectives_of(config.loss)
+        plain, compiled = fresh(config), fresh(config)
+        prepare_for(compiled, dataclasses.replace(config.compute, compile=True))
+        backward(plain, objectives, batch)
+        backward(compiled, objectives, batch)
+        assert relative(gradient(compiled), gradient(plain)) < 1e-5
+
     def test_pairs_of_a_group_are_no_negatives(self, run_folder: Path) -> None:
         config = with_everything(run_folder)
         batch, objectives = make_batch(run_folder, config), objectives_of(config.loss)[:1]

@@ -128,6 +128,8 @@ class Trainer:
         """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
         handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
+            if self.world.first:
+                self._journal.rewind(self.step)
             if self.step == 0 and self.config.whiten:
                 self._whiten()
             while self.step < self.config.optimizer.steps and not self._stop:
@@ -167,8 +169,6 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             self._layout.load_optimizer(self.network, optimizer, saved)
         self.step, self._skipped = state["step"], state["skipped"]
-        if self.world.first:
-            self._journal.rewind(self.step)
         return True
 
     def final_model(self) -> ColipriModel:
