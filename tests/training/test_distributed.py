@@ -173,6 +173,21 @@ class TestKill:
         steps = [json.loads(line)["step"] for line in (killed / "log.jsonl").read_text().splitlines()]
         assert steps == [1, 2, 3, 4, 5, 6]
 
+    def test_sigterm_saves_and_stops(self, run_folder: Path, tmp_path: Path) -> None:
+        run = Run("smoke", run_folder)
+        made = made_batches(run, run.config)
+
+        def batches(step: int) -> Batch:
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return made(step)
+
+        Trainer(dataclasses.replace(run.config, whiten=False), batches, tmp_path).run()
+        state = Checkpoints(tmp_path / "checkpoints").load()
+        assert state is not None
+        assert state["step"] == 3
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
     def test_a_checkpoint_cut_in_half_costs_only_its_steps(self, run_folder: Path, tmp_path: Path) -> None:
         run = copy_of(run_folder, tmp_path / "run", KILLED)
         run.trainer().run()
