@@ -2,7 +2,8 @@
 
 A bundle is opened by folder, by the name of one that ships with this package, or by hub id. Reading is strict: hashes
 are verified, a missing or unexpected key is an error that names it, a pickle is refused. Writing is atomic: the folder
-appears complete or not at all. The structure head's weights stand in the same file under `structure_head.`.
+appears complete or not at all. The weights of the optional parts stand in the same file: the structure head's under
+`structure_head.`, the report decoder's under `report_decoder.`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +24,10 @@ from colipri_core.errors import BundleError
 from colipri_core.errors import ModelUnavailableError
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.export import save_bundle
+from colipri_core.model.report_decoder import ReportDecoder
+from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.spec import HEAD_PREFIX
+from colipri_core.model.spec import REPORT_PREFIX
 from colipri_core.model.spec import SPEC_FILE
 from colipri_core.model.spec import WEIGHTS_FILE
 from colipri_core.model.spec import BundleSpec
@@ -56,6 +61,7 @@ class Bundle:
         tokenizer: Texts to word-piece ids.
         sha256: Hash of the weights file.
         build_head: Makes the structure head; None if the bundle has none.
+        report_decoder: Writes reports, in evaluation mode; None if the bundle has none.
     """
 
     spec: BundleSpec
@@ -63,6 +69,7 @@ class Bundle:
     tokenizer: PreTrainedTokenizerFast
     sha256: str
     build_head: Callable[[], StructureHead] | None = None
+    report_decoder: ReportDecoder | None = None
 
     @functools.cached_property
     def structure_head(self) -> StructureHead | None:
@@ -111,6 +118,8 @@ def load_bundle(
     else:
         bundle = read_bundle(folder, report)
     bundle.model.to(device)
+    if bundle.report_decoder is not None:
+        bundle.report_decoder.to(device)
     if not lazy_head and bundle.structure_head is not None:
         bundle.structure_head.to(device)
     report(1.0, f"{bundle.spec.name} is loaded")
@@ -215,14 +224,47 @@ def build_bundle(
             "Use the tokenizer the model was trained with."
         )
         raise BundleError(msg)
-    build_head, own = None, weights
-    if spec.structures is not None:
-        of_head = {k: v for k, v in weights.items() if k.startswith(HEAD_PREFIX)}
-        own = {k: v for k, v in weights.items() if k not in of_head}
-        build_head = functools.partial(_build_head, spec.structures, of_head)
+    own, of_head, of_decoder = _apart(weights, spec)
+    build_head = None if spec.structures is None else functools.partial(_build_head, spec.structures, of_head)
     model = ColipriModel(spec.architecture).eval()
     load_strictly(model, own, source=WEIGHTS_FILE)
-    return Bundle(spec=spec, model=model, tokenizer=tokenizer, sha256=sha256, build_head=build_head)
+    return Bundle(
+        spec=spec,
+        model=model,
+        tokenizer=tokenizer,
+        sha256=sha256,
+        build_head=build_head,
+        report_decoder=None if spec.report is None else _build_decoder(spec, of_decoder),
+    )
+
+
+def _apart(weights: Mapping[str, Tensor], spec: BundleSpec) -> tuple[dict[str, Tensor], ...]:
+    """Weights of the encoder, the structure head and the report decoder; a part the spec lacks keeps its prefix."""
+    own = dict(weights)
+    parts = []
+    for prefix, part in ((HEAD_PREFIX, spec.structures), (REPORT_PREFIX, spec.report)):
+        names = [name for name in own if part is not None and name.startswith(prefix)]
+        parts.append({name.removeprefix(prefix): own.pop(name) for name in names})
+    return own, *parts
+
+
+def _build_decoder(spec: BundleSpec, weights: dict[str, Tensor]) -> ReportDecoder:
+    assert spec.report is not None
+    try:
+        config = ReportDecoderConfig.from_json(spec.report)
+    except (ValueError, TypeError) as error:
+        msg = f"Expected the report decoder's sizes in the spec, got wrong ones: {error}. Export the model again."
+        raise BundleError(msg) from error
+    own = (spec.architecture.image.width, spec.architecture.text.vocab_size)
+    if (config.memory_width, config.vocab_size) != own:
+        msg = (
+            f"Expected a report decoder for tokens of width {own[0]} and {own[1]} word pieces, "
+            f"found {config.memory_width} and {config.vocab_size}. Export the model again."
+        )
+        raise BundleError(msg)
+    decoder = ReportDecoder(config).eval()
+    load_strictly(decoder, weights, source=f"{WEIGHTS_FILE} ({REPORT_PREFIX})")
+    return decoder
 
 
 def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
@@ -238,6 +280,5 @@ def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHea
         msg = f"Expected the structures {spec.names} in the head's sizes too, found {config.structures}."
         raise BundleError(msg)
     head = StructureHead(config).eval()
-    own = {k.removeprefix(HEAD_PREFIX): v for k, v in weights.items()}
-    load_strictly(head, own, source=f"{WEIGHTS_FILE} ({HEAD_PREFIX})")
+    load_strictly(head, weights, source=f"{WEIGHTS_FILE} ({HEAD_PREFIX})")
     return head

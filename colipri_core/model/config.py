@@ -13,7 +13,7 @@ ROPE_AXES = 3
 ROPE_MULTIPLE = 2 * ROPE_AXES
 
 
-class _JsonConfig:
+class JsonConfig:
     """Strict conversion of a flat dataclass to and from plain JSON values."""
 
     def to_json(self) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class _JsonConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageEncoderConfig(_JsonConfig):
+class ImageEncoderConfig(JsonConfig):
     """Sizes of the image encoder; the defaults are the published ones ("Primus-M" with patch 8).
 
     Attributes:
@@ -64,7 +64,7 @@ class ImageEncoderConfig(_JsonConfig):
 
     def __post_init__(self) -> None:
         """Refuse sizes no encoder can have."""
-        _check_positive(self, ("in_channels", "patch_size", "width", "depth", "heads", "embed_dim"))
+        check_positive(self, ("in_channels", "patch_size", "width", "depth", "heads", "embed_dim"))
         object.__setattr__(self, "intensity_ramps", tuple((low, high) for low, high in self.intensity_ramps))
         if any(low >= high for low, high in self.intensity_ramps):
             msg = f"an intensity ramp must rise from low to high, got {self.intensity_ramps}"
@@ -93,7 +93,7 @@ class ImageEncoderConfig(_JsonConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextEncoderConfig(_JsonConfig):
+class TextEncoderConfig(JsonConfig):
     """Sizes of the BERT text encoder; the defaults are those of CXR-BERT, which the published model uses.
 
     Attributes:
@@ -116,7 +116,7 @@ class TextEncoderConfig(_JsonConfig):
 
     def __post_init__(self) -> None:
         """Refuse sizes no encoder can have."""
-        _check_positive(self, ("vocab_size", "hidden", "layers", "heads", "intermediate", "max_length"))
+        check_positive(self, ("vocab_size", "hidden", "layers", "heads", "intermediate", "max_length"))
         if self.hidden % self.heads:
             msg = f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}"
             raise ValueError(msg)
@@ -138,7 +138,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse encoders that cannot share one embedding space."""
-        _check_positive(self, ("pooler_heads",))
+        check_positive(self, ("pooler_heads",))
         if self.image.embed_dim != self.text.hidden:
             msg = (
                 "image.embed_dim and text.hidden must be equal (the text side has no projector), "
@@ -193,7 +193,12 @@ def check_keys(name: str, document: Any, expected: set[str]) -> None:
         raise ValueError(msg)
 
 
-def _check_positive(config: object, names: tuple[str, ...]) -> None:
+def check_positive(config: object, names: tuple[str, ...]) -> None:
+    """Refuse a config whose named fields are not whole numbers of at least 1.
+
+    Raises:
+        ValueError: Naming the field.
+    """
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or value < 1:

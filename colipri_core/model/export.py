@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -15,7 +16,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.spec import HEAD_PREFIX
+from colipri_core.model.spec import REPORT_PREFIX
 from colipri_core.model.spec import SPEC_FILE
 from colipri_core.model.spec import WEIGHTS_FILE
 from colipri_core.model.spec import BundleSpec
@@ -31,6 +34,7 @@ def save_bundle(
     model: ColipriModel,
     tokenizer: PreTrainedTokenizerFast,
     structure_head: nn.Module | None = None,
+    report_decoder: ReportDecoder | None = None,
     overwrite: bool = False,
 ) -> BundleSpec:
     """Write a bundle; a crash or a full disk leaves the old one, or none, never half of one.
@@ -41,6 +45,7 @@ def save_bundle(
         model: The encoder. Its sizes must be the spec's.
         tokenizer: The text tokenizer.
         structure_head: Present exactly if the spec has structures.
+        report_decoder: Present exactly if the spec has a report decoder, of the sizes it gives.
         overwrite: Replace a bundle that is there.
 
     Returns:
@@ -54,13 +59,17 @@ def save_bundle(
     if spec.architecture != model.config or (spec.structures is None) != (structure_head is None):
         msg = "spec and modules must belong together: same architecture, and structures exactly if there is a head"
         raise ValueError(msg)
+    if spec.report != (report_decoder and report_decoder.config.to_json()):
+        msg = "spec.report must be the sizes of the report decoder, and None exactly if there is none"
+        raise ValueError(msg)
     if folder.exists() and not overwrite:
         msg = f"{folder} exists; pass overwrite=True to replace it"
         raise FileExistsError(msg)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        save_file(_tensors(model, structure_head), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        parts = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
+        save_file(_tensors(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
         save_tokenizer(tokenizer, fresh)
         written = dataclasses.replace(
             spec, files={name: file_sha256(fresh / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
@@ -72,11 +81,13 @@ def save_bundle(
     return written
 
 
-def _tensors(model: nn.Module, head: nn.Module | None) -> dict[str, Tensor]:
-    tensors = dict(model.state_dict())
-    if head is not None:
-        tensors |= {HEAD_PREFIX + name: tensor for name, tensor in head.state_dict().items()}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _tensors(parts: Mapping[str, nn.Module | None]) -> dict[str, Tensor]:
+    return {
+        prefix + name: tensor.detach().cpu().contiguous()
+        for prefix, module in parts.items()
+        if module is not None
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def _publish(fresh: Path, folder: Path) -> None:

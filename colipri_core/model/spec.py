@@ -22,6 +22,9 @@ WEIGHTS_FILE = "model.safetensors"
 HEAD_PREFIX = "structure_head."
 """Where the structure head's weights stand in the weights file."""
 
+REPORT_PREFIX = "report_decoder."
+"""Where the report decoder's weights stand in the weights file."""
+
 FORMAT_VERSION = 1
 KINDS = ("colipri",)
 
@@ -89,6 +92,8 @@ class BundleSpec:
         vocabulary: Name of the list of findings the model is asked about by default, such as "ct-rate-18".
         calibration: Finding code -> (a, b) of the calibrated probability sigmoid(a * logit + b); None if uncalibrated.
         structures: The structure head, if there is one.
+        report: Sizes of the report decoder as JSON values, if there is one; the key is left out of the document
+            otherwise, as in documents older than the decoder.
         licence: Licence of the weights (SPDX identifier or name).
         training_data: One line on what the model was trained on.
         synthetic: Whether it was trained on generated data only.
@@ -106,6 +111,7 @@ class BundleSpec:
     vocabulary: str
     calibration: Mapping[str, tuple[float, float]] | None = None
     structures: StructureSpec | None = None
+    report: Mapping[str, Any] | None = None
     licence: str
     training_data: str
     synthetic: bool
@@ -147,6 +153,10 @@ class BundleSpec:
             values[name] = values[name] and values[name].to_json()
         if self.calibration is not None:
             values["calibration"] = {code: list(pair) for code, pair in self.calibration.items()}
+        if self.report is None:
+            del values["report"]
+        else:
+            values["report"] = dict(self.report)
         return {**values, "files": dict(self.files)}
 
     @classmethod
@@ -157,8 +167,8 @@ class BundleSpec:
             ValueError: If a key is missing or unknown, at any level; the message names it.
             TypeError: If a value has the wrong type.
         """
-        check_keys("spec", document, {f.name for f in fields(cls)})
-        values = dict(document)
+        values = {"report": None, **document} if isinstance(document, Mapping) else document
+        check_keys("spec", values, {f.name for f in fields(cls)})
         values["architecture"] = ModelConfig.from_json(document["architecture"])
         values["preprocessing"] = PreprocessSpec.from_json(document["preprocessing"])
         values["text"] = TextSpec.from_json(document["text"])

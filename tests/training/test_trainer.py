@@ -14,9 +14,9 @@ import torch
 
 import colipri_core as cc
 from colipri_training.export import export
+from colipri_training.optimizers import make_optimizers
+from colipri_training.optimizers import schedule
 from colipri_training.run import Run
-from colipri_training.trainer import _optimizers
-from colipri_training.trainer import schedule
 
 
 def copy_of(folder: Path, target: Path) -> Run:
@@ -93,11 +93,11 @@ class TestOptimizers:
         run = Run("smoke", run_folder)
         trainer = run.trainer()
         optimizer = dataclasses.replace(run.config.optimizer, matrix_learning_rate=0.02)
-        adam, muon = _optimizers(trainer.model, trainer.log_scale, optimizer)
+        adam, muon = make_optimizers(trainer.network, optimizer)
         held = [id(value) for opt in (adam, muon) for group in opt.param_groups for value in group["params"]]
         assert len(held) == len(set(held))
-        assert set(held) == {id(value) for value in [*trainer.model.parameters(), trainer.log_scale]}
-        names = {id(value): name for name, value in trainer.model.named_parameters()}
+        assert set(held) == {id(value) for value in trainer.network.parameters()}
+        names = {id(value): name for name, value in trainer.network.named_parameters()}
         taken = {names[id(value)] for group in muon.param_groups for value in group["params"]}
-        assert "image_encoder.backbone.eva.blocks.0.mlp.fc1_g.weight" in taken
+        assert "colipri.image_encoder.backbone.eva.blocks.0.mlp.fc1_g.weight" in taken
         assert not any("embeddings" in name or "pooler" in name or "norm" in name for name in taken)

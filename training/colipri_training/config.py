@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
+from typing import Literal
 
 from colipri_core.model.config import ModelConfig
+from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.structures import STRUCTURES
 
@@ -25,6 +28,7 @@ class DataConfig:
         all_tokens_share: Share of the steps, at the end, that encode all tokens, as inference does.
         max_report_length: Report length in word pieces.
         max_sentence_length: Sentence length in word pieces.
+        unpaired: Volumes of a step that come without report, for reconstruction alone.
         shift_voxels: Largest random shift of a volume along each axis.
     """
 
@@ -37,6 +41,7 @@ class DataConfig:
     all_tokens_share: float = 0.02
     max_report_length: int = 192
     max_sentence_length: int = 40
+    unpaired: int = 0
     shift_voxels: int = 6
 
 
@@ -49,6 +54,8 @@ class LossConfig:
         opposite: Opposite-sentence loss on pooled image vectors.
         region: The opposite-sentence loss on single tokens, told by the lesion masks where the sentence holds.
         attention: Share of the pooler's attention that goes to tokens which show a finding, told by the masks.
+        report: Next word pieces of the report, by a decoder that sees the patch tokens.
+        reconstruction: Hidden patches from visible ones.
         temperature: Initial temperature; learned.
     """
 
@@ -56,34 +63,87 @@ class LossConfig:
     opposite: float = 1.0
     region: float = 1.0
     attention: float = 0.2
+    report: float = 0.0
+    reconstruction: float = 0.0
     temperature: float = 0.07
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW, and Muon for the matrices of the image encoder's blocks, with linear warm-up and cosine decay.
+    """AdamW, and Muon for the matrices of the image encoder's blocks, with linear warm-up and a decay.
 
     Args:
         steps: Optimiser steps of the whole run.
         learning_rate: Peak learning rate of AdamW.
-        text_learning_rate: Peak learning rate of the text encoder.
         matrix_learning_rate: Peak learning rate of Muon; 0 leaves everything to AdamW.
         weight_decay: Decay of matrices; norms, biases, scales and the temperature have none.
         betas: Momentum constants.
         warmup: Share of the steps that warm up.
+        decay: "cosine" to a hundredth of the peak, or "poly": (1 - progress) ** 0.9, as nnU-Net and its kin have it.
+        text_share: Learning rate of the text encoder over that of everything else; below 1 where it starts trained.
         gradient_clip: Largest gradient norm.
         average: Decay of the exponential moving average of the weights that is exported; 0 exports the raw weights.
     """
 
     steps: int
     learning_rate: float = 1e-3
-    text_learning_rate: float = 3e-4
     matrix_learning_rate: float = 0.0
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     warmup: float = 0.05
+    decay: Literal["cosine", "poly"] = "cosine"
+    text_share: float = 1.0
     gradient_clip: float = 1.0
     average: float = 0.998
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReconstructionConfig:
+    """Masked autoencoding: what is hidden, and the light decoder, which is not shipped.
+
+    The ratio, the depth and the plain target follow the public Primus masked autoencoder; the rest is our choice.
+
+    Args:
+        mask_ratio: Share of the tokens that are hidden from the encoder.
+        width: Channels of a token in the decoder; `width / heads` must be a multiple of 6.
+        depth: Blocks.
+        heads: Attention heads.
+        normalise: Whether the target is each patch less its mean, over its standard deviation.
+        paired: Whether volumes with a report are reconstructed too, not only those without.
+    """
+
+    mask_ratio: float = 0.75
+    width: int = 432
+    depth: int = 2
+    heads: int = 6
+    normalise: bool = False
+    paired: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a ratio that leaves nothing to see or nothing to do."""
+        if not 0 < self.mask_ratio < 1:
+            msg = f"mask_ratio must lie between 0 and 1, got {self.mask_ratio}"
+            raise ValueError(msg)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """How a step is computed, which changes its cost and not its result (but for rounding).
+
+    Args:
+        micro_batch: Volumes that one process encodes at once. Fewer than its part of the batch: the batch goes
+            through in parts, twice, and the loss is still that of the whole (`objectives.cached`). 0: all at once.
+        activation_checkpointing: Whether blocks are computed again in the backward pass, for the memory.
+        compile: Whether `torch.compile` compiles the blocks.
+        sharded: Whether FSDP2 splits weights and optimiser state among the processes, rather than each having all.
+        tensorboard: Whether the log is written for TensorBoard too.
+    """
+
+    micro_batch: int = 0
+    activation_checkpointing: bool = False
+    compile: bool = False
+    sharded: bool = False
+    tensorboard: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +157,9 @@ class PretrainConfig:
         data: The cases.
         loss: The objectives.
         optimizer: The optimiser and its schedule.
+        report: Sizes of the report decoder; needed where `loss.report` has a weight.
+        reconstruction: Masked autoencoding; needed where `loss.reconstruction` has a weight.
+        compute: How a step is computed.
         seed: Decides initial weights, order, augmentation and wording of every step.
         whiten: Whether the patch embedding starts from the principal components of the first patches.
         sentence_steps: Steps that the text encoder learns alone from sentences of the reports, before the first step.
@@ -111,6 +174,9 @@ class PretrainConfig:
     data: DataConfig
     loss: LossConfig
     optimizer: OptimizerConfig
+    report: ReportDecoderConfig | None = None
+    reconstruction: ReconstructionConfig | None = None
+    compute: ComputeConfig = ComputeConfig()
     seed: int = 0
     whiten: bool = True
     sentence_steps: int = 0
@@ -125,6 +191,10 @@ class PretrainConfig:
             "model": self.model.to_json(),
             "preprocessing": self.preprocessing.to_json(),
         }
+
+    def identity(self) -> str:
+        """What two runs must share for one to go on from the other's checkpoint: everything but `compute`."""
+        return json.dumps({**self.to_json(), "compute": None}, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

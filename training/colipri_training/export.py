@@ -15,7 +15,7 @@ _TRAINING_DATA = "{cases} generated chest CT phantoms with generated reports, no
 
 
 def export(run: Run, folder: Path, *, overwrite: bool = False) -> BundleSpec:
-    """Write the run's averaged encoder, its text encoder and its structure head as a bundle.
+    """Write the run's averaged encoder, its text encoder, its structure head and its report decoder as a bundle.
 
     Args:
         run: A run whose pretraining has a checkpoint.
@@ -29,6 +29,7 @@ def export(run: Run, folder: Path, *, overwrite: bool = False) -> BundleSpec:
     head = None
     if (run.folder / "structures.pt").is_file():
         head = run.structure_trainer().head.eval()
+    decoder = run.report_decoder()
     spec = BundleSpec(
         name=config.name,
         description="A small COLIPRI encoder with a structure head, for closed machines, teaching and tests.",
@@ -37,6 +38,7 @@ def export(run: Run, folder: Path, *, overwrite: bool = False) -> BundleSpec:
         text=TextSpec(max_length=config.model.text.max_length),
         vocabulary="ct-rate-18",
         structures=StructureSpec(names=head.config.structures, config=head.config.to_json()) if head else None,
+        report=decoder.config.to_json() if decoder else None,
         licence="Apache-2.0",
         training_data=_TRAINING_DATA.format(cases=config.data.train_cases),
         synthetic=True,
@@ -47,5 +49,6 @@ def export(run: Run, folder: Path, *, overwrite: bool = False) -> BundleSpec:
         model=run.pretrained(),
         tokenizer=load_tokenizer(run.folder / "tokenizer"),
         structure_head=head,
+        report_decoder=decoder,
         overwrite=overwrite,
     )

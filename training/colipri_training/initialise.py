@@ -69,10 +69,7 @@ def align_sentences(
     losses = []
     for step in range(steps):
         rng = np.random.default_rng([seed, 2, step])
-        first, second = (
-            model.encode_text(*tokenize([text for side in bank.draw_pairs(rng) for text in side], _SENTENCE_LENGTH))
-            for _ in range(2)
-        )
+        first, second = (_statements(model, bank, tokenize, rng) for _ in range(2))
         loss = _match(first, second) + _match(_differences(first), _differences(second))
         for group in optimizer.param_groups:
             group["lr"] = _SENTENCE_RATE * min(1.0, (step + 1) / 50, (steps - step) / 50)
@@ -83,10 +80,17 @@ def align_sentences(
     return losses
 
 
+def _statements(model: ColipriModel, bank: SentenceBank, tokenize: Tokenize, rng: np.random.Generator) -> Tensor:
+    """Vectors (2F, E) of one affirmation and one denial of every finding."""
+    device = next(model.parameters()).device
+    ids, mask = tokenize([text for side in bank.draw_pairs(rng) for text in side], _SENTENCE_LENGTH)
+    return model.encode_text(ids.to(device), mask.to(device))
+
+
 def _match(first: Tensor, second: Tensor) -> Tensor:
     """Symmetric InfoNCE between unit vectors (N, E) of the same row."""
     logits = _SENTENCE_SCALE * first @ second.T
-    target = torch.arange(len(logits))
+    target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 

@@ -3,7 +3,7 @@
 cases/          prepared phantoms on the model grid
 tokenizer/      word pieces trained on their reports
 config.json     the resolved config
-log.jsonl, checkpoint.pt            pretraining
+log.jsonl, checkpoints/             pretraining
 structures.jsonl, structures.pt     the structure head
 """
 
@@ -21,30 +21,39 @@ import torch
 from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
 from colipri_core.model.tokenizer import load_tokenizer
 from colipri_core.model.tokenizer import tokenize
 from colipri_training.config import PretrainConfig
 from colipri_training.config import StructureConfig
+from colipri_training.data.batch import Batch
 from colipri_training.data.batches import BatchMaker
 from colipri_training.data.phantoms import fill
 from colipri_training.data.store import CaseStore
 from colipri_training.data.text import SentenceBank
 from colipri_training.data.text import train_tokenizer
+from colipri_training.distributed import world
 from colipri_training.evaluation import zero_shot
 from colipri_training.initialise import align_sentences
-from colipri_training.initialise import whiten
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
+from colipri_training.recipes import colipri
 from colipri_training.recipes import tiny
+from colipri_training.recipes.variants import Recipe
+from colipri_training.recipes.variants import variants
 from colipri_training.structures import StructureTrainer
 from colipri_training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-_WHITENING_BATCHES = 8
-
-RECIPES: dict[str, Callable[..., PretrainConfig]] = {"tiny": tiny.tiny, "smoke": tiny.smoke}
+RECIPES: dict[str, Recipe] = {
+    "tiny": tiny.tiny,
+    "smoke": tiny.smoke,
+    **variants("tiny", tiny.tiny),
+    **variants("smoke", tiny.smoke),
+    **variants("colipri", colipri.colipri),
+}
 STRUCTURE_RECIPES: dict[str, Callable[[PretrainConfig], StructureConfig]] = {
     "tiny": tiny.tiny_structures,
     "smoke": tiny.smoke_structures,
@@ -96,15 +105,23 @@ class Run:
         """The pretraining stage at its last checkpoint, or at its start."""
         bank = SentenceBank.from_store(self.store, range(self.config.data.train_cases))
         batches = BatchMaker(self.store, self.config, bank, self.tokenize)
-        initialise = partial(self._initialise, batches=batches, bank=bank)
-        trainer = Trainer(self.config, batches, self.folder, initialise=initialise, validate=self._validate)
+        initialise = partial(
+            align_sentences,
+            bank=bank,
+            tokenize=self.tokenize,
+            steps=self.config.sentence_steps,
+            seed=self.config.seed,
+        )
+        trainer = Trainer(
+            self.config, own_part(batches), self.folder, initialise=initialise, validate=self._validate
+        )
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
         return trainer
 
     def structure_trainer(self) -> StructureTrainer:
         """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder."""
-        config = STRUCTURE_RECIPES[self.recipe](self.config)
+        config = self._structure_config
         trainer = StructureTrainer(config, self.pretrained(), self.new_head(), store=self.store, folder=self.folder)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
@@ -112,13 +129,24 @@ class Run:
 
     def pretrained(self) -> ColipriModel:
         """The averaged encoder of the last checkpoint."""
+        return self._finished().final_model()
+
+    def report_decoder(self) -> ReportDecoder | None:
+        """The averaged report decoder of the last checkpoint, if the recipe has one."""
+        return self._finished().final_report_decoder()
+
+    def _finished(self) -> Trainer:
         trainer = Trainer(self.config, _no_batches, self.folder)
         trainer.resume()
-        return trainer.final_model()
+        return trainer
+
+    @property
+    def _structure_config(self) -> StructureConfig:
+        return STRUCTURE_RECIPES[self.recipe.split("-")[0]](self.config)
 
     def new_head(self) -> StructureHead:
         """A structure head with fresh weights from the run's seed."""
-        image, config = self.config.model.image, STRUCTURE_RECIPES[self.recipe](self.config)
+        image, config = self.config.model.image, self._structure_config
         torch.manual_seed(self.config.seed + 1)
         return StructureHead(
             StructureHeadConfig(
@@ -137,16 +165,6 @@ class Run:
     def _tokenizer(self) -> object:
         return load_tokenizer(self.folder / "tokenizer")
 
-    def _initialise(self, model: ColipriModel, *, batches: BatchMaker, bank: SentenceBank) -> None:
-        config = self.config
-        if config.whiten:
-            embedding = model.image_encoder.backbone.down_projection
-            sample = [batches(step) for step in range(_WHITENING_BATCHES)]
-            whiten(embedding, torch.cat([embedding.rows(batch.images, batch.keep).flatten(0, 1) for batch in sample]))
-        losses = align_sentences(model, bank, self.tokenize, steps=config.sentence_steps, seed=config.seed)
-        if losses:
-            logger.info("Sentences: loss %.3f at first, %.3f at last.", losses[0], losses[-1])
-
     def _validate(self, model: ColipriModel) -> dict[str, float]:
         texts = zero_shot.prompt_vectors(model, zero_shot.default_prompts(), self.tokenize)
         cases = (self.store.read(seed) for seed in self.validation_seeds)
@@ -155,6 +173,12 @@ class Run:
         for index, name in enumerate(zero_shot.CT_RATE_FINDINGS):
             figures[f"auroc/{name}"] = round(zero_shot.auroc(scores, index), 3)
         return figures | {"validation_pointing": round(zero_shot.pointing(scores), 4)}
+
+
+def own_part(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
+    """This process's part of each global batch; every process makes the whole, which phantoms are small enough for."""
+    here = world()
+    return lambda step: batches(step).part(here.rank, here.size)
 
 
 def _no_batches(step: int) -> None:

@@ -23,7 +23,7 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_training.config import StructureConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
-from colipri_training.trainer import schedule
+from colipri_training.optimizers import schedule
 
 logger = logging.getLogger(__name__)
 

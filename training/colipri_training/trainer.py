@@ -1,19 +1,19 @@
-"""Trainer: one optimiser step after another, with checkpoints from which a run goes on bit for bit.
+"""Trainer: one optimiser step after another, on one process or many, going on from a checkpoint bit for bit.
 
-A step is a pure function of (weights, optimiser state, step number): batches and dropout are seeded by the step, so
-a checkpoint holds no generator state and no loader position.
+A step is a pure function of (weights, optimiser state, step number): batches, dropout and hidden patches are seeded by
+the step, so a checkpoint holds no generator state and no loader position, and a run may go on with another number of
+processes. The global batch is the same for any number; each process works on its part of it.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,45 @@ from torch import Tensor
 from torch import nn
 
 from colipri_core.model.colipri import ColipriModel
-from colipri_training.config import OptimizerConfig
+from colipri_core.model.report_decoder import ReportDecoder
+from colipri_training.checkpoints import Checkpoints
+from colipri_training.config import ComputeConfig
+from colipri_training.config import LossConfig
 from colipri_training.config import PretrainConfig
-from colipri_training.data.batches import Batch
+from colipri_training.data.batch import Batch
+from colipri_training.distributed import World
+from colipri_training.distributed import gather_rows
+from colipri_training.distributed import mean_over_processes
+from colipri_training.distributed import send_from_first
+from colipri_training.distributed import wait_for_all
+from colipri_training.distributed import world
+from colipri_training.initialise import whiten
+from colipri_training.journal import Journal
+from colipri_training.network import PretrainNetwork
+from colipri_training.network import prepare_for
+from colipri_training.network import scale_of
 from colipri_training.objectives.attention import RegionAttention
+from colipri_training.objectives.cached import Weighted
+from colipri_training.objectives.cached import backward
 from colipri_training.objectives.contrastive import Contrastive
-from colipri_training.objectives.encoded import encode
 from colipri_training.objectives.opposite import OppositeSentences
+from colipri_training.objectives.reconstruction import Reconstruction
+from colipri_training.objectives.reconstruction import hide
 from colipri_training.objectives.region import RegionSentences
+from colipri_training.objectives.report import ReportGeneration
+from colipri_training.optimizers import make_optimizers
+from colipri_training.optimizers import schedule
+from colipri_training.optimizers import update
+from colipri_training.sharding import Layout
+from colipri_training.sharding import Replicated
+from colipri_training.sharding import Sharded
+from colipri_training.sharding import whole
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_SCALE = 100.0
-_MUON_DECAY = 0.01
+_WHITENING_STEPS = 8
+_RANK_STRIDE = 1 << 48
+_MOST_SKIPPED = 10
 
 
 class Trainer:
@@ -42,10 +68,20 @@ class Trainer:
 
     Args:
         config: The run.
-        batches: Batch of a step.
-        folder: Where `log.jsonl` and `checkpoint/` go.
+        batches: This process's part of the global batch of a step, a pure function of the step.
+        folder: Where `log.jsonl` and `checkpoints/` go.
         initialise: Called with the model before the first step.
-        validate: Called with the averaged model every `validate_every` steps; its numbers are logged.
+        validate: Called by the first process with the averaged model every `validate_every` steps; its numbers are
+            logged.
+
+    Attributes:
+        network: Everything that is trained.
+        averaged: The exponential moving average of its weights.
+        step: Steps done.
+
+    Raises:
+        ValueError: If the global batch does not divide among the processes, a decoder has no sizes, or the run asks
+            for what does not work on shards.
     """
 
     def __init__(
@@ -58,36 +94,47 @@ class Trainer:
         validate: Callable[[ColipriModel], dict[str, float]] | None = None,
     ) -> None:
         self.config = config
-        self.folder = folder
+        self.world = world()
         self.step = 0
         self._batches = batches
         self._initialise = initialise
         self._validate = validate
-        torch.manual_seed(config.seed)
-        self.model = ColipriModel(config.model)
-        self.averaged = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.loss.temperature)))
-        self.objectives = [
-            (weight, objective)
-            for weight, objective in (
-                (config.loss.contrastive, Contrastive()),
-                (config.loss.opposite, OppositeSentences()),
-                (config.loss.region, RegionSentences()),
-                (config.loss.attention, RegionAttention()),
-            )
-            if weight
-        ]
-        self.optimizers = _optimizers(self.model, self.log_scale, config.optimizer)
+        self._skipped = 0
+        self._asked_to_stop = False
         self._stop = False
+        _check(config, self.world)
+        torch.manual_seed(config.seed)
+        self.network = PretrainNetwork(config).to(self.world.device)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
+        prepare_for(self.network, config.compute)
+        self._layout: Layout = Sharded(self.world) if config.compute.sharded else Replicated(self.world)
+        self._parallel = self._layout.place(self.network)
+        self._layout.place(self.averaged)
+        self.objectives = objectives_of(config.loss)
+        self.optimizers = make_optimizers(self.network, config.optimizer)
         folder.mkdir(parents=True, exist_ok=True)
+        self._checkpoints = Checkpoints(folder / "checkpoints")
+        self._journal = Journal(
+            folder,
+            steps=config.optimizer.steps,
+            volumes=config.data.batch_size,
+            parts=tuple(objective.name for _, objective in self.objectives),
+            tensorboard=config.compute.tensorboard and self.world.first,
+        )
+
+    @property
+    def model(self) -> ColipriModel:
+        """The model in training."""
+        return self.network.colipri
 
     def run(self) -> None:
         """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
         handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            if self.step == 0 and self._initialise:
-                self._initialise(self.model)
-                self.averaged.load_state_dict(self.model.state_dict())
+            if self.world.first:
+                self._journal.rewind(self.step)
+            if self.step == 0:
+                self._begin()
             while self.step < self.config.optimizer.steps and not self._stop:
                 self._one_step()
             self.save()
@@ -96,152 +143,209 @@ class Trainer:
                 signal.signal(number, handler)
 
     def save(self) -> None:
-        """Write the checkpoint; the old one stays whole until the new one is."""
-        place = self.folder / "checkpoint.pt"
-        partial = place.with_suffix(f".{os.getpid()}")
-        torch.save(self._state(), partial)
-        partial.replace(place)
+        """Write a checkpoint; the one before it stays."""
+        state = self._state()
+        if self.world.first:
+            self._checkpoints.save(state, self.step)
+        wait_for_all()
 
     def resume(self) -> bool:
-        """Load the checkpoint if there is one, and say whether there was.
+        """Load the newest whole checkpoint if there is one, and say whether there was.
 
         Raises:
-            ValueError: If the checkpoint belongs to another config.
+            ValueError: If the checkpoint belongs to another config or layout.
+            CheckpointError: If all checkpoints are damaged.
         """
-        place = self.folder / "checkpoint.pt"
-        if not place.is_file():
+        state = self._checkpoints.load()
+        if state is None:
             return False
-        state = torch.load(place, map_location="cpu", weights_only=True)
-        if state["config"] != json.dumps(self.config.to_json(), sort_keys=True):
-            msg = f"{place.name} was written by a run with another config; start in an empty folder."
+        if state["config"] != self.config.identity():
+            msg = "The checkpoint was written by a run with another config; start in an empty folder."
             raise ValueError(msg)
-        self.model.load_state_dict(state["model"])
-        self.averaged.load_state_dict(state["averaged"])
+        if state["layout"] != self._layout.name:
+            msg = (
+                f"The checkpoint is {state['layout']}, this run is {self._layout.name}; set compute.sharded as before."
+            )
+            raise ValueError(msg)
+        self._layout.load_weights(self.network, state["network"])
+        self._layout.load_weights(self.averaged, state["averaged"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        with torch.no_grad():
-            self.log_scale.copy_(state["log_scale"])
-        self.step = state["step"]
+            self._layout.load_optimizer(self.network, optimizer, saved)
+        self.step, self._skipped = state["step"], state["skipped"]
         return True
 
     def final_model(self) -> ColipriModel:
-        """The averaged model with the learned temperature in its buffer."""
-        model = copy.deepcopy(self.averaged if self.config.optimizer.average else self.model).eval()
-        model.softmax_temperature.copy_(1 / self._scale().detach())
+        """The averaged model with the learned temperature in its buffer, on the CPU.
+
+        In a sharded run every process must ask, and only the first one gets the weights.
+        """
+        model = self._final().colipri
+        model.softmax_temperature.copy_(1 / self._scale())
         return model
+
+    def final_report_decoder(self) -> ReportDecoder | None:
+        """The averaged report decoder, if the run has one; as `final_model`."""
+        return self._final().report
+
+    def _final(self) -> PretrainNetwork:
+        network = PretrainNetwork(self.config).eval()
+        source = self.averaged if self.config.optimizer.average else self.network
+        if weights := self._layout.weights(source):
+            network.load_state_dict(weights)
+        return network
+
+    @torch.no_grad()
+    def _scale(self) -> Tensor:
+        return scale_of(whole(self.network.log_scale)).cpu()
+
+    def _begin(self) -> None:
+        """Give the model what it knows before the first step: the same on every process."""
+        if self.config.whiten:
+            self._whiten()
+        if self._initialise and self.config.sentence_steps:
+            self._initialise(self.model)
+            send_from_first([value.detach() for value in self.model.parameters()])
+        self.averaged.load_state_dict(self.network.state_dict())
+
+    def _whiten(self) -> None:
+        embedding = self.model.image_encoder.backbone.down_projection
+        sample = []
+        for step in range(_WHITENING_STEPS):
+            batch = self._batches(step).to(self.world.device)
+            sample.append(gather_rows(embedding.rows(batch.images, batch.keep)).flatten(0, 1))
+        whiten(embedding, torch.cat(sample))
+        send_from_first([embedding.proj.weight.detach(), embedding.proj.bias.detach()])
 
     def _one_step(self) -> None:
         started = time.perf_counter()
-        record = self._train_step(self._batches(self.step))
+        record: dict[str, float] = self._train_step(self._batches(self.step))
         self.step += 1
         record |= {"step": self.step, "seconds": round(time.perf_counter() - started, 3)}
         if self._validate and self.step % self.config.validate_every == 0:
-            record |= self._validate(self.final_model())
-        self._log(record)
+            model = self.final_model()
+            record |= self._validate(model) if self.world.first else {}
+        if self.world.first:
+            self._journal.write(record)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        self.model.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            encoded = encode(self.model, batch, self._scale())
-        losses = {objective.name: weight * objective(batch, encoded) for weight, objective in self.objectives}
-        loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            msg = f"The loss is {loss.item()} at step {self.step}; the last checkpoint holds an earlier step."
-            raise FloatingPointError(msg)
-        self.model.zero_grad(set_to_none=True)
-        self.log_scale.grad = None
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.gradient_clip)
+        seed = self.config.seed * 1_000_003 + self.step
+        batch = batch.to(self.world.device)
+        if self.network.reconstruction is not None:
+            sizes, patch = self.network.reconstruction.config, self.config.model.image.patch_size
+            batch = hide(batch, sizes, patch, seed=seed, world=self.world)
+        self.network.train()
+        self.network.zero_grad(set_to_none=True)
+        losses = backward(
+            self._parallel,
+            self.objectives,
+            batch,
+            parts=_parts(len(batch.images), self.config.compute),
+            seed=seed + self.world.rank * _RANK_STRIDE,
+            autocast=self._autocast,
+        )
+        record = self._agree(losses)
+        norm = whole(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.gradient_clip))
         share = schedule(self.step, self.config.optimizer)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = share * group["peak"]
-            optimizer.step()
-        self._average()
-        values = {name: round(value.item(), 5) for name, value in losses.items()}
+        if self._finite(norm):
+            update(self.optimizers, share)
+            self._average()
         return {
-            **values,
-            "loss": round(loss.item(), 5),
+            **record,
             "scale": round(self._scale().item(), 3),
             "gradient_norm": round(norm.item(), 4),
             "learning_rate": share * self.config.optimizer.learning_rate,
         }
 
-    def _scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=_LARGEST_SCALE)
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.bf16)
+
+    def _agree(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Losses of the global batch; on the way, all processes learn whether one was asked to stop."""
+        stop = torch.tensor(float(self._asked_to_stop), device=self.world.device)
+        *values, asked = mean_over_processes(torch.stack([*(loss.float() for loss in losses.values()), stop])).tolist()
+        self._stop = asked > 0
+        if not all(map(math.isfinite, values)):
+            msg = f"The losses are {dict(zip(losses, values, strict=True))} after {self.step} steps; "
+            raise FloatingPointError(msg + "the last checkpoint holds an earlier step.")
+        record = {name: round(value, 7) for name, value in zip(losses, values, strict=True)}
+        return record | {"loss": round(sum(values), 7)}
+
+    def _finite(self, norm: Tensor) -> bool:
+        """Whether the gradient can be used; a step without is left out, but not many in a row."""
+        if torch.isfinite(norm):
+            self._skipped = 0
+            return True
+        self._skipped += 1
+        logger.warning("The gradient is not finite after %d steps; this one changes nothing.", self.step)
+        if self._skipped > _MOST_SKIPPED:
+            msg = f"The gradient was not finite {self._skipped} times in a row, up to step {self.step}; lower the rate."
+            raise FloatingPointError(msg)
+        return False
 
     @torch.no_grad()
     def _average(self) -> None:
+        if not self.config.optimizer.average:
+            return
         decay = min(self.config.optimizer.average, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+        for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
 
     def _state(self) -> dict[str, Any]:
         return {
-            "config": json.dumps(self.config.to_json(), sort_keys=True),
+            "config": self.config.identity(),
             "step": self.step,
-            "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "log_scale": self.log_scale.detach(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "skipped": self._skipped,
+            "layout": self._layout.name,
+            "network": self._layout.weights(self.network),
+            "averaged": self._layout.weights(self.averaged),
+            "optimizers": [self._layout.optimizer_state(self.network, optimizer) for optimizer in self.optimizers],
         }
-
-    def _log(self, record: dict[str, float]) -> None:
-        with (self.folder / "log.jsonl").open("a") as stream:
-            stream.write(json.dumps(record) + "\n")
-        logger.info("step %(step)d loss %(loss).4f %(seconds).2f s", record)
 
     def _ask_to_stop(self, number: int, frame: object) -> None:
         del frame
         logger.warning("Signal %d: saving after this step, then stopping.", number)
-        self._stop = True
+        self._asked_to_stop = True
 
 
-def schedule(step: int, config: OptimizerConfig) -> float:
-    """Share of the peak learning rate: linear warm-up, then cosine decay to a hundredth."""
-    warmup = max(1, round(config.warmup * config.steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, config.steps - warmup)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def _optimizers(model: nn.Module, log_scale: nn.Parameter, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """AdamW, with Muon beside it for the matrices inside the image encoder's blocks if the config wants that.
-
-    Matrices and kernels of the image encoder decay; everything with one axis (norms, biases, LayerScale) and the text
-    encoder do not.
-    """
-    groups: dict[str, list[nn.Parameter]] = {"text": [], "block": [], "matrix": [], "vector": [log_scale]}
-    for name, value in model.named_parameters():
-        groups[_kind(name, value)].append(value)
-    if not config.matrix_learning_rate:
-        groups["matrix"] += groups.pop("block")
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [
-                {"params": groups["matrix"], "weight_decay": config.weight_decay},
-                {"params": groups["vector"], "weight_decay": 0.0},
-                {"params": groups["text"], "weight_decay": 0.0, "lr": config.text_learning_rate},
-            ],
-            lr=config.learning_rate,
-            betas=config.betas,
+def objectives_of(loss: LossConfig) -> Weighted:
+    """The objectives that have a weight, with their weights."""
+    return [
+        (weight, objective)
+        for weight, objective in (
+            (loss.contrastive, Contrastive()),
+            (loss.opposite, OppositeSentences()),
+            (loss.region, RegionSentences()),
+            (loss.attention, RegionAttention()),
+            (loss.report, ReportGeneration()),
+            (loss.reconstruction, Reconstruction()),
         )
+        if weight
     ]
-    if "block" in groups:
-        optimizers.append(torch.optim.Muon(groups["block"], lr=config.matrix_learning_rate, weight_decay=_MUON_DECAY))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return optimizers
 
 
-def _kind(name: str, value: Tensor) -> str:
-    if name.startswith("text_encoder"):
-        return "text"
-    if value.ndim <= 1:
-        return "vector"
-    return "block" if value.ndim == 2 and ".blocks." in name else "matrix"
+def _parts(volumes: int, compute: ComputeConfig) -> int:
+    """Into how many parts a process cuts its part of the batch."""
+    return math.ceil(volumes / (compute.micro_batch or volumes))
+
+
+def _check(config: PretrainConfig, processes: World) -> None:
+    if config.compute.sharded and (config.whiten or config.sentence_steps or config.optimizer.matrix_learning_rate):
+        msg = (
+            "whitening, aligning sentences and Muon need whole matrices: set whiten=False, sentence_steps=0 and "
+            "matrix_learning_rate=0, or sharded=False"
+        )
+        raise ValueError(msg)
+    for name in ("batch_size", "unpaired"):
+        if (number := getattr(config.data, name)) % processes.size:
+            msg = f"data.{name} must be a multiple of the number of processes ({processes.size}), got {number}"
+            raise ValueError(msg)
+    if config.loss.reconstruction and config.reconstruction is not None and not config.reconstruction.paired:
+        parts = _parts(config.data.batch_size // processes.size, config.compute)
+        if (number := config.data.unpaired // processes.size) < parts:
+            msg = (
+                f"each of the {parts} parts of a process's batch must have a volume to reconstruct, got {number}; "
+                "raise data.unpaired or compute.micro_batch, or set reconstruction.paired"
+            )
+            raise ValueError(msg)

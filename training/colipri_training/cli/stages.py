@@ -12,10 +12,12 @@ OutputOption = Annotated[Path, typer.Option(help="Folder of the run; stages go o
 
 
 def pretrain(output: OutputOption, recipe: RecipeOption = "tiny") -> None:
-    """Train the encoders; goes on from the last checkpoint, saves and stops on SIGTERM."""
+    """Train the encoders; goes on from the last checkpoint, saves and stops on SIGTERM. `torchrun` starts several."""
+    from colipri_training.distributed import processes
     from colipri_training.run import Run
 
-    Run(recipe, output).trainer().run()
+    with processes():
+        Run(recipe, output).trainer().run()
 
 
 def structures(output: OutputOption, recipe: RecipeOption = "tiny") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.config import DataConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data import augment
+from colipri_training.data.batch import Batch
 from colipri_training.data.store import CaseStore
 from colipri_training.data.store import StoredCase
 from colipri_training.data.text import SentenceBank
@@ -26,30 +26,6 @@ Tokenize = Callable[[list[str], int], tuple[Tensor, Tensor]]
 _NUM_FINDINGS = len(CT_RATE_FINDINGS)
 _SMALLEST_VISIBLE_VOXELS = 2
 _SHARE_OF_LARGEST = 0.2
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """Inputs of one step. B volumes, N tokens of a volume, K kept tokens, F findings, P sentence pairs a finding.
-
-    Args:
-        images: (B, 1, X, Y, Z), values in [-1, 1].
-        keep: (B, K) indices of the encoded tokens.
-        findings: (B, F) 1 where a kept token shows the finding, 0 where the volume lacks it, -1 where only tokens that
-            were dropped show it.
-        regions: (B, F, K) 1 where a kept token shows the finding, 0 where not, -1 where it can hardly be told.
-        reports: (ids, mask) of one report a volume.
-        affirming: (ids, mask) of P*F affirming sentences, finding by finding within a pair set.
-        denying: (ids, mask) of their opposites, in the same order.
-    """
-
-    images: Tensor
-    keep: Tensor
-    findings: Tensor
-    regions: Tensor
-    reports: tuple[Tensor, Tensor]
-    affirming: tuple[Tensor, Tensor]
-    denying: tuple[Tensor, Tensor]
 
 
 class BatchMaker:
@@ -94,6 +70,8 @@ class BatchMaker:
             regions=regions.take_along_dim(keep[:, None], dim=2),
             reports=self._reports(cases, rng),
             **self._sentences(rng),
+            targets=self._targets(cases),
+            unpaired=self._unpaired(step),
         )
 
     def _shuffled(self, epoch: int) -> np.ndarray:
@@ -124,6 +102,22 @@ class BatchMaker:
     def _reports(self, cases: list[StoredCase], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         texts = [shorten([sentence.text for sentence in case.sentences], rng) for case in cases]
         return self._tokenize(texts, self._config.data.max_report_length)
+
+    def _targets(self, cases: list[StoredCase]) -> tuple[Tensor, Tensor] | None:
+        """The reports as they were written, in full and in order."""
+        if self._config.report is None or not self._config.loss.report:
+            return None
+        return self._tokenize([case.report for case in cases], self._config.report.max_length)
+
+    def _unpaired(self, step: int) -> Tensor | None:
+        """Cases whose report is left unread, drawn apart from those of the step."""
+        data = self._config.data
+        if not data.unpaired:
+            return None
+        rng = np.random.default_rng([self._config.seed, 3, step])
+        seeds = rng.integers(0, data.train_cases, size=data.unpaired)
+        cases = [self._store.read(int(seed)) for seed in seeds]
+        return torch.stack([self._image(case, augment.draw(rng, data.shift_voxels)) for case in cases])[:, None]
 
     def _sentences(self, rng: np.random.Generator) -> dict[str, tuple[Tensor, Tensor]]:
         drawn = [self._bank.draw_pairs(rng) for _ in range(self.pairs)]

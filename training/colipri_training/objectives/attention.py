@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from colipri_training.data.batches import Batch
+from colipri_training.data.batch import Batch
+from colipri_training.distributed import global_mean
 from colipri_training.objectives.encoded import Encoded
 
 _SMALLEST_SHARE = 1e-6
@@ -22,7 +23,8 @@ class RegionAttention:
 
     def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
         """Return the loss, a scalar."""
+        assert encoded.attention is not None
         shown = batch.regions == 1
         share = (encoded.attention[:, None] * shown).sum(dim=2).clamp(min=_SMALLEST_SHARE)
         present = shown.any(dim=2)
-        return -(share.log() * present).sum() / present.sum().clamp(min=1)
+        return global_mean(-(share.log() * present).sum(), present.sum())

@@ -1,8 +1,9 @@
-"""Encoded: what the model makes of a batch, computed once and shared by all objectives."""
+"""Encoded: what the network makes of a batch, computed once and shared by all objectives."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +12,18 @@ from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.pooling import MeanQueryPool
-from colipri_training.data.batches import Batch
+from colipri_training.data.batch import Batch
+from colipri_training.data.batch import Text
+
+_OF_NO_VOLUME = ("affirming", "denying", "scale")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """L2-normalised embeddings in the joint space. B volumes, K tokens, E channels, F findings, P pairs.
+    """L2-normalised embeddings in the joint space, and losses of single volumes.
+
+    B volumes, K tokens, E channels, F findings, P pairs, R volumes to reconstruct. What no objective of the run needs
+    is None.
 
     Args:
         image: (B, E) pooled.
@@ -26,41 +33,90 @@ class Encoded:
         denying: (P, F, E).
         attention: (B, K) share of the pooled vector that each token makes up, mean of the pooler's heads.
         scale: Inverse temperature, a scalar.
+        writing: (B,) negative log-likelihood of each target report, summed over its word pieces.
+        reconstruction: (R,) mean squared error over the hidden voxels of each volume.
     """
 
     image: Tensor
-    tokens: Tensor
     report: Tensor
-    affirming: Tensor
-    denying: Tensor
-    attention: Tensor
     scale: Tensor
+    tokens: Tensor | None = None
+    affirming: Tensor | None = None
+    denying: Tensor | None = None
+    attention: Tensor | None = None
+    writing: Tensor | None = None
+    reconstruction: Tensor | None = None
+
+    def values(self) -> dict[str, Tensor]:
+        """The tensors that are there, by name."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def leaf(self) -> Encoded:
+        """The same values as the start of a new graph."""
+        return Encoded(**{name: value.detach().requires_grad_() for name, value in self.values().items()})
+
+    def gradients(self, parts: int) -> list[dict[str, Tensor]]:
+        """After a backward pass to a `leaf` of joined parts: the gradients at the values of each part.
+
+        Args:
+            parts: Into how many the batch was cut by `Batch.part`.
+        """
+        found = {name: value.grad for name, value in self.values().items() if value.grad is not None}
+        pieces = [
+            {name: grad.tensor_split(parts)[index] for name, grad in found.items() if name not in _OF_NO_VOLUME}
+            for index in range(parts)
+        ]
+        pieces[-1] |= {name: grad for name, grad in found.items() if name in _OF_NO_VOLUME}
+        return pieces
 
 
-def encode(model: ColipriModel, batch: Batch, scale: Tensor) -> Encoded:
-    """Encode a batch, tokens outside `batch.keep` left out.
+def join(parts: Sequence[Encoded]) -> Encoded:
+    """Put the parts of a batch together again; sentences and scale are the last part's."""
+    values = {
+        name: value if name in _OF_NO_VOLUME else torch.cat([part.values()[name] for part in parts])
+        for name, value in parts[-1].values().items()
+    }
+    return Encoded(**values)
+
+
+def encode(
+    model: ColipriModel,
+    batch: Batch,
+    raw: Tensor,
+    scale: Tensor,
+    *,
+    dense: bool = True,
+    attention: bool = True,
+) -> Encoded:
+    """Bring raw tokens and texts of a batch into the joint space.
 
     Args:
         model: The model.
         batch: The inputs.
+        raw: (B, K, C) raw tokens of the volumes.
         scale: Inverse temperature.
+        dense: Whether to bring the tokens there too.
+        attention: Whether to work out the pooler's attention.
     """
     encoder = model.image_encoder
-    raw = model.encode_tokens(batch.images, batch.keep)
-    weight = rearrange(encoder.projector.weight, "e c 1 1 1 -> e c")
-    projected = F.linear(raw, weight, encoder.projector.bias)
-    pairs = {}
-    for name, (ids, mask) in {"affirming": batch.affirming, "denying": batch.denying}.items():
-        vectors = model.encode_text(ids, mask).float()
-        pairs[name] = rearrange(vectors, "(p f) e -> p f e", f=batch.findings.shape[1])
+    projected = F.linear(raw, rearrange(encoder.projector.weight, "e c 1 1 1 -> e c"), encoder.projector.bias)
+    findings = batch.findings.shape[1]
     return Encoded(
         image=F.normalize(encoder.pooler(projected).float(), dim=-1),
-        tokens=F.normalize(encoder.pooler.dense(projected).float(), dim=-1),
         report=model.encode_text(*batch.reports).float(),
-        attention=pooling_attention(encoder.pooler, projected.float()),
         scale=scale,
-        **pairs,
+        tokens=F.normalize(encoder.pooler.dense(projected).float(), dim=-1) if dense else None,
+        attention=pooling_attention(encoder.pooler, projected.float()) if attention else None,
+        affirming=_sentences(model, batch.affirming, findings),
+        denying=_sentences(model, batch.denying, findings),
     )
+
+
+def _sentences(model: ColipriModel, text: Text | None, findings: int) -> Tensor | None:
+    if text is None:
+        return None
+    return rearrange(model.encode_text(*text).float(), "(p f) e -> p f e", f=findings)
 
 
 def pooling_attention(pooler: MeanQueryPool, tokens: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colipri_training.data.batches import Batch
+from colipri_training.data.batch import Batch
+from colipri_training.distributed import global_mean
 from colipri_training.objectives.encoded import Encoded
 
 _PRESENT_WEIGHT = 2.5
@@ -26,9 +27,11 @@ class OppositeSentences:
 
     def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
         """Return the loss, a scalar."""
+        assert encoded.affirming is not None
+        assert encoded.denying is not None
         direction = encoded.affirming - encoded.denying
         logits = encoded.scale * torch.einsum("be,pfe->bpf", encoded.image, direction)
         sign = 2 * batch.findings.float() - 1
         losses = F.softplus(-sign[:, None] * logits).mean(dim=1)
         weight = (batch.findings >= 0) * torch.where(batch.findings == 1, _PRESENT_WEIGHT, 1.0)
-        return (losses * weight).sum() / weight.sum().clamp(min=1)
+        return global_mean((losses * weight).sum(), weight.sum())

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colipri_training.data.batches import Batch
+from colipri_training.data.batch import Batch
+from colipri_training.distributed import global_mean
 from colipri_training.objectives.encoded import Encoded
 
 _HARD_SHARE = 0.04
@@ -27,12 +28,15 @@ class RegionSentences:
 
     def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
         """Return the loss, a scalar."""
+        assert encoded.tokens is not None
+        assert encoded.affirming is not None
+        assert encoded.denying is not None
         direction = (encoded.affirming - encoded.denying).mean(dim=0)
         logits = encoded.scale * torch.einsum("bke,fe->bfk", encoded.tokens, direction)
         shown = self._mean(F.softplus(-logits), batch.regions == 1)
         losses = F.softplus(logits).masked_fill(batch.regions != 0, 0.0)
-        hardest = losses.topk(max(1, round(_HARD_SHARE * losses.shape[2])), dim=2).values.mean()
-        hidden = (self._mean(losses, batch.regions == 0) + hardest) / 2
+        hardest = losses.topk(max(1, round(_HARD_SHARE * losses.shape[2])), dim=2).values.mean(dim=2)
+        hidden = (self._mean(losses, batch.regions == 0) + global_mean(hardest.sum(), hardest.numel())) / 2
         return (shown + hidden) / 2
 
     @staticmethod
@@ -40,4 +44,4 @@ class RegionSentences:
         """Mean over the tokens of a volume and finding, then over those that have any."""
         counts = where.sum(dim=2)
         means = (losses * where).sum(dim=2) / counts.clamp(min=1)
-        return means.sum() / (counts > 0).sum().clamp(min=1)
+        return global_mean(means.sum(), (counts > 0).sum())

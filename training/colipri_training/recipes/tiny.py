@@ -11,11 +11,13 @@ import dataclasses
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
 from colipri_core.model.config import TextEncoderConfig
+from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_training.config import DataConfig
 from colipri_training.config import LossConfig
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
+from colipri_training.config import ReconstructionConfig
 from colipri_training.config import StructureConfig
 
 _RAMPS = ((-1.0, -0.7), (-0.7, -0.15), (-0.15, 0.15), (0.15, 0.45), (0.45, 1.0))
@@ -45,8 +47,21 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
             tokens=256,
         ),
         loss=LossConfig(contrastive=0.5),
-        optimizer=OptimizerConfig(steps=2000, learning_rate=2e-3, matrix_learning_rate=0.02, average=0.995),
+        optimizer=OptimizerConfig(
+            steps=2000, learning_rate=2e-3, text_share=0.15, matrix_learning_rate=0.02, average=0.995
+        ),
         sentence_steps=250,
+        report=ReportDecoderConfig(
+            vocab_size=vocab_size,
+            memory_width=192,
+            width=192,
+            layers=3,
+            heads=6,
+            hidden=512,
+            max_length=384,
+            memory_pool=1,
+        ),
+        reconstruction=ReconstructionConfig(width=96, depth=2, heads=4),
         checkpoint_every=25,
         validate_every=400,
     )
@@ -78,6 +93,18 @@ def smoke(*, vocab_size: int) -> PretrainConfig:
         data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, tokens=64),
         optimizer=OptimizerConfig(steps=6, matrix_learning_rate=0.02),
         sentence_steps=2,
+        report=ReportDecoderConfig(
+            vocab_size=vocab_size,
+            memory_width=48,
+            width=48,
+            layers=1,
+            heads=4,
+            hidden=96,
+            max_length=192,
+            memory_pool=1,
+            dropout=0.0,
+        ),
+        reconstruction=ReconstructionConfig(width=24, depth=1, heads=2),
         bf16=False,
         checkpoint_every=2,
         validate_every=100,

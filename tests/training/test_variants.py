@@ -1,0 +1,41 @@
+"""The variants have the objectives their letters say, and the published size is the published size."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from colipri_training.config import ComputeConfig
+from colipri_training.network import PretrainNetwork
+from colipri_training.run import RECIPES
+from colipri_training.trainer import objectives_of
+
+NAMES = {"c": "contrastive", "m": "reconstruction", "r": "report"}
+
+
+@pytest.mark.parametrize("base", ["smoke", "tiny", "colipri"])
+@pytest.mark.parametrize("letters", ["c", "cm", "cr", "crm"])
+@pytest.mark.parametrize("opposite", [False, True])
+def test_letters_and_objectives(base: str, letters: str, opposite: bool) -> None:
+    name = f"{base}-{letters}" + "-opposite" * opposite
+    config = RECIPES[name](vocab_size=100)
+    assert config.name == name
+    expected = {NAMES[letter] for letter in letters} | ({"opposite"} if opposite else set())
+    assert {objective.name for _, objective in objectives_of(config.loss)} == expected
+    assert (config.data.unpaired > 0) <= ("m" in letters)
+
+
+def test_checkpoints_do_not_depend_on_how_a_step_is_computed() -> None:
+    one, other = (RECIPES[name](vocab_size=100) for name in ("smoke-c", "smoke-crm"))
+    assert one.identity() != other.identity()
+    assert one.identity() == dataclasses.replace(one, compute=ComputeConfig(micro_batch=1)).identity()
+
+
+def test_published_size() -> None:
+    with torch.device("meta"):
+        network = PretrainNetwork(RECIPES["colipri-crm-opposite"](vocab_size=30522))
+    sizes = [sum(v.numel() for v in part.parameters()) for part in (network.colipri, network.report)]
+    assert sizes[0] == 258_366_240
+    assert 50_000_000 < sizes[1] < 120_000_000

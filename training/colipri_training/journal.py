@@ -1,0 +1,99 @@
+"""Journal: the log of a run as JSON lines, for TensorBoard if wanted, and as one live line of progress."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import json
+import logging
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from colipri_core.errors import MissingDependencyError
+from colipri_core.io.atomic import atomic_file
+
+logger = logging.getLogger(__name__)
+
+_RECENT_STEPS = 20
+
+
+class Journal:
+    """What a run writes down after each step.
+
+    Args:
+        folder: Where `log.jsonl` goes, and TensorBoard's files under `tensorboard/`.
+        steps: Steps of the whole run.
+        volumes: Volumes of a step, over all processes.
+        parts: Names of the losses to show in the line of progress.
+        tensorboard: Whether to write for TensorBoard.
+
+    Raises:
+        MissingDependencyError: If TensorBoard is wanted and not installed.
+    """
+
+    def __init__(
+        self, folder: Path, *, steps: int, volumes: int, parts: tuple[str, ...], tensorboard: bool = False
+    ) -> None:
+        self.path = folder / "log.jsonl"
+        self._steps = steps
+        self._volumes = volumes
+        self._parts = parts
+        self._recent: collections.deque[float] = collections.deque(maxlen=_RECENT_STEPS)
+        self._board = _board(folder / "tensorboard") if tensorboard else None
+
+    def rewind(self, step: int) -> None:
+        """Forget the records after a step, and one that a killed process cut short: they will be written again."""
+        if not self.path.is_file():
+            return
+        kept = [line for line in self.path.read_text().splitlines() if _step(line) <= step]
+        with atomic_file(self.path, ".jsonl") as partial:
+            partial.write_text("".join(line + "\n" for line in kept))
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Write down one step: plain numbers by name, `step`, `seconds` and `loss` among them."""
+        self._recent.append(record["seconds"])
+        rate = self._volumes * len(self._recent) / max(sum(self._recent), 1e-9)
+        record = {**record, "volumes_per_second": round(rate, 3), "memory_gib": round(memory_gib(), 3)}
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in record.items():
+                self._board.add_scalar(name, value, record["step"])
+        logger.info("%s", self._line(record))
+
+    def _line(self, record: dict[str, Any]) -> str:
+        parts = " ".join(f"{name} {record[name]:.3f}" for name in self._parts if name in record)
+        left = (self._steps - record["step"]) * sum(self._recent) / len(self._recent)
+        return (
+            f"step {record['step']}/{self._steps}  loss {record['loss']:.4f} ({parts})  "
+            f"{record['volumes_per_second']:.2f} volumes/s  {record['memory_gib']:.1f} GiB  "
+            f"{datetime.timedelta(seconds=round(left))} left"
+        )
+
+
+def memory_gib() -> float:
+    """Largest memory this process has had so far: of the GPU if it computes on one, else of the machine, in GiB."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError):
+        return float("inf")
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        msg = "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install tensorboard"
+        raise MissingDependencyError(msg) from error
+    return SummaryWriter(str(folder))

@@ -1,0 +1,138 @@
+"""PretrainNetwork: everything a pretraining trains, the shipped model and the decoders around it, as one module.
+
+One forward pass makes all that the objectives of the run need of a part of the batch, so that DistributedDataParallel
+can wrap it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import nn
+
+from colipri_core.model.blocks import Block
+from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.encoder import Transformer
+from colipri_core.model.report_decoder import ReportDecoder
+from colipri_core.model.report_decoder import ReportDecoderConfig
+from colipri_training.config import ComputeConfig
+from colipri_training.config import PretrainConfig
+from colipri_training.config import ReconstructionConfig
+from colipri_training.data.batch import Batch
+from colipri_training.objectives.encoded import Encoded
+from colipri_training.objectives.encoded import encode
+from colipri_training.objectives.reconstruction import Reconstructor
+from colipri_training.objectives.report import writing_losses
+
+_LARGEST_SCALE = 100.0
+_Sizes = TypeVar("_Sizes", ReportDecoderConfig, ReconstructionConfig)
+
+
+class PretrainNetwork(nn.Module):
+    """The model, its learned temperature, and a decoder for each objective that has one.
+
+    Args:
+        config: The run.
+
+    Raises:
+        ValueError: If an objective has a weight but its decoder has no sizes.
+    """
+
+    def __init__(self, config: PretrainConfig) -> None:
+        super().__init__()
+        self.loss = config.loss
+        self.colipri = ColipriModel(config.model)
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.loss.temperature)]))
+        self.report: ReportDecoder | None = None
+        self.reconstruction: Reconstructor | None = None
+        if config.loss.report:
+            self.report = ReportDecoder(_sizes(config.report, "report"))
+        if config.loss.reconstruction:
+            self.reconstruction = Reconstructor(_sizes(config.reconstruction, "reconstruction"), config.model.image)
+
+    @property
+    def scale(self) -> Tensor:
+        """The learned inverse temperature, at most 100."""
+        return scale_of(self.log_scale)
+
+    def forward(self, batch: Batch, *, embeddings_only: bool = False) -> Encoded:
+        """Encode a batch or a part of one.
+
+        Args:
+            batch: The inputs.
+            embeddings_only: Leave the decoders out and put zeros in their place: their losses are sums over volumes,
+                so the gradient at these does not depend on them.
+        """
+        if not (self.loss.opposite or self.loss.region):
+            batch = dataclasses.replace(batch, affirming=None, denying=None)
+        raw = self._raw(batch)
+        encoded = encode(
+            self.colipri,
+            batch,
+            raw,
+            self.scale,
+            dense=self.loss.region > 0,
+            attention=self.loss.attention > 0,
+        )
+        return dataclasses.replace(
+            encoded,
+            writing=self._write(batch, raw, skip=embeddings_only),
+            reconstruction=self._reconstruct(batch, skip=embeddings_only),
+        )
+
+    def _raw(self, batch: Batch) -> Tensor:
+        """Raw tokens of the volumes; the embedding is one convolution if all tokens are kept."""
+        return self.colipri.encode_tokens(batch.images, None if self._whole(batch) else batch.keep)
+
+    def _whole(self, batch: Batch) -> bool:
+        return batch.keep.shape[1] == math.prod(self._grid(batch))
+
+    def _grid(self, batch: Batch) -> tuple[int, int, int]:
+        return self.colipri.image_encoder.backbone.grid_shape(batch.images)
+
+    def _write(self, batch: Batch, raw: Tensor, *, skip: bool) -> Tensor | None:
+        if self.report is None:
+            return None
+        if skip:
+            return raw.new_zeros(len(raw), dtype=torch.float32)
+        assert batch.targets is not None
+        memory = self.report.memory(raw, self._grid(batch), None if self._whole(batch) else batch.keep)
+        return writing_losses(self.report, memory, batch.targets)
+
+    def _reconstruct(self, batch: Batch, *, skip: bool) -> Tensor | None:
+        if self.reconstruction is None:
+            return None
+        assert batch.masked is not None
+        if skip:
+            return batch.masked.images.new_zeros(len(batch.masked.images))
+        tokens = self.colipri.encode_tokens(batch.masked.images, batch.masked.visible)
+        errors: Tensor = self.reconstruction(tokens, batch.masked)
+        return errors
+
+
+def scale_of(log_scale: Tensor) -> Tensor:
+    """The inverse temperature, a scalar, from its logarithm, which has one axis so that it can be sharded."""
+    return log_scale.exp().clamp(max=_LARGEST_SCALE).squeeze(0)
+
+
+def prepare_for(network: PretrainNetwork, compute: ComputeConfig) -> None:
+    """Switch on activation checkpointing and compilation where the run asks for them; neither changes the result.
+
+    Blocks are compiled one by one: they all share one graph, and the rest of the network costs next to nothing.
+    """
+    for module in network.modules():
+        if isinstance(module, Transformer | ReportDecoder):
+            module.activation_checkpointing = compute.activation_checkpointing
+        if isinstance(module, Block) and compute.compile:
+            module.compile()
+
+
+def _sizes(sizes: _Sizes | None, name: str) -> _Sizes:
+    if sizes is None:
+        msg = f"loss.{name} has a weight, so config.{name} must give the sizes of its decoder, got None"
+        raise ValueError(msg)
+    return sizes
