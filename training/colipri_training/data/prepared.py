@@ -45,7 +45,8 @@ class PreparedDataError(InputError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Storage:
-    """How arrays are cut and compressed; the defaults are what `benchmarks/loader.py` found fastest for crops.
+    """How arrays are cut and compressed; the defaults are among the fastest for crops in
+    `benchmarks/loader.py`, and smaller than the others there.
 
     Args:
         chunk: Edge of a chunk, the unit that is read from disk, in voxels.
