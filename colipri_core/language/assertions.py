@@ -16,7 +16,7 @@ from colipri_core.language.patterns import any_of
 from colipri_core.language.patterns import lowered
 
 _INNER_DENIAL = re.compile(r"\b(?:not|no|without|never)\b")
-_JOINED_DENIAL = re.compile(r"\s*-\s*no\b")  # "Pericardial effusion - no thickening was detected" denies both
+_JOINED_DENIAL = re.compile(r"\s*-\s*no\b")  # "Effusion - no thickening is seen" denies both
 
 
 class Assertion(enum.StrEnum):

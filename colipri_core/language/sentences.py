@@ -28,7 +28,7 @@ LEAD_IN = re.compile(
     r"[;:]\s*",
     re.IGNORECASE,
 )
-"""Openings that say nothing by themselves ("When examined in the lung parenchyma window;")."""
+"""Openings that say nothing by themselves ("When seen in the lung window;")."""
 
 _UNIT_OR_LEVEL = re.compile(r"^(?:mm|cm|ml|hu|[ctls]\d{1,2}|\d+|[a-z])$")
 _BULLET = "\u2022\u00b7\u25cf\u25aa"

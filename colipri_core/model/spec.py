@@ -167,8 +167,9 @@ class BundleSpec:
             ValueError: If a key is missing or unknown, at any level; the message names it.
             TypeError: If a value has the wrong type.
         """
-        values = {"report": None, **document} if isinstance(document, Mapping) else document
-        check_keys("spec", values, {f.name for f in fields(cls)})
+        optional = {"report"} - set(document)
+        check_keys("spec", document, {f.name for f in fields(cls)} - optional)
+        values: dict[str, Any] = {"report": None, **document}
         values["architecture"] = ModelConfig.from_json(document["architecture"])
         values["preprocessing"] = PreprocessSpec.from_json(document["preprocessing"])
         values["text"] = TextSpec.from_json(document["text"])

@@ -34,7 +34,7 @@ def says(sentence: str, term: str) -> str:
         "The heart is normal and no effusion is detected.",
         "Effusion, which was seen before, was not detected.",
         "Neither mass nor effusion is seen.",
-        "Effusion - no thickening was detected.",
+        "Effusion - no thickening is identified.",
         "There was no appearance that could be called an effusion.",
         "Effusion is absent.",
     ],

@@ -45,8 +45,9 @@ class PreparedDataError(InputError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Storage:
-    """How arrays are cut and compressed; the defaults are among the fastest for crops in
-    `benchmarks/loader.py`, and smaller than the others there.
+    """How arrays are cut and compressed.
+
+    The defaults are among the fastest for crops in `benchmarks/loader.py`, and smaller than the others that are.
 
     Args:
         chunk: Edge of a chunk, the unit that is read from disk, in voxels.
