@@ -112,9 +112,7 @@ class Run:
             steps=self.config.sentence_steps,
             seed=self.config.seed,
         )
-        trainer = Trainer(
-            self.config, own_part(batches), self.folder, initialise=initialise, validate=self._validate
-        )
+        trainer = Trainer(self.config, own_part(batches), self.folder, initialise=initialise, validate=self._validate)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
         return trainer
