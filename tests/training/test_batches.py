@@ -50,9 +50,10 @@ class TestBatches:
         assert torch.equal(once.affirming[0], again.affirming[0])
 
     def test_every_epoch_shows_each_case_once(self, run_folder: Path) -> None:
-        batches = Run("smoke", run_folder).trainer()._batches
+        run = Run("smoke", run_folder)
+        maker = BatchMaker(run.store, run.config, SentenceBank.from_store(run.store, range(4)), run.tokenize)
         for epoch in range(3):
-            seen = [seed for step in range(2) for seed in batches.seeds(2 * epoch + step)]
+            seen = [seed for step in range(2) for seed in maker.seeds(2 * epoch + step)]
             assert sorted(seen) == [0, 1, 2, 3]
 
     def test_values_and_shapes(self, run_folder: Path) -> None:
