@@ -11,6 +11,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ def _corrected(volume: Volume, fix: Correction) -> Volume:
         raise UnsupportedVolumeError(message) from error
 
 
-def _tissue_doubts(voxels: npt.NDArray[np.generic]) -> tuple[str, ...]:
+def _tissue_doubts(voxels: npt.NDArray[Any]) -> tuple[str, ...]:
     """Say if hardly anything is as dense as soft tissue, as when the offset was applied twice to a tight crop."""
     low, high = _SOFT_TISSUE_HU
     sample = voxels[::4, ::4, ::4]

@@ -154,7 +154,7 @@ def _start(record: Record, size: tuple[int, int, int], place: npt.NDArray[np.flo
 def _matrix(rng: np.random.Generator, variation: Variation) -> npt.NDArray[np.float64]:
     angles = np.deg2rad(rng.uniform(-variation.degrees, variation.degrees, size=3))
     limit = np.log(variation.scale)
-    turned = np.eye(3) * np.exp(rng.uniform(-limit, limit))
+    turned: npt.NDArray[np.float64] = np.eye(3) * np.exp(rng.uniform(-limit, limit))
     for first, angle in enumerate(angles):
         step = np.eye(3)
         second = (first + 1) % 3
