@@ -97,14 +97,12 @@ def choose_series(name: str, found: Sequence[Series], wanted: str | int | None) 
     if wanted is not None:
         chosen = _matching(volumes, str(wanted).strip())
         if chosen is None:
-            message = refusal(
-                name, expected=f'series "{wanted}"', found=f"these series:\n{lines}\n", remedy="Name one."
-            )
+            message = refusal(name, expected=f'series "{wanted}"', found=f"these series:\n{lines}", remedy="Name one.")
             raise SeveralSeriesError(message, series=listing)
         return chosen, ()
     if len(volumes) > 1:
         remedy = "Pick one by its number in this list, its series number or its UID (--series)."
-        message = refusal(name, expected="one series", found=f"{len(volumes)}:\n{lines}\n", remedy=remedy)
+        message = refusal(name, expected="one series", found=f"{len(volumes)}:\n{lines}", remedy=remedy)
         raise SeveralSeriesError(message, series=listing)
     notes = tuple(f"Left out: {series.summary} ({series.problem})." for series in found if series.problem)
     return volumes[0], notes

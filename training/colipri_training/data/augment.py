@@ -106,7 +106,7 @@ def rescale(hu: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tenso
         The changed pair; what enters the volume is -1000 HU, background.
     """
     angles = np.deg2rad(rng.uniform(-12.0, 12.0, size=3))
-    matrix = torch.from_numpy(_rotation(angles) @ np.diag(rng.uniform(0.8, 1.2, size=3))).float()
+    matrix = torch.from_numpy(rotation(angles) @ np.diag(rng.uniform(0.8, 1.2, size=3))).float()
     theta = torch.cat([matrix, torch.zeros(3, 1)], dim=1)[None]
     grid = F.affine_grid(theta, [1, 1, *hu.shape], align_corners=False)
     moved = F.grid_sample((hu + 1000.0)[None, None], grid, align_corners=False)[0, 0] - 1000.0
@@ -128,7 +128,8 @@ def bend(hu: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(bent.astype(np.float32))
 
 
-def _rotation(angles: np.ndarray) -> np.ndarray:
+def rotation(angles: np.ndarray) -> np.ndarray:
+    """Turn by three angles (radians), each in the plane of an axis and the next: (3, 3)."""
     turned = np.eye(3)
     for first, angle in enumerate(angles):
         second = (first + 1) % 3

@@ -11,6 +11,8 @@ import numpy as np
 from tokenizers import BertWordPieceTokenizer
 
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
+from colipri_training.data.sentences import shortened
+from colipri_training.data.sentences import shuffled
 from colipri_training.data.store import CaseStore
 
 _AFFIRM = ("{}.", "there is {}.", "{} is seen.", "findings of {}.", "{} can be seen.", "the scan shows {}.")
@@ -79,10 +81,8 @@ def shorten(sentences: Sequence[str], rng: np.random.Generator, *, probability: 
         rng: Source of randomness.
         probability: Chance that a random subset is kept.
     """
-    order = rng.permutation(len(sentences))
-    if rng.random() < probability:
-        order = order[: int(rng.integers(1, len(sentences) + 1))]
-    return " ".join(sentences[index] for index in order)
+    kept = shuffled(sentences, rng)
+    return " ".join(shortened(kept, rng) if rng.random() < probability else kept)
 
 
 def train_tokenizer(texts: Iterable[str], folder: Path) -> int:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from colipri_training.data.augment import rotation
 from colipri_training.data.prepared import Record
 
 _SIDED = re.compile(
@@ -154,14 +155,7 @@ def _start(record: Record, size: tuple[int, int, int], place: npt.NDArray[np.flo
 def _matrix(rng: np.random.Generator, variation: Variation) -> npt.NDArray[np.float64]:
     angles = np.deg2rad(rng.uniform(-variation.degrees, variation.degrees, size=3))
     limit = np.log(variation.scale)
-    turned: npt.NDArray[np.float64] = np.eye(3) * np.exp(rng.uniform(-limit, limit))
-    for first, angle in enumerate(angles):
-        step = np.eye(3)
-        second = (first + 1) % 3
-        step[first, first] = step[second, second] = np.cos(angle)
-        step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
-        turned = turned @ step
-    return turned
+    return rotation(angles) * np.exp(rng.uniform(-limit, limit))
 
 
 def _moved(read: ReadBox, start: tuple[int, int, int], size: tuple[int, int, int], matrix: Tensor) -> Tensor:
