@@ -1,26 +1,106 @@
-"""`colipri-train evaluate`: a model's figures on held-out phantoms and on real volumes."""
+"""`colipri-train evaluate`: figures of one or several models on phantoms, prepared data sets and real masks."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn
+from rich.progress import MofNCompleteColumn
+from rich.progress import Progress
+from rich.progress import TextColumn
+from rich.progress import TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from colipri_training.evaluation.cases import Source
 
 
 def evaluate(
-    output: Annotated[Path, typer.Option(help="JSON file of the figures.")],
-    model: Annotated[str, typer.Option(help="Shipped bundle or bundle folder.")] = "tiny",
-    cases: Annotated[int, typer.Option(help="Held-out phantoms, from the first test seed on.")] = 500,
+    output: Annotated[Path, typer.Option(help="Folder of the results; what was computed in it is kept.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Shipped bundle, folder or hub id; repeat it to compare. tiny if omitted.")
+    ] = None,
+    prepared: Annotated[
+        list[Path] | None, typer.Option(help="Folder of `prepare`: its own training and validation splits are used.")
+    ] = None,
+    external: Annotated[
+        list[Path] | None, typer.Option(help="Prepared folder to test whole, with probes and thresholds from the first.")
+    ] = None,
+    cases: Annotated[
+        int | None, typer.Option(min=0, help="Phantoms to test; 500, or 0 with prepared folders, if omitted.")
+    ] = None,
+    validation_cases: Annotated[int, typer.Option(min=0, help="Phantoms that choose thresholds and epochs.")] = 200,
+    train_cases: Annotated[
+        int | None, typer.Option(min=0, help="Most training cases for probes; 1000 phantoms, or all prepared ones.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Where the phantoms are kept.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of real volumes with masks.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that generate phantoms.")] = 2,
+    data: Annotated[Path | None, typer.Option(help="Folder of real volumes with masks of structures.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="zero-shot, probe, retrieval, reports or structures; all if omitted.")
+    ] = None,
+    probe_epochs: Annotated[int, typer.Option(min=1, help="Passes over the training cases of a probe.")] = 50,
+    probe_seeds: Annotated[int, typer.Option(min=1, help="Probes that are averaged.")] = 3,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    calibrate: Annotated[bool, typer.Option(help="Fit probabilities, and write calibrated copies of the models.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that generate phantoms.")] = 2,
 ) -> None:
-    """Zero-shot AUROC and pointing game on test phantoms with unseen wordings; Dice on real CT if there is any."""
-    from colipri_training.evaluation.report import evaluate_bundle
+    """Zero-shot, probes, retrieval, reports and structures, with intervals: evaluation.json and evaluation.html."""
+    from colipri_training.evaluation.evaluate import EvaluationOptions
+    from colipri_training.evaluation.evaluate import evaluate as evaluate_all
+    from colipri_training.evaluation.model_run import TASKS
+    from colipri_training.evaluation.model_run import RunOptions
+    from colipri_training.evaluation.probes import ProbeOptions
+    from colipri_training.evaluation.tables import summary_table
 
-    figures = evaluate_bundle(model, cases=cases, store=store or output.parent / "cases", data=data, workers=workers)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(figures, indent=1) + "\n")
-    typer.echo(figures["table"])
+    options = EvaluationOptions(
+        models=tuple(model or ["tiny"]),
+        run=RunOptions(
+            output=output,
+            tasks=tuple(task or TASKS),
+            probe=ProbeOptions(epochs=probe_epochs, seeds=probe_seeds),
+            resamples=resamples,
+            calibrate=calibrate,
+        ),
+        device=device,
+        real=data,
+    )
+    sources = _prepared(prepared or [], external or [], train_cases)
+    phantoms = (0 if sources else 500) if cases is None else cases
+    if phantoms:
+        sizes = {"test": phantoms, "validation": validation_cases, "train": 1000 if train_cases is None else train_cases}
+        sources.append(_phantoms(store or output / "cases", sizes, workers))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, object] = {}
+
+        def on_case(description: str, done: int, total: int) -> None:
+            if description not in tasks:
+                tasks[description] = bar.add_task(description, total=total)
+            bar.update(tasks[description], completed=done)
+
+        document = evaluate_all(sources, options, on_case)
+    for name in document["models"][0]["datasets"]:
+        typer.echo(f"## {name}\n\n{summary_table(document, name).markdown()}\n")
+    for section in document["models"]:
+        for dataset in section["datasets"].values():
+            if "bundle" in dataset.get("calibration", {}):
+                typer.echo(f"Calibrated copy of {section['name']}: {output / dataset['calibration']['bundle']}")
+    typer.echo(f"Report: {output / 'evaluation.html'}")
+
+
+def _prepared(prepared: list[Path], external: list[Path], train_cases: int | None) -> list[Source]:
+    from colipri_training.evaluation.cases import PreparedSource
+
+    sizes = {} if train_cases is None else {"train": train_cases}
+    own = [PreparedSource(folder, sizes=sizes) for folder in prepared]
+    return [*own, *(PreparedSource(folder, external=True) for folder in external)]
+
+
+def _phantoms(store: Path, sizes: dict[str, int], workers: int) -> Source:
+    from colipri_training.evaluation.cases import PhantomSource
+
+    return PhantomSource(store, sizes, workers=workers)

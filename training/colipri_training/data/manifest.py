@@ -72,6 +72,7 @@ class Entry:
         report: Its report; None where there is none.
         labels: 1 present, 0 absent, by name; unknown ones are left out.
         correction: What the file's header leaves out; None if it is right.
+        study: Which study it is a reconstruction of; empty if it is the only one of its own.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Entry:
     report: str | None = None
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     correction: Correction | None = None
+    study: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

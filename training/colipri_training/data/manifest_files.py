@@ -1,6 +1,6 @@
 """Manifests as CSV or Parquet files.
 
-Columns: `id`, `image` (path, relative to the manifest's folder), `patient`, `split`; if wanted `report`, `slope`,
+Columns: `id`, `image` (path, relative to the manifest's folder), `patient`, `split`; if wanted `study`, `report`, `slope`,
 `intercept`, `affine` (16 numbers between spaces) and any number of `label:NAME` (1, 0, or empty for unknown).
 """
 
@@ -22,7 +22,7 @@ from colipri_training.data.manifest import has_words
 from colipri_training.data.manifest import summarise
 
 REQUIRED = ("id", "image", "patient", "split")
-OPTIONAL = ("report", "slope", "intercept", "affine")
+OPTIONAL = ("study", "report", "slope", "intercept", "affine")
 LABEL = "label:"
 NO_REPORT = "none"
 
@@ -157,6 +157,7 @@ def _entry(row: Row, path: Path, number: int) -> Entry:
         report=report if has_words(report) else None,
         labels=labels,
         correction=correction,
+        study=row.get("study") or "",
     )
 
 
@@ -200,6 +201,7 @@ def _row(entry: Entry, folder: Path, labels: Sequence[str]) -> dict[str, str]:
         "image": str(image.relative_to(folder) if image.is_relative_to(folder) else image),
         "patient": entry.patient,
         "split": entry.split,
+        "study": entry.study,
         "report": entry.report or NO_REPORT,
         "slope": repr(fix.slope) if fix else "",
         "intercept": repr(fix.intercept) if fix else "",

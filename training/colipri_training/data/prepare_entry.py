@@ -126,6 +126,7 @@ def _make(entry: Entry, spec: PreprocessSpec, state: tuple[Any, ...]) -> tuple[n
         voxels_sha256=hash_voxels(hu),
         fingerprint=state,
         notes=tuple(volume.metadata.get("warnings", ())),
+        source_spacing_mm=tuple(float(mm) for mm in volume.geometry.reoriented("RAS").spacing),
     )
     return hu, record
 
@@ -161,4 +162,5 @@ def _line(entry: Entry, record: Record) -> PreparedVolume:
         labels=dict(entry.labels),
         file=place_of(entry.id),
         record=record,
+        study=entry.study,
     )

@@ -77,6 +77,8 @@ class Record:
         voxels_sha256: Hash of the prepared values, little-endian, last axis fastest.
         fingerprint: Size, time and correction of the source, by which a change is noticed.
         notes: What the reader had doubts about.
+        source_spacing_mm: Voxel size of the source from left to right, front to back and head to foot; empty where an
+            older version prepared it.
     """
 
     shape: tuple[int, int, int]
@@ -87,6 +89,7 @@ class Record:
     voxels_sha256: str
     fingerprint: tuple[float | str, ...]
     notes: tuple[str, ...] = ()
+    source_spacing_mm: tuple[float, ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Record:
@@ -110,6 +113,7 @@ class PreparedVolume:
         labels: 1 present, 0 absent, by name.
         file: Path of the array in the folder.
         record: What the array says of itself.
+        study: Which study it is a reconstruction of; empty if it is the only one of its own.
     """
 
     id: str
@@ -119,6 +123,7 @@ class PreparedVolume:
     labels: Mapping[str, int]
     file: str
     record: Record
+    study: str = ""
 
 
 class PreparedVolumes:

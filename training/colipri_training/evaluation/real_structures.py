@@ -1,4 +1,4 @@
-"""Dice of outlined structures on real CT volumes with masks, which no model of this project was trained on."""
+"""Dice and NSD of outlined structures on real CT with masks, which no model of this project was trained on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from colipri_core.engine import Engine
 from colipri_core.geometry import reorient_array
 from colipri_core.io import read_volume
 from colipri_core.segmentation import Segmentation
+from colipri_training.evaluation.overlap import dice
+from colipri_training.evaluation.overlap import surface_dice
 
 LUNGS = (
     "Left upper lung lobe",
@@ -80,24 +82,21 @@ def evaluate(engine: Engine, data: Path) -> Iterator[dict[str, object]]:
     """Yield a row for every structure that a mask can check.
 
     Args:
-        engine: The model.
+        engine: The model, with a structure head.
         data: Folder of the real volumes.
     """
     for case in REAL_CASES:
         with engine.open(read_volume(data / case.image)) as session:
             outlined = session.segment()
-        mask = read_volume(data / case.mask).reoriented("RAS").voxels
+        reference_volume = read_volume(data / case.mask).reoriented("RAS")
+        mask = reference_volume.voxels
         for target in case.targets:
             reference = np.isin(mask, target.labels) if target.labels else mask > 0
             if reference.any():
                 found = _joined(outlined, target.structures)
-                yield {"image": case.image, "structure": target.name, "dice": dice(found, reference)}
-
-
-def dice(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
-    """Dice overlap of two masks of the same shape; 1 if both are empty."""
-    total = int(first.sum()) + int(second.sum())
-    return 2.0 * float((first & second).sum()) / total if total else 1.0
+                spacing = reference_volume.geometry.spacing
+                row = {"dice": round(dice(found, reference), 5), "nsd": round(surface_dice(found, reference, spacing), 5)}
+                yield {"image": case.image, "structure": target.name, **row}
 
 
 def _joined(outlined: Segmentation, structures: tuple[str, ...]) -> npt.NDArray[np.bool_]:

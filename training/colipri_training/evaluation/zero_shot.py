@@ -1,29 +1,26 @@
-"""Zero-shot scores on phantoms: AUROC of each finding, and whether the evidence map peaks on the lesion."""
+"""Zero-shot scores: probabilities from prompt directions, whether maps peak on the lesion, and a run's validation."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import average_precision_score
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
-from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import StoredCase
-from colipri_training.evaluation.bootstrap import confidence_interval
 
-Tokenize = Callable[[list[str], int], tuple[Tensor, Tensor]]
-Prompts = list[tuple[list[str], list[str]]]
-"""For each finding the affirming and the denying wordings."""
+FOCAL = np.array([concept.focal for concept in CT_RATE_CONCEPTS])
+"""(18,) whether a finding has a place one can point at."""
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,121 +34,96 @@ class Scores:
             where the finding is absent.
     """
 
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     labels: npt.NDArray[np.bool_]
-    hits: npt.NDArray[np.float64]
-
-
-def prompt_vectors(model: ColipriModel, prompts: Prompts, tokenize: Tokenize) -> tuple[Tensor, Tensor]:
-    """Mean text vectors (F, E), L2-normalised, of the affirming and of the denying wordings."""
-    sides = []
-    with torch.inference_mode():
-        for side in (0, 1):
-            vectors = [model.encode_text(*tokenize(pair[side], 64)).mean(dim=0) for pair in prompts]
-            sides.append(F.normalize(torch.stack(vectors), dim=1))
-    return sides[0], sides[1]
+    hits: Floats
 
 
 def score(
-    model: ColipriModel, cases: Iterable[StoredCase], spec: PreprocessSpec, texts: tuple[Tensor, Tensor]
+    model: ColipriModel, cases: Iterable[StoredCase], spec: PreprocessSpec, directions: Tensor
 ) -> Scores:
-    """Score cases.
+    """Score phantoms one by one, as a run does to validate.
 
     Args:
         model: The model, in evaluation mode.
         cases: Phantoms on the model grid.
         spec: The model grid.
-        texts: What `prompt_vectors` returned.
+        directions: (F, E) from `prompts.prompt_directions`.
     """
-    affirming, denying = texts
-    patch = model.config.image.patch_size
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    rows: list[tuple[Floats, npt.NDArray[np.bool_], Floats]] = []
     for case in cases:
         with torch.inference_mode():
-            grid = model.image_features(normalise(case, spec))
+            grid = model.image_features(normalise(case, spec)[None, None])
             pooled = F.normalize(model.project_and_pool(grid), dim=1)
-            dense = F.normalize(model.dense(grid), dim=1)
-            logit = (pooled @ (affirming - denying).T)[0] / model.softmax_temperature
-            maps = torch.einsum("exyz,fe->fxyz", dense[0], affirming - denying)
-        labels = np.isin(np.arange(len(affirming)), case.present)
-        rows.append((torch.sigmoid(logit).double().numpy(), labels, _hits(maps.numpy(), case, patch)))
-    probabilities, labels, hits = (np.stack(column) for column in zip(*rows, strict=True))
-    return Scores(probabilities=probabilities, labels=labels, hits=hits)
+            logits = margins(pooled, directions, float(model.softmax_temperature))[0]
+        labels = np.isin(np.arange(len(directions)), case.present)
+        rows.append((logistic(logits), labels, hits(model, grid, directions, case.lesions)))
+    probabilities, labels, found = (np.stack(column) for column in zip(*rows, strict=True))
+    return Scores(probabilities=probabilities, labels=labels, hits=found)
+
+
+def margins(vectors: Tensor, directions: Tensor, temperature: float) -> Floats:
+    """(N, F) logits: difference of cosine similarities / temperature.
+
+    Args:
+        vectors: (N, E) unit vectors of volumes.
+        directions: (F, E) from absence to presence.
+        temperature: The model's.
+    """
+    return np.asarray((vectors.double() @ directions.double().T / temperature).cpu().numpy(), dtype=np.float64)
+
+
+def logistic(logits: Floats) -> Floats:
+    """Probabilities of logits, without overflow."""
+    return np.asarray(torch.sigmoid(torch.from_numpy(logits)).numpy(), dtype=np.float64)
+
+
+def hits(model: ColipriModel, grid: Tensor, directions: Tensor, lesions: npt.NDArray[np.int32]) -> Floats:
+    """(F,) whether each map's best patch has its centre within one patch edge of a voxel of the finding.
+
+    Args:
+        model: The model.
+        grid: Raw patch grid (1, C, x, y, z) of the volume.
+        directions: (F, E) from absence to presence.
+        lesions: (X, Y, Z), bit f set where finding f is.
+
+    Returns:
+        1 or 0; NaN where the finding is absent.
+    """
+    with torch.inference_mode():
+        dense = F.normalize(model.dense(grid), dim=1)
+        maps = torch.einsum("exyz,fe->fxyz", dense[0], directions.to(dense)).cpu().numpy()
+    patch = model.config.image.patch_size
+    found = np.full(len(maps), np.nan)
+    for index in range(len(maps)):
+        voxels = np.argwhere((lesions >> index) & 1)
+        if len(voxels):
+            peak = np.array(np.unravel_index(maps[index].argmax(), maps[index].shape))
+            centre = (peak + 0.5) * patch - 0.5
+            found[index] = float(np.linalg.norm(voxels - centre, axis=1).min() <= patch)
+    return found
 
 
 def normalise(case: StoredCase, spec: PreprocessSpec) -> Tensor:
-    """Bring a stored phantom to model input (1, 1, X, Y, Z)."""
+    """Bring a stored phantom to model input (X, Y, Z) in [-1, 1]."""
     low, high = spec.intensity_window
     hu = torch.from_numpy(case.hu.astype(np.float32)).clamp(low, high)
-    return ((hu - low) / (high - low) * 2 - 1)[None, None]
+    return (hu - low) / (high - low) * 2 - 1
 
 
-def macro_auroc(scores: Scores, cases: npt.NDArray[np.intp] | None = None) -> float:
-    """Mean AUROC over the findings that have both labels among the cases."""
-    values = [auroc(scores, finding, cases) for finding in range(scores.labels.shape[1])]
-    return float(np.nanmean(values))
+def macro_auroc(scores: Scores) -> float:
+    """Mean AUROC over the findings that have both labels."""
+    return float(np.nanmean([auroc(scores, finding) for finding in range(scores.labels.shape[1])]))
 
 
-def auroc(scores: Scores, finding: int, cases: npt.NDArray[np.intp] | None = None) -> float:
+def auroc(scores: Scores, finding: int) -> float:
     """AUROC of one finding; NaN if only one label occurs."""
-    picked = slice(None) if cases is None else cases
-    labels = scores.labels[picked, finding]
+    labels = scores.labels[:, finding]
     if labels.all() or not labels.any():
         return float("nan")
-    return float(roc_auc_score(labels, scores.probabilities[picked, finding]))
-
-
-def report(scores: Scores) -> dict:
-    """All figures as plain values: macro AUROC with interval, a row a finding, the pointing game over focal ones."""
-    cases = len(scores.labels)
-    rows = [_row(scores, index) for index in range(len(CT_RATE_FINDINGS))]
-    focal = np.array([concept.focal for concept in CT_RATE_CONCEPTS])
-    low, high = confidence_interval(lambda picked: macro_auroc(scores, picked), cases)
-    hit_low, hit_high = confidence_interval(lambda picked: float(np.nanmean(scores.hits[picked][:, focal])), cases)
-    return {
-        "cases": cases,
-        "macro_auroc": {"value": macro_auroc(scores), "low": low, "high": high},
-        "pointing_game_focal": {"value": pointing(scores), "low": hit_low, "high": hit_high},
-        "findings": rows,
-    }
+    return float(roc_auc_score(labels, scores.probabilities[:, finding]))
 
 
 def pointing(scores: Scores) -> float:
     """Share of focal findings, over all cases that have them, whose map peaks within one patch edge of them."""
-    focal = np.array([concept.focal for concept in CT_RATE_CONCEPTS])
-    return float(np.nanmean(scores.hits[:, focal]))
-
-
-def default_prompts() -> Prompts:
-    """Plain wordings of the 18 findings: "{term} present." against "no {term} present."."""
-    return [
-        ([f"{term} present." for term in concept.terms], [f"no {term} present." for term in concept.terms])
-        for concept in CT_RATE_CONCEPTS
-    ]
-
-
-def _row(scores: Scores, finding: int) -> dict:
-    labels = scores.labels[:, finding]
-    low, high = confidence_interval(lambda picked: auroc(scores, finding, picked), len(labels), resamples=200)
-    shown = scores.hits[labels, finding]
-    return {
-        "name": CT_RATE_FINDINGS[finding],
-        "positive": int(labels.sum()),
-        "auroc": auroc(scores, finding),
-        "auroc_low": low,
-        "auroc_high": high,
-        "auprc": float(average_precision_score(labels, scores.probabilities[:, finding])),
-        "pointing": float(np.nanmean(shown)) if shown.size else float("nan"),
-        "focal": CT_RATE_CONCEPTS[finding].focal,
-    }
-
-
-def _hits(maps: np.ndarray, case: StoredCase, patch: int) -> np.ndarray:
-    """Whether the centre of each map's best patch lies within one patch edge of a voxel of the finding."""
-    hits = np.full(len(maps), np.nan)
-    for index in case.present:
-        peak = np.array(np.unravel_index(maps[index].argmax(), maps[index].shape))
-        voxels = np.argwhere((case.lesions >> index) & 1)
-        centre = (peak + 0.5) * patch - 0.5
-        hits[index] = float(np.linalg.norm(voxels - centre, axis=1).min() <= patch)
-    return hits
+    return float(np.nanmean(scores.hits[:, FOCAL]))

@@ -97,6 +97,7 @@ def _part(root: Path, part: str, suffix: str) -> tuple[list[Entry], list[str]]:
             report=_report(reports.get(name, {})),
             labels=_labels(labels.get(name, {})),
             correction=fix,
+            study=name.rsplit("_", 1)[0],
         )
         for name, fix in fixes.items()
     ]
