@@ -26,7 +26,6 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
 from colipri_core.model.tokenizer import load_tokenizer
 from colipri_core.model.tokenizer import tokenize
-from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.config import PretrainConfig
 from colipri_training.config import StructureConfig
 from colipri_training.data.batch import Batch
@@ -37,8 +36,6 @@ from colipri_training.data.text import SentenceBank
 from colipri_training.data.text import train_tokenizer
 from colipri_training.distributed import world
 from colipri_training.evaluation import zero_shot
-from colipri_training.evaluation.prompts import plain_prompts
-from colipri_training.evaluation.prompts import prompt_directions
 from colipri_training.initialise import align_sentences
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.recipes import colipri
@@ -167,14 +164,11 @@ class Run:
         return load_tokenizer(self.folder / "tokenizer")
 
     def _validate(self, model: ColipriModel) -> dict[str, float]:
-        with torch.inference_mode():
-            directions = prompt_directions(
-                plain_prompts(), lambda texts: model.encode_text(*self.tokenize(list(texts), 64))
-            )
+        texts = zero_shot.prompt_vectors(model, zero_shot.default_prompts(), self.tokenize)
         cases = (self.store.read(seed) for seed in self.validation_seeds)
-        scores = zero_shot.score(model, cases, self.config.preprocessing, directions)
+        scores = zero_shot.score(model, cases, self.config.preprocessing, texts)
         figures = {"validation_macro_auroc": round(zero_shot.macro_auroc(scores), 4)}
-        for index, name in enumerate(CT_RATE_FINDINGS):
+        for index, name in enumerate(zero_shot.CT_RATE_FINDINGS):
             figures[f"auroc/{name}"] = round(zero_shot.auroc(scores, index), 3)
         return figures | {"validation_pointing": round(zero_shot.pointing(scores), 4)}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    *,
     output: Annotated[Path, typer.Option(help="Folder of the results; what was computed in it is kept.")],
     model: Annotated[
         list[str] | None, typer.Option(help="Shipped bundle, folder or hub id; repeat it to compare. tiny if omitted.")
@@ -27,7 +28,8 @@ def evaluate(
         list[Path] | None, typer.Option(help="Folder of `prepare`: its own training and validation splits are used.")
     ] = None,
     external: Annotated[
-        list[Path] | None, typer.Option(help="Prepared folder to test whole, with probes and thresholds from the first.")
+        list[Path] | None,
+        typer.Option(help="Prepared folder to test whole, with probes and thresholds from the first."),
     ] = None,
     cases: Annotated[
         int | None, typer.Option(min=0, help="Phantoms to test; 500, or 0 with prepared folders, if omitted.")
@@ -44,15 +46,17 @@ def evaluate(
     probe_epochs: Annotated[int, typer.Option(min=1, help="Passes over the training cases of a probe.")] = 50,
     probe_seeds: Annotated[int, typer.Option(min=1, help="Probes that are averaged.")] = 3,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples of an interval.")] = 1000,
-    calibrate: Annotated[bool, typer.Option(help="Fit probabilities, and write calibrated copies of the models.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option(help="Fit probabilities, and write calibrated copies of the models.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that generate phantoms.")] = 2,
 ) -> None:
     """Zero-shot, probes, retrieval, reports and structures, with intervals: evaluation.json and evaluation.html."""
+    from colipri_training.evaluation.bench import TASKS
+    from colipri_training.evaluation.bench import RunOptions
     from colipri_training.evaluation.evaluate import EvaluationOptions
     from colipri_training.evaluation.evaluate import evaluate as evaluate_all
-    from colipri_training.evaluation.model_run import TASKS
-    from colipri_training.evaluation.model_run import RunOptions
     from colipri_training.evaluation.probes import ProbeOptions
     from colipri_training.evaluation.tables import summary_table
 
@@ -71,7 +75,11 @@ def evaluate(
     sources = _prepared(prepared or [], external or [], train_cases)
     phantoms = (0 if sources else 500) if cases is None else cases
     if phantoms:
-        sizes = {"test": phantoms, "validation": validation_cases, "train": 1000 if train_cases is None else train_cases}
+        sizes = {
+            "test": phantoms,
+            "validation": validation_cases,
+            "train": 1000 if train_cases is None else train_cases,
+        }
         sources.append(_phantoms(store or output / "cases", sizes, workers))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -1,7 +1,8 @@
 """Manifests as CSV or Parquet files.
 
-Columns: `id`, `image` (path, relative to the manifest's folder), `patient`, `split`; if wanted `study`, `report`, `slope`,
-`intercept`, `affine` (16 numbers between spaces) and any number of `label:NAME` (1, 0, or empty for unknown).
+Columns: `id`, `image` (path, relative to the manifest's folder), `patient`, `split`; if wanted `study` (the same for
+its reconstructions), `report`, `slope`, `intercept`, `affine` (16 numbers between spaces) and any number of
+`label:NAME` (1, 0, or empty for unknown).
 """
 
 from __future__ import annotations

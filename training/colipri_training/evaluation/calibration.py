@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
@@ -26,7 +27,6 @@ from colipri_core.model.spec import BundleSpec
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_training.evaluation.bootstrap import plain
 from colipri_training.evaluation.label_sets import LabelSet
-from colipri_training.evaluation.zero_shot import logistic
 
 FEWEST = 10
 BINS = 10
@@ -185,9 +185,9 @@ def write_calibrated(bundle: Bundle, calibration: Mapping[str, Pair], folder: Pa
 
 
 def calibrated(logits: Floats, pair: Pair | None) -> Floats:
-    """Probabilities of logits; None leaves them as they are."""
+    """Probabilities of logits, through a calibration or, with None, as the model gives them."""
     slope, offset = pair or (1.0, 0.0)
-    return logistic(slope * logits + offset)
+    return np.asarray(expit(slope * logits + offset), dtype=np.float64)
 
 
 def quality(probabilities: Floats, present: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class PhantomSource:
 
     def image(self, case: Case, spec: PreprocessSpec) -> Tensor:
         """Return a phantom (X, Y, Z) on a model grid, in [-1, 1]."""
-        return normalise(self._store_of(spec).read(int(case.id)), spec)
+        return normalise(self._store_of(spec).read(int(case.id)), spec)[0, 0]
 
     def reference(self, case: Case, spec: PreprocessSpec) -> Reference:
         """Return a phantom's structures and lesions."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -74,6 +76,12 @@ class Encoder:
                 maximum=tokens.amax(dim=0).cpu(),
                 tokens=_thinned(grid).half().cpu(),
             )
+
+    def maps(self, grid: Tensor, directions_FE: Tensor) -> npt.NDArray[np.float32]:
+        """Return the evidence maps (F, x, y, z) of directions in the joint space, one value a patch."""
+        with torch.inference_mode():
+            dense = F.normalize(self.bundle.model.dense(grid), dim=1)[0]
+            return torch.einsum("exyz,fe->fxyz", dense, directions_FE.to(dense)).cpu().numpy()
 
     def labelmap(self, image_XYZ: Tensor, grid: Tensor) -> Tensor:
         """Outline the structures of a volume: (X, Y, Z) int64, label n is the head's structure n - 1."""

@@ -23,6 +23,9 @@ import numpy as np
 from colipri_core import open_engine
 from colipri_core.io.atomic import atomic_file
 from colipri_core.io.atomic import write_json
+from colipri_training.evaluation.bench import Bench
+from colipri_training.evaluation.bench import OnCase
+from colipri_training.evaluation.bench import RunOptions
 from colipri_training.evaluation.bootstrap import estimate
 from colipri_training.evaluation.bootstrap import resample_patients
 from colipri_training.evaluation.cases import Source
@@ -32,8 +35,6 @@ from colipri_training.evaluation.html import write_html
 from colipri_training.evaluation.metrics import Predictions
 from colipri_training.evaluation.metrics import macro_auroc
 from colipri_training.evaluation.model_run import ModelRun
-from colipri_training.evaluation.model_run import OnCase
-from colipri_training.evaluation.model_run import RunOptions
 from colipri_training.evaluation.real_structures import evaluate as evaluate_real
 
 FORMAT = 1
@@ -88,7 +89,7 @@ def evaluate(sources: Sequence[Source], options: EvaluationOptions, on_case: OnC
     models: list[dict[str, Any]] = []
     encoders = [Encoder(source, device=options.device) for source in options.models]
     for source, name, encoder in zip(options.models, _names(encoders), encoders, strict=True):
-        run = ModelRun(encoder, name, sources, options.run, on_case)
+        run = ModelRun(Bench(encoder, name, sources, options.run, on_case))
         models.append(run.evaluate() | {"real": _real(source, options)})
         predictions.append(run.predictions)
         _write_predictions(output / PREDICTIONS, name, run.predictions)
@@ -162,5 +163,7 @@ def _comparisons(
             (value, spread), (base, base_spread) = macro_auroc(second, counts), macro_auroc(first, counts)
             difference = estimate(value - base, spread - base_spread).to_json()
             dataset, method = key
-            rows.append({"dataset": dataset, "method": method, "model": name, "than": names[0], "macro_auroc": difference})
+            rows.append(
+                {"dataset": dataset, "method": method, "model": name, "than": names[0], "macro_auroc": difference}
+            )
     return sorted(rows, key=lambda row: (row["dataset"], row["method"], row["model"]))

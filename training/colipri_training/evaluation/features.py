@@ -11,7 +11,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from colipri_training.evaluation.overlap import structure_overlaps
 from colipri_training.evaluation.prompts import UNSEEN
 from colipri_training.evaluation.prompts import bundle_directions
 from colipri_training.evaluation.prompts import text_vectors
-from colipri_training.evaluation.zero_shot import hits
+from colipri_training.evaluation.zero_shot import lesion_hits
 
 FORMAT = 1
 _VECTORS = ("joint", "mean", "maximum")
@@ -171,7 +170,8 @@ class FeatureStore:
             return
         if self._directions is None:
             self._directions = bundle_directions(self._encoder.bundle, UNSEEN)
-        found = hits(self._encoder.bundle.model, grid, self._directions, reference.lesions)
+        maps = self._encoder.maps(grid, self._directions)
+        found = lesion_hits(maps, reference, self._encoder.bundle.model.config.image.patch_size)
         yield "hits", [None if np.isnan(value) else value for value in found]
         if "structures" in needs:
             assert spec.structures is not None, "asked for only where the bundle has a structure head"

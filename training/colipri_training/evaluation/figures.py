@@ -61,7 +61,8 @@ def _panels(rows: Mapping[str, Sequence[Row]], draw: Callable[[Axes, Row, str], 
         return ""
     height = -(-len(names) // _COLUMNS)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_COLUMNS * _PANEL, height * (_PANEL + 0.2) + 0.3), layout="constrained")
+        figure = Figure(figsize=(_COLUMNS * _PANEL, height * (_PANEL + 0.2) + 0.3))
+        figure.subplots_adjust(left=0.05, right=0.99, top=0.91, bottom=0.09, wspace=0.25, hspace=0.45)
         panels = figure.subplots(height, _COLUMNS, squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
             axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.5, linestyle=":")
@@ -76,7 +77,7 @@ def _panels(rows: Mapping[str, Sequence[Row]], draw: Callable[[Axes, Row, str], 
         figure.supxlabel(x, fontsize=7)
         figure.supylabel(y, fontsize=7)
         handles = [mpl.lines.Line2D([], [], color=color) for color in _colors(len(rows))]
-        figure.legend(handles, list(rows), loc="outside upper left", ncols=len(rows), frameon=False)
+        figure.legend(handles, list(rows), loc="upper left", ncols=len(rows), frameon=False)
         return _svg(figure)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from jinja2 import Environment
 from jinja2 import PackageLoader
 from jinja2 import StrictUndefined
-from markupsafe import Markup
 
 from colipri_core.io.atomic import atomic_file
 from colipri_training.evaluation.figures import reliability_diagrams
@@ -33,7 +32,7 @@ class Drawing:
     """A caption and its SVG."""
 
     caption: str
-    svg: Markup
+    svg: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,10 @@ def _chapter(document: Document, dataset: str) -> Chapter:
         comparison_table(document, dataset),
         findings_table(document, dataset, _ENGINE, "Findings, zero-shot with the prompts of the viewers"),
         *_probe_tables(document, dataset),
-        *(calibration_table(section.get("calibration", {}), f"Calibration of {name}") for name, section in sections.items()),
+        *(
+            calibration_table(section.get("calibration", {}), f"Calibration of {name}")
+            for name, section in sections.items()
+        ),
     ]
     return Chapter(
         title=dataset,
@@ -90,22 +92,24 @@ def _chapter(document: Document, dataset: str) -> Chapter:
 
 
 def _probe_tables(document: Document, dataset: str) -> list[Table | None]:
-    poolings = _poolings([model["datasets"][dataset] for model in document["models"]])
-    return [
-        findings_table(document, dataset, ("probes", "poolings", name), f"Findings, linear probe with {name} pooling")
-        for name in poolings
-    ]
+    pooling = _best_pooling([model["datasets"][dataset] for model in document["models"]])
+    if pooling is None:
+        return []
+    title = f"Findings, linear probe with {pooling} pooling (the best of the first model)"
+    return [findings_table(document, dataset, ("probes", "poolings", pooling), title)]
 
 
-def _poolings(sections: list[dict[str, Any]]) -> list[str]:
-    found = (section.get("probes", {}).get("poolings", {}) for section in sections)
-    return list(dict.fromkeys(name for part in found for name in part))
+def _best_pooling(sections: list[dict[str, Any]]) -> str | None:
+    poolings = sections[0].get("probes", {}).get("poolings", {})
+    known = {name: part["macro"]["auroc"]["value"] for name, part in poolings.items() if part["macro"]}
+    return max(known, key=known.__getitem__) if known else None
 
 
 def _drawings(sections: dict[str, dict[str, Any]]) -> list[Drawing]:
     engine = {name: section.get("zero_shot", {}).get("engine", {}) for name, section in sections.items()}
     drawn = [("ROC curves, zero-shot with the prompts of the viewers", roc_curves(_rows(engine)))]
-    for pooling in _poolings(list(sections.values())):
+    pooling = _best_pooling(list(sections.values()))
+    if pooling is not None:
         probes = {
             name: section.get("probes", {}).get("poolings", {}).get(pooling, {}) for name, section in sections.items()
         }
@@ -116,7 +120,7 @@ def _drawings(sections: dict[str, dict[str, Any]]) -> list[Drawing]:
         rows = [row for row in section.get("calibration", {}).get("findings", ()) if "before" in row]
         sides = {side: [{"name": row["name"], **row[side]} for row in rows] for side in ("before", "after")}
         drawn.append((f"Reliability of {name} before and after calibration", reliability_diagrams(sides)))
-    return [Drawing(caption=caption, svg=Markup(svg)) for caption, svg in drawn if svg]  # noqa: S704
+    return [Drawing(caption=caption, svg=svg) for caption, svg in drawn if svg]
 
 
 def _rows(parts: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -6,6 +6,7 @@ TotalSegmentator, Wasserthal et al., 2023).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,13 +47,15 @@ def surface_dice(
     if not found.any() or not reference.any():
         return float(found.any() == reference.any())
     pair = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (found, reference))
-    value = compute_surface_dice(
-        *pair,
-        class_thresholds=[tolerance_mm],
-        include_background=True,
-        spacing=list(spacing_mm),
-        use_subvoxels=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI calls its own function in a way it has deprecated
+        value = compute_surface_dice(
+            *pair,
+            class_thresholds=[tolerance_mm],
+            include_background=True,
+            spacing=list(spacing_mm),
+            use_subvoxels=True,
+        )
     return float(value)
 
 

@@ -17,11 +17,9 @@ from colipri_core.model.bundle import Bundle
 from colipri_core.model.tokenizer import tokenize
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.wordings import wording
+from colipri_training.evaluation.zero_shot import Prompts
 from colipri_training.phantoms.phrases import EVALUATION_TEMPLATES
 from colipri_training.phantoms.phrases import PHRASES
-
-Prompts = Sequence[tuple[Sequence[str], Sequence[str]]]
-"""For each finding the affirming and the denying wordings."""
 
 ENGINE = "engine"
 UNSEEN = "unseen"
@@ -37,19 +35,14 @@ LONG_TEMPLATES: tuple[tuple[str, str], ...] = (
 
 
 def short_prompts() -> Prompts:
-    """ "Lung nodule present" against "No lung nodule present": the wording of the published model's card."""
+    """Name and "present" against "No", name and "present": the wording of the published model's card."""
     names = [concept.name for concept in CT_RATE_CONCEPTS]
     return [([f"{name} present"], [f"No {name[0].lower()}{name[1:]} present"]) for name in names]
 
 
 def ct_clip_prompts() -> Prompts:
-    """ "Lung nodule is present." against "Lung nodule is not present.": the wording of CT-CLIP's evaluation."""
+    """Name and "is present." against name and "is not present.": the wording of CT-CLIP's evaluation."""
     return [([f"{concept.name} is present."], [f"{concept.name} is not present."]) for concept in CT_RATE_CONCEPTS]
-
-
-def plain_prompts() -> Prompts:
-    """ "lung nodule present." against "no lung nodule present.", with every term: what a run validates with."""
-    return [_fill((("{x} present.", "no {x} present."),), "x", concept.terms) for concept in CT_RATE_CONCEPTS]
 
 
 def long_prompts() -> Prompts:

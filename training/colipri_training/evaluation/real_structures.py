@@ -95,7 +95,10 @@ def evaluate(engine: Engine, data: Path) -> Iterator[dict[str, object]]:
             if reference.any():
                 found = _joined(outlined, target.structures)
                 spacing = reference_volume.geometry.spacing
-                row = {"dice": round(dice(found, reference), 5), "nsd": round(surface_dice(found, reference, spacing), 5)}
+                row = {
+                    "dice": round(dice(found, reference), 5),
+                    "nsd": round(surface_dice(found, reference, spacing), 5),
+                }
                 yield {"image": case.image, "structure": target.name, **row}
 
 

@@ -69,7 +69,9 @@ def findings_table(document: Document, dataset: str, method: tuple[str, ...], ti
         return None
     rows = []
     for name in names:
-        found = [next((row for row in part.get("findings", ()) if row["name"] == name), {}) for part in by_model.values()]
+        found = [
+            next((row for row in part.get("findings", ()) if row["name"] == name), {}) for part in by_model.values()
+        ]
         first = next(row for row in found if row)
         cells = [cell for row in found for cell in (interval(row.get("auroc")), *_values(row))]
         rows.append((name, f"{first['positive']} / {first['positive'] + first['negative']}", *cells))
@@ -90,7 +92,9 @@ def comparison_table(document: Document, dataset: str) -> Table | None:
 
 def real_table(document: Document) -> Table | None:
     """Overlap on real volumes; None if there are none."""
-    by_model = {model["name"]: {(row["image"], row["structure"]): row for row in model["real"]} for model in document["models"]}
+    by_model = {
+        model["name"]: {(row["image"], row["structure"]): row for row in model["real"]} for model in document["models"]
+    }
     keys = list(dict.fromkeys(key for rows in by_model.values() for key in rows))
     if not keys:
         return None
@@ -128,7 +132,7 @@ def reasons(section: Section) -> list[str]:
 
 
 def interval(figure: dict[str, float | None] | None, *, signed: bool = False) -> str:
-    """ "0.812 (0.790 to 0.833)", or a dash where it is not defined."""
+    """Value and interval with three decimals, or a dash where it is not defined."""
     if not figure or figure["value"] is None:
         return _NONE
     style = "+.3f" if signed else ".3f"
@@ -200,6 +204,10 @@ def _text(read: Reader, section: Section) -> str:
 
 def _names(document: Document) -> tuple[str, ...]:
     return tuple(model["name"] for model in document["models"])
+
+
+def _named(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return next((row for row in rows if row["name"] == name), {})
 
 
 def _values(row: dict[str, Any]) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
-"""Zero-shot scores: probabilities from prompt directions, whether maps peak on the lesion, and a run's validation."""
+"""Zero-shot scores of phantoms: probability of each finding, and whether the evidence map peaks on the lesion."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +18,24 @@ from torch import Tensor
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
+from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import StoredCase
+
+Tokenize = Callable[[list[str], int], tuple[Tensor, Tensor]]
+Prompts = Sequence[tuple[Sequence[str], Sequence[str]]]
+"""For each finding the affirming and the denying wordings."""
 
 FOCAL = np.array([concept.focal for concept in CT_RATE_CONCEPTS])
 """(18,) whether a finding has a place one can point at."""
 
-Floats = npt.NDArray[np.float64]
+
+class WithLesions(Protocol):
+    """Anything that knows where findings are."""
+
+    @property
+    def lesions(self) -> npt.NDArray[np.int32]:
+        """(X, Y, Z), bit f set where finding f is."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,86 +49,59 @@ class Scores:
             where the finding is absent.
     """
 
-    probabilities: Floats
+    probabilities: npt.NDArray[np.float64]
     labels: npt.NDArray[np.bool_]
-    hits: Floats
+    hits: npt.NDArray[np.float64]
+
+
+def prompt_vectors(model: ColipriModel, prompts: Prompts, tokenize: Tokenize) -> tuple[Tensor, Tensor]:
+    """Mean text vectors (F, E), L2-normalised, of the affirming and of the denying wordings."""
+    sides = []
+    with torch.inference_mode():
+        for side in (0, 1):
+            vectors = [model.encode_text(*tokenize(list(pair[side]), 64)).mean(dim=0) for pair in prompts]
+            sides.append(F.normalize(torch.stack(vectors), dim=1))
+    return sides[0], sides[1]
 
 
 def score(
-    model: ColipriModel, cases: Iterable[StoredCase], spec: PreprocessSpec, directions: Tensor
+    model: ColipriModel, cases: Iterable[StoredCase], spec: PreprocessSpec, texts: tuple[Tensor, Tensor]
 ) -> Scores:
-    """Score phantoms one by one, as a run does to validate.
+    """Score cases.
 
     Args:
         model: The model, in evaluation mode.
         cases: Phantoms on the model grid.
         spec: The model grid.
-        directions: (F, E) from `prompts.prompt_directions`.
+        texts: What `prompt_vectors` returned.
     """
-    rows: list[tuple[Floats, npt.NDArray[np.bool_], Floats]] = []
+    affirming, denying = texts
+    patch = model.config.image.patch_size
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for case in cases:
         with torch.inference_mode():
-            grid = model.image_features(normalise(case, spec)[None, None])
+            grid = model.image_features(normalise(case, spec))
             pooled = F.normalize(model.project_and_pool(grid), dim=1)
-            logits = margins(pooled, directions, float(model.softmax_temperature))[0]
-        labels = np.isin(np.arange(len(directions)), case.present)
-        rows.append((logistic(logits), labels, hits(model, grid, directions, case.lesions)))
-    probabilities, labels, found = (np.stack(column) for column in zip(*rows, strict=True))
-    return Scores(probabilities=probabilities, labels=labels, hits=found)
-
-
-def margins(vectors: Tensor, directions: Tensor, temperature: float) -> Floats:
-    """(N, F) logits: difference of cosine similarities / temperature.
-
-    Args:
-        vectors: (N, E) unit vectors of volumes.
-        directions: (F, E) from absence to presence.
-        temperature: The model's.
-    """
-    return np.asarray((vectors.double() @ directions.double().T / temperature).cpu().numpy(), dtype=np.float64)
-
-
-def logistic(logits: Floats) -> Floats:
-    """Probabilities of logits, without overflow."""
-    return np.asarray(torch.sigmoid(torch.from_numpy(logits)).numpy(), dtype=np.float64)
-
-
-def hits(model: ColipriModel, grid: Tensor, directions: Tensor, lesions: npt.NDArray[np.int32]) -> Floats:
-    """(F,) whether each map's best patch has its centre within one patch edge of a voxel of the finding.
-
-    Args:
-        model: The model.
-        grid: Raw patch grid (1, C, x, y, z) of the volume.
-        directions: (F, E) from absence to presence.
-        lesions: (X, Y, Z), bit f set where finding f is.
-
-    Returns:
-        1 or 0; NaN where the finding is absent.
-    """
-    with torch.inference_mode():
-        dense = F.normalize(model.dense(grid), dim=1)
-        maps = torch.einsum("exyz,fe->fxyz", dense[0], directions.to(dense)).cpu().numpy()
-    patch = model.config.image.patch_size
-    found = np.full(len(maps), np.nan)
-    for index in range(len(maps)):
-        voxels = np.argwhere((lesions >> index) & 1)
-        if len(voxels):
-            peak = np.array(np.unravel_index(maps[index].argmax(), maps[index].shape))
-            centre = (peak + 0.5) * patch - 0.5
-            found[index] = float(np.linalg.norm(voxels - centre, axis=1).min() <= patch)
-    return found
+            dense = F.normalize(model.dense(grid), dim=1)
+            logit = (pooled @ (affirming - denying).T)[0] / model.softmax_temperature
+            maps = torch.einsum("exyz,fe->fxyz", dense[0], affirming - denying)
+        labels = np.isin(np.arange(len(affirming)), case.present)
+        rows.append((torch.sigmoid(logit).double().numpy(), labels, lesion_hits(maps.numpy(), case, patch)))
+    probabilities, labels, hits = (np.stack(column) for column in zip(*rows, strict=True))
+    return Scores(probabilities=probabilities, labels=labels, hits=hits)
 
 
 def normalise(case: StoredCase, spec: PreprocessSpec) -> Tensor:
-    """Bring a stored phantom to model input (X, Y, Z) in [-1, 1]."""
+    """Bring a stored phantom to model input (1, 1, X, Y, Z)."""
     low, high = spec.intensity_window
     hu = torch.from_numpy(case.hu.astype(np.float32)).clamp(low, high)
-    return (hu - low) / (high - low) * 2 - 1
+    return ((hu - low) / (high - low) * 2 - 1)[None, None]
 
 
 def macro_auroc(scores: Scores) -> float:
     """Mean AUROC over the findings that have both labels."""
-    return float(np.nanmean([auroc(scores, finding) for finding in range(scores.labels.shape[1])]))
+    values = [auroc(scores, finding) for finding in range(scores.labels.shape[1])]
+    return float(np.nanmean(values))
 
 
 def auroc(scores: Scores, finding: int) -> float:
@@ -127,3 +115,43 @@ def auroc(scores: Scores, finding: int) -> float:
 def pointing(scores: Scores) -> float:
     """Share of focal findings, over all cases that have them, whose map peaks within one patch edge of them."""
     return float(np.nanmean(scores.hits[:, FOCAL]))
+
+
+def default_prompts() -> Prompts:
+    """Plain wordings of the 18 findings: "{term} present." against "no {term} present."."""
+    return [
+        ([f"{term} present." for term in concept.terms], [f"no {term} present." for term in concept.terms])
+        for concept in CT_RATE_CONCEPTS
+    ]
+
+
+def margins(vectors: Tensor, directions: Tensor, temperature: float) -> npt.NDArray[np.float64]:
+    """(N, F) logits: difference of cosine similarities / temperature.
+
+    Args:
+        vectors: (N, E) unit vectors of volumes.
+        directions: (F, E) from absence to presence.
+        temperature: The model's.
+    """
+    return np.asarray((vectors.double() @ directions.double().T / temperature).numpy(), dtype=np.float64)
+
+
+def lesion_hits(maps: npt.NDArray[np.float32], case: WithLesions, patch: int) -> npt.NDArray[np.float64]:
+    """Whether the centre of each map's best patch lies within one patch edge of a voxel of the finding.
+
+    Args:
+        maps: (F, x, y, z) one value a patch.
+        case: Knows where the findings are.
+        patch: Edge of a patch in voxels.
+
+    Returns:
+        (F,) 1 or 0; NaN where the finding is absent.
+    """
+    hits = np.full(len(CT_RATE_FINDINGS), np.nan)
+    for index, values in enumerate(maps):
+        voxels = np.argwhere((case.lesions >> index) & 1)
+        if len(voxels):
+            peak = np.array(np.unravel_index(values.argmax(), values.shape))
+            centre = (peak + 0.5) * patch - 0.5
+            hits[index] = float(np.linalg.norm(voxels - centre, axis=1).min() <= patch)
+    return hits
