@@ -55,7 +55,7 @@ def resample_patients(patients: Sequence[str], *, seed: int = 0, resamples: int 
     if not patients:
         msg = "A bootstrap needs at least one case, got none."
         raise ValueError(msg)
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    names, owner = np.unique(np.asarray(list(patients)), return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return drawn[:, owner].astype(np.float64)
