@@ -63,7 +63,9 @@ def save_bundle_on_grid(folder: Path, *, seed: int = 0, decoder: bool = False) -
 
 
 def prepare_chests(folder: Path, *, splits: Mapping[str, int] = SPLITS, labelled: bool = True) -> Path:
-    """Prepare chests on `GRID`, each of its own patient: every second one is full of fluid, and its report says so.
+    """Prepare chests on `GRID`, each of its own patient.
+
+    The lungs of every second one are full of fluid, and its report says so.
 
     Returns:
         The prepared folder.
@@ -79,7 +81,8 @@ def prepare_chests(folder: Path, *, splits: Mapping[str, int] = SPLITS, labelled
 
 def _entry(folder: Path, name: str, split: str, *, present: bool, labelled: bool) -> Entry:
     volume = chest(spacing=(14.0, 14.0, 14.0), seed=sum(map(ord, name)))
-    voxels = np.maximum(volume.voxels, 0).astype(np.int16) if present else volume.voxels
+    in_lung = (volume.voxels > -900) & (volume.voxels < -700)
+    voxels = np.where(in_lung & present, 20, volume.voxels).astype(np.int16)
     path = folder / f"{name}.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(voxels, volume.affine), path)
@@ -103,7 +106,9 @@ def make_features(folder: Path, tokens: Tensor, labels: np.ndarray, *, split: st
         save_file({"tokens": own.half().contiguous()}, files[-1])
         known = {name: int(label) for name, label in zip(CT_RATE_FINDINGS, row, strict=False) if not np.isnan(label)}
         cases.append(
-            Case(id=str(index), patient=f"p{index}", split=split, fingerprint="", report=f"Report {index}.", labels=known)
+            Case(
+                id=str(index), patient=f"p{index}", split=split, fingerprint="", report=f"Report {index}.", labels=known
+            )
         )
     vectors = torch.nn.functional.normalize(tokens.mean(dim=1), dim=1)
     return Features(

@@ -1,4 +1,4 @@
-"""Metrics of findings: equal to scikit-learn's on every resample, by hand on small cases, and honest where undefined."""
+"""Metrics of findings: equal to scikit-learn's on every resample, by hand on small cases, plain where undefined."""
 
 from __future__ import annotations
 

@@ -79,5 +79,5 @@ def test_unknown_labels_do_not_change_what_is_learned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"poolings": ("median",)}, {"poolings": ()}, {"epochs": 0}, {"batch_size": 1}])
 def test_options_without_meaning_are_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="Expected|need"):
+    with pytest.raises(ValueError, match=r"Expected|need"):
         ProbeOptions(**wrong)

@@ -75,7 +75,9 @@ class TestClinicalScores:
         assert found["macro_findings"] == 3
 
     def test_denied_findings_are_not_found(self) -> None:
-        found = describe(["No pleural effusion."], ["There is a pleural effusion."], resample_patients("a", resamples=5))
+        found = describe(
+            ["No pleural effusion."], ["There is a pleural effusion."], resample_patients("a", resamples=5)
+        )
         assert found["clinical"]["micro_recall"]["value"] == 0.0
 
     def test_references_without_any_finding_have_no_macro_figure(self) -> None:
