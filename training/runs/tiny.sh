@@ -8,5 +8,5 @@ colipri-train prepare --recipe tiny --output "$run" --workers "$(nproc)"
 colipri-train pretrain --recipe tiny --output "$run"
 colipri-train structures --recipe tiny --output "$run"
 colipri-train export --recipe tiny --output "$run" --overwrite "$run/bundle"
-colipri-train evaluate --model "$run/bundle" --output "$run/evaluation.json" --store "$run/test-cases" \
+colipri-train evaluate --model "$run/bundle" --output "$run/evaluation" \
     ${COLIPRI_TEST_DATA:+--data "$COLIPRI_TEST_DATA"}

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn
 from rich.progress import MofNCompleteColumn
 from rich.progress import Progress
+from rich.progress import TaskID
 from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 
@@ -45,6 +46,9 @@ def evaluate(
     ] = None,
     probe_epochs: Annotated[int, typer.Option(min=1, help="Passes over the training cases of a probe.")] = 50,
     probe_seeds: Annotated[int, typer.Option(min=1, help="Probes that are averaged.")] = 3,
+    structure_cases: Annotated[
+        int, typer.Option(min=0, help="Phantoms whose outlines are compared with their masks; each takes seconds.")
+    ] = 50,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples of an interval.")] = 1000,
     calibrate: Annotated[
         bool, typer.Option(help="Fit probabilities, and write calibrated copies of the models.")
@@ -66,6 +70,7 @@ def evaluate(
             output=output,
             tasks=tuple(task or TASKS),
             probe=ProbeOptions(epochs=probe_epochs, seeds=probe_seeds),
+            outlined=structure_cases,
             resamples=resamples,
             calibrate=calibrate,
         ),
@@ -83,7 +88,7 @@ def evaluate(
         sources.append(_phantoms(store or output / "cases", sizes, workers))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def on_case(description: str, done: int, total: int) -> None:
             if description not in tasks:

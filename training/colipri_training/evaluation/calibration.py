@@ -91,7 +91,7 @@ def describe(judged: Judged, labels: LabelSet, before: Mapping[str, Pair], after
         before: The bundle's own calibration; empty if it has none.
         after: The new one; what it lacks stays as before.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index, (name, columns) in enumerate(zip(labels.findings, labels.columns, strict=True)):
         known = ~np.isnan(judged.labels[:, index])
         code = CT_RATE_CONCEPTS[columns[0]].code

@@ -108,7 +108,9 @@ class PhantomSource:
 
     def __init__(self, folder: Path, sizes: Mapping[str, int], *, workers: int = 1) -> None:
         self.name = "phantoms"
-        self.notes = ("Generated phantoms: no real texture, disease or radiologist. Not a clinical figure.",)
+        self.notes: tuple[str, ...] = (
+            "Generated phantoms: no real texture, disease or radiologist. Not a clinical figure.",
+        )
         self.has_reference = True
         self.external = False
         self._folder = folder

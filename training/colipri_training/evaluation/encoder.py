@@ -103,8 +103,9 @@ class Encoder:
             max_length=decoder.config.max_length,
         )
         decoder.eval().to(self.device)
+        x, y, z = grid.shape[2:]
         with torch.inference_mode():
-            memory = decoder.memory(rearrange(grid, "b c x y z -> b (x y z) c"), tuple(grid.shape[2:]))
+            memory = decoder.memory(rearrange(grid, "b c x y z -> b (x y z) c"), (x, y, z))
         (pieces,) = generate(decoder, memory, options)
         return str(tokenizer.decode(pieces)).strip()
 

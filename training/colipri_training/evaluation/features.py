@@ -71,7 +71,8 @@ class Features:
     def tokens(self, index: int) -> Tensor:
         """(n, C) float32 raw tokens of a case."""
         with safe_open(self.files[index], framework="pt") as stream:
-            return stream.get_tensor("tokens").float()
+            tokens: Tensor = stream.get_tensor("tokens")
+        return tokens.float()
 
 
 class FeatureStore:

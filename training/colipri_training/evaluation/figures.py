@@ -20,7 +20,7 @@ _COLUMNS = 6
 _PANEL = 1.55
 _COLORS = ("#1f6feb", "#d1570a", "#2a8f4a", "#8b4fc4", "#b8860b", "#c2255c")
 # A fixed salt gives elements the same names in every run, so that equal figures are equal files.
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "colipri", "font.size": 7, "axes.linewidth": 0.6}
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "colipri", "font.size": 7, "axes.linewidth": 0.6}
 
 
 def roc_curves(rows: Mapping[str, Sequence[Row]]) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.metrics import compute_dice
-from monai.metrics import compute_surface_dice
+from monai.metrics.meandice import compute_dice
+from monai.metrics.surface_dice import compute_surface_dice
+from torch import Tensor
 
 from colipri_training.evaluation.cases import Reference
 from colipri_training.evaluation.cases import structure_names
@@ -27,8 +28,7 @@ Mask = npt.NDArray[np.bool_]
 
 def dice(first: Mask, second: Mask) -> float:
     """Dice overlap of two masks of the same shape; 1 if both are empty."""
-    found, reference = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (first, second))
-    return float(compute_dice(found, reference, include_background=True, ignore_empty=False))
+    return float(compute_dice(*_tensors(first, second), include_background=True, ignore_empty=False))
 
 
 def surface_dice(
@@ -46,11 +46,12 @@ def surface_dice(
     """
     if not found.any() or not reference.any():
         return float(found.any() == reference.any())
-    pair = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (found, reference))
+    first, second = _tensors(found, reference)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI calls its own function in a way it has deprecated
         value = compute_surface_dice(
-            *pair,
+            first,
+            second,
             class_thresholds=[tolerance_mm],
             include_background=True,
             spacing=list(spacing_mm),
@@ -92,3 +93,9 @@ def reference_labels(names: Sequence[str], reference: Reference) -> npt.NDArray[
     for label, name in enumerate(structure_names(), start=1):
         table[label] = known.get(name, body)
     return table[reference.structures]
+
+
+def _tensors(first: Mask, second: Mask) -> tuple[Tensor, Tensor]:
+    """Two masks as MONAI wants them, (1, 1, X, Y, Z)."""
+    left, right = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (first, second))
+    return left, right

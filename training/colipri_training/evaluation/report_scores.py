@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from colipri_core.language.labeller import label_report
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -49,8 +48,8 @@ def models_table(document: Document) -> Table:
 def summary_table(document: Document, dataset: str) -> Table:
     """The main figures of a data set: a row a figure, a column a model."""
     sections = [model["datasets"][dataset] for model in document["models"]]
-    lines = list(_lines(sections))
-    rows = tuple((name, *(_text(read, section) for section in sections)) for name, read in lines)
+    lines = ((name, [_at(section, *path) for section in sections]) for name, *path in _places(sections))
+    rows = tuple((name, *map(_text, found)) for name, found in lines if any(value is not None for value in found))
     return Table(title="Summary", columns=("figure", *_names(document)), rows=rows)
 
 
@@ -69,9 +68,7 @@ def findings_table(document: Document, dataset: str, method: tuple[str, ...], ti
         return None
     rows = []
     for name in names:
-        found = [
-            next((row for row in part.get("findings", ()) if row["name"] == name), {}) for part in by_model.values()
-        ]
+        found = [_named(name, part.get("findings", ())) for part in by_model.values()]
         first = next(row for row in found if row)
         cells = [cell for row in found for cell in (interval(row.get("auroc")), *_values(row))]
         rows.append((name, f"{first['positive']} / {first['positive'] + first['negative']}", *cells))
@@ -146,17 +143,8 @@ def number(value: float | None) -> str:
     return _NONE if value is None else f"{value:.3f}"
 
 
-Reader = Callable[[Section], Any]
-
-
-def _lines(sections: Sequence[Section]) -> Iterator[tuple[str, Reader]]:
-    """Name of each line of the summary, and where its figure stands; lines that no model has are left out."""
-    for name, *path in _places(sections):
-        if any(_at(section, *path) is not None for section in sections):
-            yield name, lambda section, path=tuple(path): _at(section, *path)
-
-
 def _places(sections: Sequence[Section]) -> Iterator[tuple[str, ...]]:
+    """Name of each line of the summary, and where its figure stands in a section."""
     yield "cases", "cases"
     yield "patients", "patients"
     for name in _keys(sections, "zero_shot"):
@@ -195,8 +183,7 @@ def _at(section: Any, *path: str) -> Any:
     return section
 
 
-def _text(read: Reader, section: Section) -> str:
-    value = read(section)
+def _text(value: dict[str, float | None] | float | None) -> str:
     if isinstance(value, dict):
         return interval(value)
     return str(value) if isinstance(value, int) else number(value)
