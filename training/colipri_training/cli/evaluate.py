@@ -62,6 +62,7 @@ def evaluate(
     from colipri_training.evaluation.evaluate import EvaluationOptions
     from colipri_training.evaluation.evaluate import evaluate as evaluate_all
     from colipri_training.evaluation.probes import ProbeOptions
+    from colipri_training.evaluation.tables import real_table
     from colipri_training.evaluation.tables import summary_table
 
     options = EvaluationOptions(
@@ -98,6 +99,8 @@ def evaluate(
         document = evaluate_all(sources, options, on_case)
     for name in document["models"][0]["datasets"]:
         typer.echo(f"## {name}\n\n{summary_table(document, name).markdown()}\n")
+    if (real := real_table(document)) is not None:
+        typer.echo(f"## Real volumes\n\n{real.markdown()}\n")
     for section in document["models"]:
         for dataset in section["datasets"].values():
             if "bundle" in dataset.get("calibration", {}):

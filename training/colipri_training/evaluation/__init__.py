@@ -1,1 +1,1 @@
-"""Measuring a model: on held-out phantoms, and on real volumes with masks."""
+"""Measuring models: findings, probes, retrieval, reports and structures, on phantoms and on real volumes."""

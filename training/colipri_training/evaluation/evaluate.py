@@ -36,6 +36,7 @@ from colipri_training.evaluation.metrics import Predictions
 from colipri_training.evaluation.metrics import macro_auroc
 from colipri_training.evaluation.model_run import ModelRun
 from colipri_training.evaluation.real_structures import evaluate as evaluate_real
+from colipri_training.evaluation.real_structures import real_cases
 
 FORMAT = 1
 JSON_FILE = "evaluation.json"
@@ -75,10 +76,13 @@ def evaluate(sources: Sequence[Source], options: EvaluationOptions, on_case: OnC
 
     Raises:
         NoCasesError: If there are no data sets, or one has nothing to test.
+        ValueError: If two data sets have the same name.
     """
     if not sources and options.real is None:
         msg = "Expected something to evaluate on: phantoms, or a prepared data set. Found neither."
         raise NoCasesError(msg)
+    if options.real is not None:
+        real_cases(options.real)
     repeated = [name for name, count in Counter(source.name for source in sources).items() if count > 1]
     if repeated:
         msg = f'Expected data sets in folders of different names, found "{repeated[0]}" twice. Rename one.'
@@ -90,7 +94,7 @@ def evaluate(sources: Sequence[Source], options: EvaluationOptions, on_case: OnC
     encoders = [Encoder(source, device=options.device) for source in options.models]
     for source, name, encoder in zip(options.models, _names(encoders), encoders, strict=True):
         run = ModelRun(Bench(encoder, name, sources, options.run, on_case))
-        models.append(run.evaluate() | {"real": _real(source, options)})
+        models.append(run.evaluate() | _real(source, options))
         predictions.append(run.predictions)
         _write_predictions(output / PREDICTIONS, name, run.predictions)
     document = {
@@ -120,13 +124,14 @@ def _names(encoders: Sequence[Encoder]) -> list[str]:
     return unique
 
 
-def _real(source: str, options: EvaluationOptions) -> list[dict[str, Any]]:
-    if options.real is None or "structures" not in options.run.tasks:
-        return []
+def _real(source: str, options: EvaluationOptions) -> dict[str, Any]:
+    """Rows of the real volumes with masks, under "real", if they were asked for."""
+    if options.real is None:
+        return {}
     with open_engine(source, device=options.device) as engine:
         if not engine.capabilities.structures:
-            return []
-        return list(evaluate_real(engine, options.real))
+            return {"real": {"not_done": "The bundle has no structure head."}}
+        return {"real": {"rows": list(evaluate_real(engine, options.real))}}
 
 
 def _write_predictions(folder: Path, model: str, predictions: dict[tuple[str, str], Predictions]) -> None:

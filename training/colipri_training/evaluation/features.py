@@ -8,6 +8,7 @@ grid and is therefore measured in the same pass: the written report, the overlap
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -85,7 +86,8 @@ class FeatureStore:
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self._encoder = encoder
-        self._folder = folder / f"{encoder.bundle.spec.name}-{encoder.bundle.sha256[:12]}"
+        self._identity = _identity(encoder)
+        self._folder = folder / f"{encoder.bundle.spec.name}-{self._identity[:12]}"
         self._directions: Tensor | None = None
 
     def features(
@@ -133,7 +135,7 @@ class FeatureStore:
 
     def _key(self, case: Case) -> str:
         text = case.report or ""
-        return json.dumps([FORMAT, self._encoder.bundle.sha256, case.fingerprint, text])
+        return json.dumps([FORMAT, self._identity, case.fingerprint, text])
 
     def _read(self, path: Path, case: Case, needs: set[str]) -> tuple[dict[str, Tensor], Record] | None:
         try:
@@ -181,6 +183,13 @@ class FeatureStore:
                 "structures",
                 structure_overlaps(labels, spec.structures.names, reference, spec.preprocessing.spacing_mm),
             )
+
+
+def _identity(encoder: Encoder) -> str:
+    """Hash of all that decides features beside the volume and its report; a calibration does not."""
+    spec = encoder.bundle.spec
+    parts = [encoder.bundle.sha256, spec.preprocessing.to_json(), spec.window, spec.text.to_json()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def recorded_hits(features: Features) -> npt.NDArray[np.float64]:

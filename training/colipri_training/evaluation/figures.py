@@ -61,8 +61,10 @@ def _panels(rows: Mapping[str, Sequence[Row]], draw: Callable[[Axes, Row, str], 
         return ""
     height = -(-len(names) // _COLUMNS)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_COLUMNS * _PANEL, height * (_PANEL + 0.2) + 0.3))
-        figure.subplots_adjust(left=0.05, right=0.99, top=0.91, bottom=0.09, wspace=0.25, hspace=0.45)
+        inches = height * (_PANEL + 0.2) + 0.7
+        figure = Figure(figsize=(_COLUMNS * _PANEL, inches))
+        margins = {"left": 0.05, "right": 0.99, "top": 1 - 0.5 / inches, "bottom": 0.4 / inches}
+        figure.subplots_adjust(**margins, wspace=0.25, hspace=0.45)
         panels = figure.subplots(height, _COLUMNS, squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
             axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.5, linestyle=":")

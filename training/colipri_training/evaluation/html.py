@@ -62,8 +62,8 @@ def render(document: Document) -> str:
     )
     datasets = list(dict.fromkeys(name for model in document["models"] for name in model["datasets"]))
     chapters = [_chapter(document, name) for name in datasets]
-    if (real := real_table(document)) is not None:
-        chapters.append(Chapter(title="Real volumes", notes=(), tables=(real,), drawings=()))
+    if any("real" in model for model in document["models"]):
+        chapters.append(_real_chapter(document))
     return environment.get_template(_TEMPLATE).render(
         models=models_table(document), chapters=chapters, resamples=document["resamples"], versions=document["versions"]
     )
@@ -89,6 +89,12 @@ def _chapter(document: Document, dataset: str) -> Chapter:
         tables=tuple(table for table in candidates if table is not None),
         drawings=tuple(_drawings(sections)),
     )
+
+
+def _real_chapter(document: Document) -> Chapter:
+    notes = [f"Not done for {model['name']}: {reason}" for model in document["models"] for reason in reasons(model)]
+    table = real_table(document)
+    return Chapter(title="Real volumes with masks", notes=tuple(notes), tables=(table,) if table else (), drawings=())
 
 
 def _probe_tables(document: Document, dataset: str) -> list[Table | None]:

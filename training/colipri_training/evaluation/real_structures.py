@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from colipri_core.engine import Engine
+from colipri_core.errors import VolumeWarning
 from colipri_core.geometry import reorient_array
 from colipri_core.io import read_volume
 from colipri_core.segmentation import Segmentation
+from colipri_core.volume import Volume
+from colipri_training.evaluation.errors import NoCasesError
 from colipri_training.evaluation.overlap import dice
 from colipri_training.evaluation.overlap import surface_dice
 
@@ -78,28 +82,46 @@ REAL_CASES: tuple[RealCase, ...] = (
 )
 
 
+def real_cases(data: Path) -> tuple[RealCase, ...]:
+    """Return the cases whose image and mask are in a folder.
+
+    Raises:
+        NoCasesError: If none are.
+    """
+    found = tuple(case for case in REAL_CASES if (data / case.image).exists() and (data / case.mask).exists())
+    if not found:
+        msg = f'Expected real volumes with masks in "{data.name}", such as {REAL_CASES[0].image}, found none.'
+        raise NoCasesError(msg)
+    return found
+
+
 def evaluate(engine: Engine, data: Path) -> Iterator[dict[str, object]]:
-    """Yield a row for every structure that a mask can check.
+    """Yield a row for every structure that a mask can check, with Dice and NSD.
 
     Args:
         engine: The model, with a structure head.
         data: Folder of the real volumes.
     """
-    for case in REAL_CASES:
+    for case in real_cases(data):
         with engine.open(read_volume(data / case.image)) as session:
             outlined = session.segment()
-        reference_volume = read_volume(data / case.mask).reoriented("RAS")
-        mask = reference_volume.voxels
+        mask = _read_mask(data / case.mask)
         for target in case.targets:
-            reference = np.isin(mask, target.labels) if target.labels else mask > 0
+            reference = np.isin(mask.voxels, target.labels) if target.labels else mask.voxels > 0
             if reference.any():
                 found = _joined(outlined, target.structures)
-                spacing = reference_volume.geometry.spacing
+                spacing = mask.geometry.spacing
                 row = {
                     "dice": round(dice(found, reference), 5),
                     "nsd": round(surface_dice(found, reference, spacing), 5),
                 }
                 yield {"image": case.image, "structure": target.name, **row}
+
+
+def _read_mask(path: Path) -> Volume:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VolumeWarning)  # a mask is not in Hounsfield units
+        return read_volume(path).reoriented("RAS")
 
 
 def _joined(outlined: Segmentation, structures: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -89,9 +89,8 @@ def comparison_table(document: Document, dataset: str) -> Table | None:
 
 def real_table(document: Document) -> Table | None:
     """Overlap on real volumes; None if there are none."""
-    by_model = {
-        model["name"]: {(row["image"], row["structure"]): row for row in model["real"]} for model in document["models"]
-    }
+    parts = {model["name"]: _at(model, "real", "rows") or () for model in document["models"]}
+    by_model = {name: {(row["image"], row["structure"]): row for row in rows} for name, rows in parts.items()}
     keys = list(dict.fromkeys(key for rows in by_model.values() for key in rows))
     if not keys:
         return None
@@ -100,7 +99,7 @@ def real_table(document: Document) -> Table | None:
         (*key, *(number(rows.get(key, {}).get(figure)) for rows in by_model.values() for figure in ("dice", "nsd")))
         for key in keys
     )
-    return Table(title="Real volumes with masks", columns=columns, rows=rows)
+    return Table(title="Overlap with the masks", columns=columns, rows=rows)
 
 
 def calibration_table(section: Section, title: str) -> Table | None:
