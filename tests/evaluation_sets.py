@@ -30,7 +30,7 @@ from colipri_training.evaluation.cases import Case
 from colipri_training.evaluation.features import Features
 
 GRID = PreprocessSpec(spacing_mm=(12.0, 12.0, 12.0), size=(24, 24, 24), padding=-1.0)
-SPLITS = {"train": 12, "validation": 24, "test": 24}
+SPLITS = {"train": 12, "validation": 40, "test": 24}
 EFFUSION, NODULE = "Pleural effusion", "Lung nodule"
 
 

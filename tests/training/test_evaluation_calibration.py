@@ -60,7 +60,7 @@ class TestFit:
     def test_findings_with_few_cases_are_left_out(self) -> None:
         known = judged(200, slope=1.0, offset=0.0)
         known.labels[:, 3] = 0.0
-        known.labels[:9, 3] = 1.0
+        known.labels[:19, 3] = 1.0
         known.labels[:, 4] = np.nan
 
         assert set(fit(known, ALL)) == set(CODES) - {CODES[3], CODES[4]}
@@ -88,6 +88,12 @@ class TestErrors:
             assert found["mean"]["after"][figure] < found["mean"]["before"][figure]
         assert found["mean"]["after"]["ece"] < 0.06
 
+    def test_one_that_does_not_help_says_so(self) -> None:
+        known = judged(500, slope=1.0, offset=0.0)
+
+        assert "did not lower" in describe(known, ALL, {}, {CODES[0]: (0.1, 3.0)})["note"]
+        assert "note" not in describe(known, ALL, {CODES[0]: (0.1, 3.0)}, {CODES[0]: (1.0, 0.0)})
+
     def test_brier_by_hand(self) -> None:
         logits = np.zeros((4, len(CODES)))
         labels = np.tile([[1.0], [0.0], [0.0], [np.nan]], (1, len(CODES)))
@@ -99,7 +105,7 @@ class TestErrors:
     def test_what_was_not_calibrated_says_why(self) -> None:
         found = describe(judged(20, slope=1.0, offset=0.0), ALL, {}, {CODES[0]: (1.0, 0.0)})
 
-        assert "Fewer than 10 validation cases" in found["findings"][1]["note"]
+        assert "Fewer than 20 validation cases" in found["findings"][1]["note"]
         assert found["calibrated"] == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from evaluation_sets import GRID
 from evaluation_sets import NODULE
 from evaluation_sets import prepare_chests
 from evaluation_sets import save_bundle_on_grid
+from random_bundles import save_random_bundle
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
@@ -88,7 +90,7 @@ class TestTwoBundles:
         assert section["zero_shot"]["short"]["labels"] == "ct-rate-2"
         assert section["probes"]["training_cases"] == 12
         assert section["retrieval"]["pool"] == 24
-        assert "24 validation cases" in section["zero_shot"]["engine"]["thresholds"]
+        assert "40 validation cases" in section["zero_shot"]["engine"]["thresholds"]
 
     def test_every_prompt_set_is_measured_but_that_of_phantoms(self, results: tuple[Path, dict]) -> None:
         assert set(results[1]["models"][0]["datasets"]["prepared"]["zero_shot"]) == {
@@ -107,7 +109,7 @@ class TestTwoBundles:
 
     def test_predictions_give_the_figures_again(self, results: tuple[Path, dict]) -> None:
         output, document = results
-        with (output / "predictions" / "local_prepared_probe_mean.csv").open() as stream:
+        with (output / "predictions" / "local_prepared_probe-mean.csv").open() as stream:
             rows = list(csv.DictReader(stream))
         labels, scores = ([float(row[f"{side}:{EFFUSION}"]) for row in rows] for side in ("label", "probability"))
         findings = document["models"][0]["datasets"]["prepared"]["probes"]["poolings"]["mean"]["findings"]
@@ -154,7 +156,7 @@ class TestTwoBundles:
         section = document["models"][0]["datasets"]["prepared"]["calibration"]
         spec = read_spec(output / section["bundle"])
 
-        assert section["validation_cases"] == section["cases"] == 24
+        assert (section["validation_cases"], section["cases"]) == (40, 24)
         assert section["calibrated"] == 1
         assert list(spec.calibration or {}) == ["SCT:60046008"]
         assert section["mean"]["after"]["brier"] <= section["mean"]["before"]["brier"]
@@ -183,6 +185,28 @@ class TestFeatures:
 
         assert len(files) == 24
         assert second["models"] == first["models"]
+
+    def test_another_grid_or_padding_is_another_model(
+        self, tmp_path: Path, bundles: tuple[Path, Path], chests: Path
+    ) -> None:
+        spec = dataclasses.replace(GRID, padding="minimum", size=(20, 20, 20))
+        other = save_random_bundle(tmp_path / "local", local=True, preprocessing=spec)
+        run([PreparedSource(chests)], tmp_path / "out", bundles[0], other, tasks=("retrieval",))
+
+        assert len(list((tmp_path / "out" / "features").iterdir())) == 2
+
+    def test_a_calibrated_copy_reads_the_features_of_the_model(
+        self, results: tuple[Path, dict], chests: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Encoder, "grid", lambda *_: pytest.fail("a volume was encoded again"))
+        copy = results[0] / "calibrated" / "local"
+        section = run([PreparedSource(chests)], results[0], copy, tasks=("zero-shot",))["models"][0]["datasets"]
+        told = results[1]["models"][0]["datasets"]["prepared"]["calibration"]
+
+        assert section["prepared"]["quality"]["calibrated"] is True
+        rows = {row["name"]: row for row in section["prepared"]["quality"]["findings"]}
+        expected = next(row for row in told["findings"] if row["name"] == EFFUSION)["after"]
+        assert rows[EFFUSION]["brier"] == pytest.approx(expected["brier"])
 
 
 class TestPhantoms:
@@ -228,7 +252,7 @@ class TestBadInput:
         section = document["models"][0]["datasets"]["prepared"]
 
         assert section["probes"]["not_done"] == "There are no training cases to fit a probe on."
-        assert "No finding has 10 validation cases" in section["calibration"]["not_done"]
+        assert "No finding has 20 validation cases" in section["calibration"]["not_done"]
         assert section["zero_shot"]["engine"]["macro"]["auroc"]["value"] is not None
         assert not (tmp_path / "out" / "calibrated").exists()
 
@@ -248,7 +272,7 @@ class TestBadInput:
 
         assert (section["cases"], section["fitted_on"]) == (4, "prepared")
         assert section["probes"]["training_cases"] == 12
-        assert "24 validation cases" in section["probes"]["poolings"]["mean"]["thresholds"]
+        assert "40 validation cases" in section["probes"]["poolings"]["mean"]["thresholds"]
 
     def test_unlabelled_volumes_without_reports_have_no_figures_of_findings(
         self, tmp_path: Path, bundles: tuple[Path, Path]
@@ -266,6 +290,15 @@ class TestBadInput:
     def test_unknown_tasks_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="got colouring"):
             RunOptions(output=tmp_path, tasks=("colouring",))
+
+    def test_an_odd_name_stays_inside_the_output(self, tmp_path: Path, chests: Path) -> None:
+        odd = save_random_bundle(tmp_path / "odd", preprocessing=GRID, name="../<b>odd</b>")
+        document = run([PreparedSource(chests)], tmp_path / "deep" / "out", odd, tasks=("zero-shot",), calibrate=True)
+
+        assert {path.name for path in tmp_path.iterdir()} == {"odd", "odd-vocab.txt", "deep"}
+        assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+        assert "<b>" not in (tmp_path / "deep" / "out" / "evaluation.html").read_text()
+        assert document["models"][0]["card"]["name"] == "../<b>odd</b>"
 
 
 class TestCommand:
@@ -292,3 +325,12 @@ class TestCommand:
         names = [model["name"] for model in document["models"]]
         assert len(set(names)) == 2
         assert np.allclose(document["comparisons"][0]["macro_auroc"]["value"], 0.0)
+
+    def test_it_says_on_how_many_cases_it_calibrated(
+        self, results: tuple[Path, dict], bundles: tuple[Path, Path], chests: Path
+    ) -> None:
+        arguments = ["evaluate", "--output", str(results[0]), "--prepared", str(chests), "--model", str(bundles[0])]
+        found = CliRunner().invoke(app, [*arguments, "--task", "zero-shot", "--calibrate"], catch_exceptions=False)
+
+        assert "local: 1 findings calibrated on 40 validation cases. On 24 test cases, mean Brier score" in found.stdout
+        assert f"Calibrated copy: {results[0] / 'calibrated' / 'local'}" in found.stdout

@@ -89,6 +89,7 @@ class TestCtRate:
 
         assert [entry.id for entry in manifest.entries] == list(CtRate.names)
         assert [entry.patient for entry in manifest.entries] == ["train_1", "train_1", "valid_1"]
+        assert [entry.study for entry in manifest.entries] == ["train_1_a", "train_1_a", "valid_1_a"]
         assert [entry.split for entry in manifest.entries][2] == "test"
         assert {entry.report for entry in manifest.entries} == {"Findings: Emphysema, left."}
         assert manifest.entries[0].labels == dict.fromkeys(CT_RATE_FINDINGS, 0) | {"Emphysema": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -103,9 +104,23 @@ def evaluate(
         typer.echo(f"## Real volumes\n\n{real.markdown()}\n")
     for section in document["models"]:
         for dataset in section["datasets"].values():
-            if "bundle" in dataset.get("calibration", {}):
-                typer.echo(f"Calibrated copy of {section['name']}: {output / dataset['calibration']['bundle']}")
+            _tell_calibration(section["name"], dataset.get("calibration", {}), output)
     typer.echo(f"Report: {output / 'evaluation.html'}")
+
+
+def _tell_calibration(model: str, section: dict[str, Any], output: Path) -> None:
+    if "not_done" in section:
+        typer.echo(f"{model} was not calibrated: {section['not_done']}")
+    if "bundle" in section:
+        before, after = section["mean"]["before"], section["mean"]["after"]
+        typer.echo(
+            f"{model}: {section['calibrated']} findings calibrated on {section['validation_cases']} validation cases. "
+            f"On {section['cases']} test cases, mean Brier score {before['brier']:.3f} before and {after['brier']:.3f} "
+            f"after, mean calibration error {before['ece']:.3f} before and {after['ece']:.3f} after."
+        )
+        if "note" in section:
+            typer.echo(section["note"])
+        typer.echo(f"Calibrated copy: {output / section['bundle']}")
 
 
 def _prepared(prepared: list[Path], external: list[Path], train_cases: int | None) -> list[Source]:

@@ -2,9 +2,9 @@
 
 A bundle's `calibration` holds, for each finding's code, (a, b) of the probability sigmoid(a * logit + b), where the
 logit is what the viewers compute: the difference of cosine similarities with the prompts of `engine`, divided by the
-temperature. Fitting follows Platt (1999), with his smoothed targets. Two rules are our choice: a finding needs ten
-cases with and ten without it, and a finding whose logits rank no better than chance (slope not above 0) gets slope 0,
-so that all cases show how frequent it is.
+temperature. Fitting follows Platt (1999), with his smoothed targets. A finding needs twenty cases with and
+twenty without it: ten for each of the two numbers (Peduzzi et al., 1996). A finding whose logits rank no better than
+chance (slope not above 0) gets slope 0, so that all cases show how frequent it is (our choice).
 """
 
 from __future__ import annotations
@@ -28,8 +28,13 @@ from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_training.evaluation.bootstrap import plain
 from colipri_training.evaluation.label_sets import LabelSet
 
-FEWEST = 10
+FEWEST = 20
 BINS = 10
+
+_NO_BETTER = (
+    "Calibration did not lower the mean Brier score of the cases under test ({brier} before, {after[brier]} after); "
+    "the probabilities were good already, or there were too few validation cases. Keep the model as it was."
+)
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[float, float]
@@ -111,7 +116,10 @@ def describe(judged: Judged, labels: LabelSet, before: Mapping[str, Pair], after
         for side in ("before", "after")
         if done
     }
-    return {"cases": len(judged.labels), "calibrated": len(done), "mean": means, "findings": rows}
+    section = {"cases": len(judged.labels), "calibrated": len(done), "mean": means, "findings": rows}
+    if means and means["after"]["brier"] >= means["before"]["brier"]:
+        section["note"] = _NO_BETTER.format(**means["before"], after=means["after"])
+    return section
 
 
 def quality_of(judged: Judged, labels: LabelSet, own: Mapping[str, Pair]) -> dict[str, Any]:

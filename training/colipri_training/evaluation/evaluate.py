@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib.metadata
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ from colipri_training.evaluation.html import write_html
 from colipri_training.evaluation.metrics import Predictions
 from colipri_training.evaluation.metrics import macro_auroc
 from colipri_training.evaluation.model_run import ModelRun
+from colipri_training.evaluation.names import file_name
 from colipri_training.evaluation.real_structures import evaluate as evaluate_real
 from colipri_training.evaluation.real_structures import real_cases
 
@@ -111,7 +111,7 @@ def evaluate(sources: Sequence[Source], options: EvaluationOptions, on_case: OnC
 
 def _names(encoders: Sequence[Encoder]) -> list[str]:
     """Names of the bundles, with a piece of the hash where two have the same, and a number where even that is."""
-    names = [encoder.bundle.spec.name for encoder in encoders]
+    names = [file_name(encoder.bundle.spec.name) for encoder in encoders]
     marked = [
         f"{name}-{encoder.bundle.sha256[:8]}" if names.count(name) > 1 else name
         for name, encoder in zip(names, encoders, strict=True)
@@ -137,8 +137,7 @@ def _real(source: str, options: EvaluationOptions) -> dict[str, Any]:
 def _write_predictions(folder: Path, model: str, predictions: dict[tuple[str, str], Predictions]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for (dataset, method), table in predictions.items():
-        name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{model}_{dataset}_{method}")
-        path = folder / f"{name}.csv"
+        path = folder / f"{file_name(f'{model}_{dataset}_{method}')}.csv"
         with (
             atomic_file(path, ".csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as stream,

@@ -27,6 +27,7 @@ from colipri_core.io.atomic import atomic_file
 from colipri_training.evaluation.cases import Case
 from colipri_training.evaluation.cases import Source
 from colipri_training.evaluation.encoder import Encoder
+from colipri_training.evaluation.names import file_name
 from colipri_training.evaluation.overlap import structure_overlaps
 from colipri_training.evaluation.prompts import UNSEEN
 from colipri_training.evaluation.prompts import bundle_directions
@@ -87,7 +88,7 @@ class FeatureStore:
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self._encoder = encoder
         self._identity = _identity(encoder)
-        self._folder = folder / f"{encoder.bundle.spec.name}-{self._identity[:12]}"
+        self._folder = folder / f"{file_name(encoder.bundle.spec.name)}-{self._identity[:12]}"
         self._directions: Tensor | None = None
 
     def features(

@@ -73,6 +73,9 @@ def _chapter(document: Document, dataset: str) -> Chapter:
     sections = {model["name"]: model["datasets"][dataset] for model in document["models"]}
     notes = list(dict.fromkeys(note for section in sections.values() for note in section["notes"]))
     notes += [f"Not done for {name}: {reason}" for name, section in sections.items() for reason in reasons(section)]
+    for name, section in sections.items():
+        if "note" in section.get("calibration", {}):
+            notes.append(f"{name}: {section['calibration']['note']}")
     candidates = [
         summary_table(document, dataset),
         comparison_table(document, dataset),
