@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from data_sets import SPEC
 from data_sets import make_manifest
 from evaluation_sets import EFFUSION
@@ -21,7 +22,10 @@ from random_bundles import save_random_bundle
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
+from colipri_core.errors import BundleError
+from colipri_core.model.bundle import load_bundle
 from colipri_core.model.bundle import read_spec
+from colipri_core.model.bundle import save_bundle
 from colipri_training.cli.main import app
 from colipri_training.data.prepare import PrepareOptions
 from colipri_training.data.prepare import prepare
@@ -223,6 +227,18 @@ class TestPhantoms:
         assert section["zero_shot"]["engine"]["thresholds"].startswith("0.5 for all")
         assert "Not a clinical figure" in section["notes"][0]
 
+    def test_only_the_splits_that_are_needed_are_generated(self, tmp_path: Path, bundles: tuple[Path, Path]) -> None:
+        source = PhantomSource(tmp_path / "store", {"test": 1, "train": 5})
+        run([source], tmp_path / "out", bundles[0], tasks=("retrieval",))
+
+        assert [path.name for path in (tmp_path / "store").glob("*/*")] == ["2000000"]
+
+    def test_another_orientation_is_refused(self, tmp_path: Path) -> None:
+        spec = dataclasses.replace(GRID, orientation="SAR")
+        bundle = save_random_bundle(tmp_path / "turned", preprocessing=spec)
+        with pytest.raises(NoCasesError, match="the model wants SAR"):
+            run([PhantomSource(tmp_path / "store", {"test": 1})], tmp_path / "out", bundle)
+
 
 class TestBadInput:
     def test_a_set_without_test_cases_is_refused(self, tmp_path: Path, bundles: tuple[Path, Path]) -> None:
@@ -290,6 +306,20 @@ class TestBadInput:
     def test_unknown_tasks_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="got colouring"):
             RunOptions(output=tmp_path, tasks=("colouring",))
+
+    def test_a_model_that_gives_no_numbers_is_named(self, tmp_path: Path, chests: Path) -> None:
+        bundle = load_bundle(save_random_bundle(tmp_path / "whole", preprocessing=GRID))
+        torch.nn.init.constant_(bundle.model.image_encoder.projector.bias, float("nan"))
+        spec = dataclasses.replace(bundle.spec, name="broken")
+        save_bundle(
+            tmp_path / "broken",
+            spec=spec,
+            model=bundle.model,
+            tokenizer=bundle.tokenizer,
+            structure_head=bundle.structure_head,
+        )
+        with pytest.raises(BundleError, match=r'the model "broken" gave NaN or infinity for "test000"'):
+            run([PreparedSource(chests)], tmp_path / "out", tmp_path / "broken")
 
     def test_an_odd_name_stays_inside_the_output(self, tmp_path: Path, chests: Path) -> None:
         odd = save_random_bundle(tmp_path / "odd", preprocessing=GRID, name="../<b>odd</b>")

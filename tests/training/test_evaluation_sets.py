@@ -174,7 +174,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestPreparedSource:
     def test_its_image_is_what_the_engine_would_see(self, folder: Path) -> None:
         source = PreparedSource(folder)
-        case = source.cases("test")[1]
+        case = source.cases("test", GRID)[1]
         expected = prepare_for_model(read_volume(folder.parent / "in" / f"{case.id}.nii.gz"), GRID).array
 
         assert np.abs(source.image(case, GRID).numpy() - expected).max() < 1e-3
@@ -182,14 +182,14 @@ class TestPreparedSource:
     def test_an_external_set_is_tested_whole(self, folder: Path) -> None:
         source = PreparedSource(folder, external=True)
 
-        assert [len(source.cases(split)) for split in ("train", "validation", "test")] == [0, 0, 5]
+        assert [len(source.cases(split, GRID)) for split in ("train", "validation", "test")] == [0, 0, 5]
 
     def test_missing_labels_are_read_from_the_reports(self, folder: Path) -> None:
         source = PreparedSource(folder)
 
-        assert [case.labels["Pleural effusion"] for case in source.cases("test")] == [1, 0, 1]
+        assert [case.labels["Pleural effusion"] for case in source.cases("test", GRID)] == [1, 0, 1]
         assert any("rule-based labeller" in note for note in source.notes)
 
     def test_another_grid_is_refused(self, folder: Path) -> None:
         with pytest.raises(PreparedDataError, match="Expected volumes in RAS"):
-            PreparedSource(folder).prepare(SPEC)
+            PreparedSource(folder).check(SPEC)

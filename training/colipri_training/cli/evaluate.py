@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
@@ -63,8 +66,6 @@ def evaluate(
     from colipri_training.evaluation.evaluate import EvaluationOptions
     from colipri_training.evaluation.evaluate import evaluate as evaluate_all
     from colipri_training.evaluation.probes import ProbeOptions
-    from colipri_training.evaluation.tables import real_table
-    from colipri_training.evaluation.tables import summary_table
 
     options = EvaluationOptions(
         models=tuple(model or ["tiny"]),
@@ -82,22 +83,34 @@ def evaluate(
     sources = _prepared(prepared or [], external or [], train_cases)
     phantoms = (0 if sources else 500) if cases is None else cases
     if phantoms:
-        sizes = {
-            "test": phantoms,
-            "validation": validation_cases,
-            "train": 1000 if train_cases is None else train_cases,
-        }
+        train = 1000 if train_cases is None else train_cases
+        sizes = {"test": phantoms, "validation": validation_cases, "train": train}
         sources.append(_phantoms(store or output / "cases", sizes, workers))
+    with _progress() as on_case:
+        document = evaluate_all(sources, options, on_case)
+    _tell(document, output)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on stderr, one for each thing that is being done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        known: dict[str, TaskID] = {}
 
         def on_case(description: str, done: int, total: int) -> None:
-            if description not in tasks:
-                tasks[description] = bar.add_task(description, total=total)
-            bar.update(tasks[description], completed=done)
+            if description not in known:
+                known[description] = bars.add_task(description, total=total)
+            bars.update(known[description], completed=done)
 
-        document = evaluate_all(sources, options, on_case)
+        yield on_case
+
+
+def _tell(document: dict[str, Any], output: Path) -> None:
+    """Write the main figures to stdout."""
+    from colipri_training.evaluation.tables import real_table
+    from colipri_training.evaluation.tables import summary_table
+
     for name in document["models"][0]["datasets"]:
         typer.echo(f"## {name}\n\n{summary_table(document, name).markdown()}\n")
     if (real := real_table(document)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ OUTLINED = 50
 """Cases whose outlines are compared with the reference (our choice): surfaces take a second a case and more."""
 
 OnCase = Callable[[str, int, int], None]
-"""Told what is being encoded, how many cases of it are done, and how many there are."""
+"""Told what is being done, with how many cases, and with how many it will be."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,15 +88,16 @@ class Bench:
         """Return the features of a split of a data set."""
         key = (source.name, split)
         if key not in self._kept:
-            described = f"{self.name}: {source.name}, {split}"
-
-            def on_case(done: int, total: int) -> None:
-                if self._on_case is not None:
-                    self._on_case(described, done, total)
-
+            spec = self.encoder.bundle.spec.preprocessing
+            cases = source.cases(split, spec, partial(self._tell, f"{source.name}, {split}: made"))
             outlined = self.options.outlined if "structures" in self.options.tasks else 0
-            self._kept[key] = self._store.features(source, split, outlined=outlined, on_case=on_case)
+            encoded = partial(self._tell, f"{source.name}, {split}: encoded by {self.name}")
+            self._kept[key] = self._store.features(source, cases, outlined=outlined, on_case=encoded)
         return self._kept[key]
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self._on_case is not None:
+            self._on_case(what, done, total)
 
     def home(self, source: Source) -> Source | None:
         """Return the data set whose training and validation cases go with a data set's test; None if there is none."""

@@ -112,7 +112,7 @@ def describe(judged: Judged, labels: LabelSet, before: Mapping[str, Pair], after
         )
     done = [row for row in rows if "before" in row]
     means = {
-        side: {figure: plain(float(np.mean([row[side][figure] for row in done]))) for figure in ("brier", "ece")}
+        side: {figure: round(float(np.mean([row[side][figure] for row in done])), 5) for figure in ("brier", "ece")}
         for side in ("before", "after")
         if done
     }

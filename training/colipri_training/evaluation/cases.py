@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,14 @@ from colipri_training.data.phantoms import fill
 from colipri_training.data.prepared import PreparedVolume
 from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.data.store import CaseStore
+from colipri_training.evaluation.errors import NoCasesError
 from colipri_training.evaluation.evaluation_set import choose
 from colipri_training.evaluation.zero_shot import normalise
 from colipri_training.phantoms.case import TEST_FIRST_SEED
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
+
+OnMade = Callable[[int, int], None]
+"""Told the number of cases that were made and of those that had to be."""
 
 FIRST_SEEDS = {"train": 0, "validation": VALIDATION_FIRST_SEED, "test": TEST_FIRST_SEED}
 
@@ -80,12 +85,12 @@ class Source(Protocol):
     has_reference: bool
     external: bool
 
-    def cases(self, split: str) -> Sequence[Case]:
-        """Return the cases of a split."""
+    def check(self, spec: PreprocessSpec) -> None:
+        """Raise if the volumes cannot be had on a model grid."""
         ...
 
-    def prepare(self, spec: PreprocessSpec) -> None:
-        """Make what the images of a model grid need; raises if they cannot be had on it."""
+    def cases(self, split: str, spec: PreprocessSpec, on_made: OnMade | None = None) -> Sequence[Case]:
+        """Return the cases of a split, ready to be read on a model grid; what has to be made first is told of."""
         ...
 
     def image(self, case: Case, spec: PreprocessSpec) -> Tensor:
@@ -116,18 +121,27 @@ class PhantomSource:
         self._folder = folder
         self._workers = workers
         self._seeds = {split: range(FIRST_SEEDS[split], FIRST_SEEDS[split] + sizes.get(split, 0)) for split in SPLITS}
-        self._store: CaseStore | None = None
 
-    def prepare(self, spec: PreprocessSpec) -> None:
-        """Generate the missing phantoms of a grid."""
-        self._store = self._store_of(spec)
-        seeds = [seed for split in SPLITS for seed in self._seeds[split]]
-        for _ in fill(self._store, seeds, spec, workers=self._workers):
-            pass
+    def check(self, spec: PreprocessSpec) -> None:
+        """Refuse a model that wants another orientation than phantoms are drawn in.
 
-    def cases(self, split: str) -> tuple[Case, ...]:
-        """Return the phantoms of a split; `prepare` comes first. Their texts do not depend on the grid."""
-        return tuple(self._case(seed, split) for seed in self._seeds[split])
+        Raises:
+            NoCasesError: If it does.
+        """
+        if spec.orientation != "RAS":
+            msg = (
+                f"Phantoms are drawn on RAS grids, the model wants {spec.orientation}. Test it on a prepared data set."
+            )
+            raise NoCasesError(msg)
+
+    def cases(self, split: str, spec: PreprocessSpec, on_made: OnMade | None = None) -> tuple[Case, ...]:
+        """Return the phantoms of a split; those missing on a grid are generated."""
+        store, seeds = self._store_of(spec), self._seeds[split]
+        missing = sum(seed not in store for seed in seeds)
+        for done, _ in enumerate(fill(store, seeds, spec, workers=self._workers), start=1):
+            if on_made is not None:
+                on_made(done, missing)
+        return tuple(_phantom(store, seed, split) for seed in seeds)
 
     def image(self, case: Case, spec: PreprocessSpec) -> Tensor:
         """Return a phantom (X, Y, Z) on a model grid, in [-1, 1]."""
@@ -137,19 +151,6 @@ class PhantomSource:
         """Return a phantom's structures and lesions."""
         stored = self._store_of(spec).read(int(case.id))
         return Reference(structures=stored.labels, lesions=stored.lesions)
-
-    def _case(self, seed: int, split: str) -> Case:
-        assert self._store is not None, "prepare() comes first"
-        known = self._store.read_text(seed)
-        present = set(known["present"])
-        return Case(
-            id=f"{seed:07d}",
-            patient=f"phantom-{seed}",
-            split=split,
-            fingerprint=f"phantom-{seed}",
-            report=known["report"],
-            labels={name: int(index in present) for index, name in enumerate(CT_RATE_FINDINGS)},
-        )
 
     def _store_of(self, spec: PreprocessSpec) -> CaseStore:
         size = "x".join(str(voxels) for voxels in spec.size)
@@ -189,7 +190,7 @@ class PreparedSource:
             notes.append("Volumes without labels got those that the rule-based labeller reads from their reports.")
         self.notes = tuple(notes)
 
-    def prepare(self, spec: PreprocessSpec) -> None:
+    def check(self, spec: PreprocessSpec) -> None:
         """Refuse a model that needs another grid.
 
         Raises:
@@ -197,8 +198,9 @@ class PreparedSource:
         """
         self._prepared.check_grid(spec)
 
-    def cases(self, split: str) -> tuple[Case, ...]:
-        """Return the chosen cases of a split."""
+    def cases(self, split: str, spec: PreprocessSpec, on_made: OnMade | None = None) -> tuple[Case, ...]:
+        """Return the chosen cases of a split; they are prepared already."""
+        del spec, on_made
         return self._cases[split]
 
     def image(self, case: Case, spec: PreprocessSpec) -> Tensor:
@@ -212,6 +214,19 @@ class PreparedSource:
 def structure_names() -> tuple[str, ...]:
     """Names of the labels 1, 2, ... of a reference labelmap."""
     return tuple(concept.name for concept in STRUCTURES)
+
+
+def _phantom(store: CaseStore, seed: int, split: str) -> Case:
+    known = store.read_text(seed)
+    present = set(known["present"])
+    return Case(
+        id=f"{seed:07d}",
+        patient=f"phantom-{seed}",
+        split=split,
+        fingerprint=f"phantom-{seed}",
+        report=known["report"],
+        labels={name: int(index in present) for index, name in enumerate(CT_RATE_FINDINGS)},
+    )
 
 
 def _case(volume: PreparedVolume, split: str) -> Case:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from colipri_core.errors import BundleError
 from colipri_core.io.atomic import atomic_file
 from colipri_training.evaluation.cases import Case
+from colipri_training.evaluation.cases import OnMade
 from colipri_training.evaluation.cases import Source
 from colipri_training.evaluation.encoder import Encoder
 from colipri_training.evaluation.names import file_name
@@ -92,34 +94,35 @@ class FeatureStore:
         self._directions: Tensor | None = None
 
     def features(
-        self, source: Source, split: str, *, outlined: int = 0, on_case: Callable[[int, int], None] | None = None
+        self, source: Source, cases: Sequence[Case], *, outlined: int = 0, on_case: OnMade | None = None
     ) -> Features:
-        """Return the features of a split.
+        """Return the features of the cases of one split.
 
         Args:
             source: The data set.
-            split: Which part.
+            cases: Its cases.
             outlined: In how many cases, from the first on, outlines are compared with the reference.
             on_case: Told the number of finished cases and of all.
+
+        Raises:
+            BundleError: If the model gives NaN or infinity.
         """
-        cases = tuple(source.cases(split))
-        folder = self._folder / source.name / split
-        folder.mkdir(parents=True, exist_ok=True)
+        files = tuple(self._folder / source.name / case.split / f"{case.id}.safetensors" for case in cases)
         rows: list[tuple[dict[str, Tensor], Record]] = []
-        for done, case in enumerate(cases, start=1):
+        for done, (case, path) in enumerate(zip(cases, files, strict=True), start=1):
             needs = self._needs(source, case, outlined=done <= outlined)
-            path = folder / f"{case.id}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
             rows.append(self._read(path, case, needs) or self._make(path, source, case, needs))
             if on_case is not None:
                 on_case(done, len(cases))
         vectors = {name: _stacked(row[name] for row, _ in rows) for name in (*_VECTORS, "text")}
         return Features(
-            cases=cases,
+            cases=tuple(cases),
             joint=vectors["joint"],
             mean=vectors["mean"],
             maximum=vectors["maximum"],
             texts=vectors["text"],
-            files=tuple(folder / f"{case.id}.safetensors" for case in cases),
+            files=files,
             records=tuple(record for _, record in rows),
         )
 
@@ -154,6 +157,13 @@ class FeatureStore:
         image = source.image(case, spec)
         grid = encoder.grid(image)
         encoded = encoder.summarise(grid)
+        if not torch.isfinite(encoded.joint).all():
+            name = encoder.bundle.spec.name
+            msg = (
+                f'Expected finite features, the model "{name}" gave NaN or infinity for "{case.id}". '
+                "Its weights are damaged, or training diverged."
+            )
+            raise BundleError(msg)
         text = torch.zeros_like(encoded.joint)
         if case.report is not None:
             text = text_vectors(encoder.bundle, [case.report])[0]

@@ -46,7 +46,7 @@ class ModelRun:
         """
         encoder = self._bench.encoder
         for source in self._bench.sources:
-            source.prepare(encoder.bundle.spec.preprocessing)
+            source.check(encoder.bundle.spec.preprocessing)
         return {
             "name": self._bench.name,
             "card": encoder.bundle.card.to_json(),
