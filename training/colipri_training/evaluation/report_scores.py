@@ -73,9 +73,9 @@ def overlap_scores(written: Sequence[str], references: Sequence[str], counts: Co
         figures[f"bleu_{order}"] = round(bleu.corpus_score(list(written), [list(references)]).score / 100, 5)
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     pairs = list(zip(written, references, strict=True))
-    rouge = np.array([scorer.score(reference, text)["rougeL"].fmeasure for text, reference in pairs])
+    rouge_l = np.array([scorer.score(reference, text)["rougeL"].fmeasure for text, reference in pairs])
     meteor = np.array([meteor_without_synonyms(text, reference) for text, reference in pairs])
-    figures["rouge_l"] = mean_of_cases(rouge, counts).to_json()
+    figures["rouge_l"] = mean_of_cases(rouge_l, counts).to_json()
     figures["meteor"] = mean_of_cases(meteor, counts).to_json()
     return figures
 
