@@ -25,7 +25,8 @@ class Journal:
     """What a run writes down after each step.
 
     Args:
-        folder: Where `log.jsonl` goes, and TensorBoard's files under `tensorboard/`.
+        folder: Where `log.jsonl`, and a file for every stage before the first step, go, and TensorBoard's files under
+            `tensorboard/`.
         steps: Steps of the whole run.
         volumes: Volumes of a step, over all processes.
         parts: Names of the losses to show in the line of progress.
@@ -63,7 +64,19 @@ class Journal:
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, record["step"])
+            self._board.flush()
         logger.info("%s", self._line(record))
+
+    def write_stage(self, name: str, losses: list[float]) -> None:
+        """Write down the losses of a stage before the first step, to a file of its own that it replaces."""
+        with atomic_file(self.path.with_name(f"{name}.jsonl"), ".jsonl") as partial:
+            lines = (json.dumps({"step": step, "loss": loss}) for step, loss in enumerate(losses, start=1))
+            partial.write_text("".join(line + "\n" for line in lines))
+        if self._board is not None:
+            for step, loss in enumerate(losses, start=1):
+                self._board.add_scalar(f"{name}/loss", loss, step)
+        if losses:
+            logger.info("%s: %d steps, loss %.4f at first, %.4f at last", name, len(losses), losses[0], losses[-1])
 
     def _line(self, record: dict[str, Any]) -> str:
         parts = " ".join(f"{name} {record[name]:.3f}" for name in self._parts if name in record)
@@ -94,6 +107,6 @@ def _board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        msg = "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install tensorboard"
+        msg = "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install 'napari-colipri[train]'"
         raise MissingDependencyError(msg) from error
     return SummaryWriter(str(folder))

@@ -74,7 +74,7 @@ def score(
             logit = (pooled @ (affirming - denying).T)[0] / model.softmax_temperature
             maps = torch.einsum("exyz,fe->fxyz", dense[0], affirming - denying)
         labels = np.isin(np.arange(len(affirming)), case.present)
-        rows.append((torch.sigmoid(logit).double().numpy(), labels, _hits(maps.numpy(), case, patch)))
+        rows.append((torch.sigmoid(logit).double().numpy(), labels, lesion_hits(maps.numpy(), case, patch)))
     probabilities, labels, hits = (np.stack(column) for column in zip(*rows, strict=True))
     return Scores(probabilities=probabilities, labels=labels, hits=hits)
 
@@ -146,7 +146,7 @@ def _row(scores: Scores, finding: int) -> dict:
     }
 
 
-def _hits(maps: np.ndarray, case: StoredCase, patch: int) -> np.ndarray:
+def lesion_hits(maps: np.ndarray, case: StoredCase, patch: int) -> np.ndarray:
     """Whether the centre of each map's best patch lies within one patch edge of a voxel of the finding."""
     hits = np.full(len(maps), np.nan)
     for index in case.present:
