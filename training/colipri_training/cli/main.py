@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.logging import RichHandler
@@ -18,6 +19,7 @@ from colipri_training.cli.stages import pretrain
 from colipri_training.cli.stages import structures
 
 _USAGE = 2
+_CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for verb in (phantoms, manifest, prepare, pretrain, structures, export, evaluate):
@@ -34,14 +36,30 @@ def _training() -> None:
 
 def run() -> int:
     """Run the command line of this process; the entry point of the `colipri-train` script."""
+    return main(sys.argv[1:])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: What follows `colipri-train` on the command line.
+    """
     try:
-        app(standalone_mode=False)
-    except typer.Abort:
-        return 130
+        status = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="colipri-train", standalone_mode=False, windows_expand_args=False
+        )
+    except (typer.Abort, KeyboardInterrupt):
+        return _CANCELLED
     except ColipriError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except (ValueError, KeyError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return _USAGE
-    return 0
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own usage errors, whose class moved between its versions
+            raise
+        sys.stderr.write(f"error: {error.format_message()} Try: colipri-train --help\n")
+        return _USAGE
+    return status if isinstance(status, int) else 0
