@@ -207,7 +207,9 @@ class TestExport:
             export(begun, tmp_path / "bundle")
         spec = export(begun, tmp_path / "bundle", licence="CC-BY-NC-SA-4.0", name="mine")
         assert not spec.synthetic
-        assert spec.training_data == f"{PAIRED + IMAGE_ONLY} chest CT volumes, {PAIRED} of them with reports (prepared)."
+        assert (
+            spec.training_data == f"{PAIRED + IMAGE_ONLY} chest CT volumes, {PAIRED} of them with reports (prepared)."
+        )
         with cc.open_engine(tmp_path / "bundle", device="cpu", cache_dir=tmp_path) as engine:
             assert (engine.card.name, engine.card.licence) == ("mine", "CC-BY-NC-SA-4.0")
 

@@ -44,7 +44,9 @@ def export(
     parts = ["structure head"] * (head is not None) + ["report decoder"] * (decoder is not None)
     spec = BundleSpec(
         name=name or config.name,
-        description=f"COLIPRI encoders of the recipe {config.name}" + "".join(f", with a {part}" for part in parts) + ".",
+        description=f"COLIPRI encoders of the recipe {config.name}"
+        + "".join(f", with a {part}" for part in parts)
+        + ".",
         architecture=config.model,
         preprocessing=config.preprocessing,
         text=TextSpec(max_length=config.model.text.max_length),

@@ -107,6 +107,8 @@ def _board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        msg = "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install 'napari-colipri[train]'"
+        msg = (
+            "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install 'napari-colipri[train]'"
+        )
         raise MissingDependencyError(msg) from error
     return SummaryWriter(str(folder))

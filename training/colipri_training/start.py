@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 START_FILE = "start.json"
 _WEIGHTS_FILE = "model.safetensors"
 _BERT_PREFIX = "bert."
+_WORDS = "embeddings.word_embeddings.weight"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,8 +94,12 @@ def provide(folder: Path, *, init: str | None, text_init: str | None) -> Start |
     elif text_init:
         files = text_files(text_init)
         tokenizer = load_tokenizer(files.parent)
-        rows = len(bert_weights(files)["embeddings.word_embeddings.weight"])
-        start = Start(source=text_init, sha256=file_sha256(files), vocab_size=rows, synthetic=False)
+        weights = bert_weights(files)
+        if _WORDS not in weights:
+            msg = f"Expected the weights of a BERT in {files}, found no {_WORDS}. Name another folder or hub id."
+            raise BundleError(msg)
+        size = len(weights[_WORDS])
+        start = Start(source=text_init, sha256=file_sha256(files), vocab_size=size, synthetic=False)
     else:
         return None
     (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
@@ -135,7 +140,9 @@ def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) 
         BundleError: If an encoder does not fit.
     """
     if bundle.spec.preprocessing != spec:
-        logger.warning("%s was trained on another model grid: %s, here %s", bundle.spec.name, bundle.spec.preprocessing, spec)
+        logger.warning(
+            "%s was trained on another model grid: %s, here %s", bundle.spec.name, bundle.spec.preprocessing, spec
+        )
     loaded = []
     for part in ("image_encoder", "text_encoder"):
         _load(getattr(network.colipri, part), getattr(bundle.model, part).state_dict(), f"{bundle.spec.name}, {part}")

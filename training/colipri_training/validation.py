@@ -26,6 +26,7 @@ from colipri_training.distributed import world
 from colipri_training.evaluation import zero_shot
 
 RANKS = (1, 5, 10)
+_PROMPT_LENGTH = 64
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,7 +40,7 @@ class Rows:
         reports: (N, E) unit vectors; zeros where there is no report.
         scores: (N, F) cosine with the affirming less that with the denying wordings.
         labels: (N, F) 1 present, 0 absent, -1 unknown.
-        hits: (N, F) as `zero_shot.lesion_hits` has them; NaN for patients.
+        hits: (N, F) as `zero_shot.hits` has them; NaN for patients.
     """
 
     images: Floats
@@ -89,11 +90,11 @@ class Validation:
         here, count = world(), len(reports)
         share = -(-count // here.size)
         own = [min(place, count - 1) for place in range(here.rank * share, (here.rank + 1) * share)]
-        sides = zero_shot.prompt_vectors(model, zero_shot.default_prompts(), self._onto(model))
+        directions = self._directions(model)
         known: dict[int, tuple[Tensor, ...]] = {}
         for place in own:
             if place not in known:
-                known[place] = self._encode(model, self._examples[place], reports[place], sides[0] - sides[1])
+                known[place] = self._encode(model, self._examples[place], reports[place], directions)
         columns = zip(*(known[place] for place in own), strict=True)
         found = [gather_rows(torch.stack(column))[:count].float().cpu().numpy() for column in columns]
         return Rows(**dict(zip(("images", "reports", "scores", "labels", "hits"), found, strict=True)))
@@ -103,17 +104,25 @@ class Validation:
     ) -> tuple[Tensor, ...]:
         """One row: image (E), report (E), scores, labels and hits (F)."""
         device = directions.device
-        grid = model.image_features(example.image[None, None].to(device))
+        grid = model.image_features(example.image[None, None].to(device)).float()
         image = F.normalize(model.project_and_pool(grid).float(), dim=1)[0]
         text = torch.zeros_like(image)
         if report is not None:
             text = model.encode_text(*self._onto(model)([report], self._max_report_length))[0].float()
         hits = torch.full((len(directions),), torch.nan, device=device)
-        if example.case is not None:
-            maps = torch.einsum("exyz,fe->fxyz", F.normalize(model.dense(grid).float(), dim=1)[0], directions)
-            found = zero_shot.lesion_hits(maps.cpu().numpy(), example.case, model.config.image.patch_size)
-            hits = torch.from_numpy(found).to(hits)
-        return image, text, directions @ image, torch.from_numpy(example.labels).to(device), hits
+        with torch.autocast(device.type, enabled=False):  # scores must keep their last bits: they are ranked
+            if example.case is not None:
+                hits = torch.from_numpy(zero_shot.hits(model, grid, directions, example.case.lesions)).to(hits)
+            return image, text, directions @ image, torch.from_numpy(example.labels).to(device), hits
+
+    def _directions(self, model: ColipriModel) -> Tensor:
+        """(F, E) from the denying to the affirming wordings of each finding, means over its terms of unit length."""
+        sides = []
+        for pattern in ("{} present.", "no {} present."):
+            texts = [[pattern.format(term) for term in concept.terms] for concept in CT_RATE_CONCEPTS]
+            means = [model.encode_text(*self._onto(model)(each, _PROMPT_LENGTH)).float().mean(dim=0) for each in texts]
+            sides.append(F.normalize(torch.stack(means), dim=1))
+        return sides[0] - sides[1]
 
     def _onto(self, model: ColipriModel) -> Tokenize:
         """The tokenizer, with its results where the model is."""

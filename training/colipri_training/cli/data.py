@@ -38,7 +38,8 @@ def manifest(
 def prepare(
     output: Annotated[Path, typer.Option(help="Folder to fill; what is finished in it is kept.")],
     manifest: Annotated[
-        Path | None, typer.Argument(help="Manifest (.csv, .parquet); without one, the phantoms of the recipe.", show_default=False)
+        Path | None,
+        typer.Argument(help="Manifest (.csv, .parquet); without one, the phantoms of the recipe.", show_default=False),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Whose grid; if omitted tiny, with a manifest the published one (2 mm).")

@@ -31,7 +31,9 @@ def pretrain(
     ] = None,
     init_text: Annotated[
         str | None,
-        typer.Option(help="Start the text encoder from this BERT: a folder or hub id with model.safetensors, vocab.txt."),
+        typer.Option(
+            help="Start the text encoder from this BERT: a folder or hub id with model.safetensors, vocab.txt."
+        ),
     ] = None,
     settings: SettingsOption = None,
 ) -> None:

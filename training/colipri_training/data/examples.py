@@ -74,7 +74,7 @@ class PhantomExamples:
         """See `Examples`."""
         case = self._store.read(self._seeds[index])
         labels = np.isin(np.arange(len(CT_RATE_FINDINGS)), case.present).astype(np.int8)
-        return Example(image=normalise(case, self._spec)[0, 0], labels=labels, case=case)
+        return Example(image=normalise(case, self._spec), labels=labels, case=case)
 
     def reports(self) -> list[str | None]:
         """See `Examples`."""
