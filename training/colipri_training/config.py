@@ -35,8 +35,8 @@ class VolumeConfig:
 
     crop: tuple[int, int, int] | None = None
     lend_images: bool = True
-    variation: Variation = Variation()
-    text: ReportTextOptions = ReportTextOptions()
+    variation: Variation = dataclasses.field(default_factory=Variation)
+    text: ReportTextOptions = dataclasses.field(default_factory=ReportTextOptions)
     statements: int = 8
 
 

@@ -123,4 +123,5 @@ def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if len(each) != len(value):
         msg = f"{where} must have {len(each)} values, got {value!r}"
         raise ValueError(msg)
-    return tuple(_value(kind, item, f"{where}[{index}]") for index, (kind, item) in enumerate(zip(each, value)))
+    pairs = enumerate(zip(each, value, strict=True))
+    return tuple(_value(kind, item, f"{where}[{index}]") for index, (kind, item) in pairs)

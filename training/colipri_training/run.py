@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from colipri_core.io.atomic import write_json
 from colipri_core.model.colipri import ColipriModel
@@ -131,7 +132,7 @@ class Run:
         """
         path = folder / "config.json"
         if not path.is_file():
-            msg = f'No run was begun in "{folder}": it has no config.json. Run `colipri-train prepare` or `pretrain` first.'
+            msg = f'No run was begun in "{folder}": it has no config.json. Run `prepare` or `pretrain` there first.'
             raise ValueError(msg)
         config = PretrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
         if recipe not in (None, config.name):
@@ -281,7 +282,8 @@ class Run:
     def _structure_config(self) -> StructureConfig:
         base = self.recipe.split("-")[0]
         if base not in STRUCTURE_RECIPES:
-            msg = f'The recipe "{self.recipe}" has no structure head. Those that have one: {", ".join(STRUCTURE_RECIPES)}.'
+            known = ", ".join(STRUCTURE_RECIPES)
+            msg = f'The recipe "{self.recipe}" has no structure head; these and their variants have one: {known}.'
             raise ValueError(msg)
         return STRUCTURE_RECIPES[base](self.config)
 
@@ -303,7 +305,7 @@ class Run:
         return tokenize(self._tokenizer, texts, max_length)
 
     @cached_property
-    def _tokenizer(self) -> object:
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
         return load_tokenizer(self.folder / "tokenizer")
 
     @property

@@ -108,7 +108,7 @@ def provide(folder: Path, *, init: str | None, text_init: str | None) -> Start |
     return start
 
 
-def starting_weights(config: PretrainConfig) -> Callable[[PretrainNetwork], None] | None:
+def starting_weights(config: PretrainConfig) -> Callable[[PretrainNetwork], object] | None:
     """What to do with the fresh network of a run; None if its weights start random."""
     if config.init:
         source = config.init

@@ -22,8 +22,8 @@ _OF_NO_VOLUME = ("affirming", "denying", "scale")
 class Encoded:
     """L2-normalised embeddings in the joint space, and losses of single volumes.
 
-    B volumes, K tokens, E channels, F findings, P pairs, S statements, R volumes to reconstruct. What no objective of the run needs
-    is None.
+    B volumes, K tokens, E channels, F findings, P pairs, S statements, R volumes to reconstruct. What no objective of
+    the run needs is None.
 
     Args:
         image: (B, E) pooled.

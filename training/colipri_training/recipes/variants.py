@@ -3,9 +3,9 @@
 C is the contrast of volumes and reports, M masked autoencoding, R report generation; CRM is the published model. Which
 of them used opposite sentences, and all weights, are not published: ours are 1 each, and 0.5 for opposite sentences.
 
-Variants are there to be compared, so each knows nothing but its own objectives. Aligning sentences before the first step
-(`sentence_steps`) teaches the text encoder which sentences are opposites, which is what `-opposite` is about: no variant
-does it, and a text encoder that would have learned from it then learns at the full rate.
+Variants are there to be compared, so each knows nothing but its own objectives. Aligning sentences before the first
+step (`sentence_steps`) teaches the text encoder which sentences are opposites, which is what `-opposite` is about: no
+variant does it, and a text encoder that would have learned from it then learns at the full rate.
 """
 
 from __future__ import annotations
