@@ -111,9 +111,7 @@ class Run:
     """
 
     def __init__(self, recipe: str, folder: Path, options: RunOptions | None = None) -> None:
-        if recipe not in RECIPES:
-            msg = f'Unknown recipe "{recipe}". Available: {", ".join(sorted(RECIPES))}.'
-            raise ValueError(msg)
+        _check_recipe(recipe)
         self.recipe = recipe
         self.folder = folder
         self.options = options or RunOptions()
@@ -314,6 +312,22 @@ class Run:
 
     def _write_config(self) -> None:
         write_json(self.folder / "config.json", self.config.to_json())
+
+
+def recipe(name: str, vocab_size: int) -> PretrainConfig:
+    """The config of a recipe, as it stands.
+
+    Raises:
+        ValueError: If there is no such recipe; the message lists them.
+    """
+    _check_recipe(name)
+    return RECIPES[name](vocab_size=vocab_size)
+
+
+def _check_recipe(name: str) -> None:
+    if name not in RECIPES:
+        msg = f'Unknown recipe "{name}". Available: {", ".join(sorted(RECIPES))}.'
+        raise ValueError(msg)
 
 
 def own_part(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:

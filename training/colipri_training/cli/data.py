@@ -71,14 +71,11 @@ def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[s
 
 
 def _grid_of(recipe: str | None) -> PreprocessSpec:
-    from colipri_training.run import RECIPES
+    from colipri_training.run import recipe as recipe_of
 
     if recipe is None:
         return PreprocessSpec.published()
-    if recipe not in RECIPES:
-        msg = f'Unknown recipe "{recipe}". Available: {", ".join(sorted(RECIPES))}.'
-        raise ValueError(msg)
-    return RECIPES[recipe](vocab_size=1).preprocessing
+    return recipe_of(recipe, 1).preprocessing
 
 
 def _prepare_manifest(path: Path, output: Path, spec: PreprocessSpec, *, workers: int, resume: bool) -> None:
