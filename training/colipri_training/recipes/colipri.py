@@ -4,8 +4,9 @@ The model and its grid are the published ones. Batch, mixture, optimiser, schedu
 published: what stands here is our choice, after the public Primus trainers where those have a value. The text encoder
 learns at a tenth of the rate, since it is meant to start from a trained one, as the published one did from CXR-BERT.
 
-The published run took 288 hours of A100s. One step of CRM is 3.3 PFLOP (`colipri-train cost colipri-crm`), 4.4 with what
-activation checkpointing computes again: 30,000 of them in those hours mean 41 % of the peak, which nobody has measured.
+The published run took 288 hours of A100s. One step of CRM is 3.3 PFLOP (`colipri-train cost colipri-crm`), 4.4 with
+what activation checkpointing computes again: 30,000 steps in those hours mean 41 % of the peak, which nobody has
+measured.
 """
 
 from __future__ import annotations
