@@ -16,6 +16,7 @@ from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
 from colipri_training.cli.phantoms import phantoms
+from colipri_training.cli.reports import sort_reports
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
 from colipri_training.cli.stages import structures
@@ -24,7 +25,7 @@ _USAGE = 2
 _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (phantoms, manifest, prepare, pretrain, structures, export, evaluate, compare, cost):
+for verb in (phantoms, manifest, sort_reports, prepare, pretrain, structures, export, evaluate, compare, cost):
     app.command()(verb)
 
 
