@@ -115,7 +115,6 @@ class Run:
         self.recipe = recipe
         self.folder = folder
         self.options = options or RunOptions()
-        self.store = CaseStore(folder / "cases")
 
     @classmethod
     def begun(cls, folder: Path, recipe: str | None = None) -> Run:
@@ -139,6 +138,11 @@ class Run:
         run = cls(config.name, folder)
         run.config = config
         return run
+
+    @cached_property
+    def store(self) -> CaseStore:
+        """The prepared phantoms."""
+        return CaseStore(self.folder / "cases")
 
     @cached_property
     def config(self) -> PretrainConfig:
@@ -237,6 +241,7 @@ class Run:
 
     def _begin(self) -> None:
         """Provide the tokenizer and what the weights start from; the first process does, the others wait."""
+        self._resolve(vocab_size=1)  # a wrong setting or recipe is said before anything is fetched
         options = self.options
         if world().first:
             started = read_start(self.folder)
@@ -247,6 +252,10 @@ class Run:
             elif not self._has_tokenizer and options.data:
                 train_tokenizer(self.training_reports(), self.folder / "tokenizer")
         wait_for_all()
+        if not self._has_tokenizer:
+            command = f"colipri-train prepare --recipe {self.recipe} --output {self.folder}"
+            msg = f'Expected phantoms in "{self.folder}", found none. Run `{command}` first, or name data sets by --data.'
+            raise ValueError(msg)
 
     def _batches(self) -> Callable[[int], Batch]:
         config = self.config
