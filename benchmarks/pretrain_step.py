@@ -8,8 +8,8 @@ Run from the repository root:
 
 Utilisation is that of model operations (`colipri_training.cost`: a forward pass and two for the backward one; what
 checkpointing or parts compute again does not count) over the peak of dense bfloat16 products, known for the GPUs in
-`PEAKS`; else it is left out. Without `--data` the volumes are random and nothing is read. Prints a table and writes
-benchmarks/results/pretrain_step.json.
+`PEAKS`; else it is left out. "cpu_seconds" is what all threads of this process computed, whatever else ran. Without
+`--data` the volumes are random and nothing is read. Prints a table and writes benchmarks/results/pretrain_step.json.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ def measure(config: PretrainConfig, options: argparse.Namespace, folder: Path) -
     trainer = Trainer(config, batches, folder / "run")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    seconds, waiting = [], []
+    seconds, computed, waiting = [], [], []
     record: dict[str, float] = {}
     for step in range(options.warm_up + options.steps):
-        begun = time.perf_counter()
+        begun, started = time.perf_counter(), time.process_time()
         batch = batches(step)
         read = time.perf_counter()
         record = trainer._train_step(batch)
@@ -143,6 +143,7 @@ def measure(config: PretrainConfig, options: argparse.Namespace, folder: Path) -
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
+        computed.append(time.process_time() - started)
         waiting.append(read - begun)
     median = statistics.median(seconds[options.warm_up :])
     cost, peak = step_cost(config), peak_of(device)
@@ -155,6 +156,7 @@ def measure(config: PretrainConfig, options: argparse.Namespace, folder: Path) -
         "compiled": config.compute.compile,
         "parameters": sum(value.numel() for value in trainer.network.parameters()),
         "seconds": median,
+        "cpu_seconds": statistics.median(computed[options.warm_up :]),
         "waiting_for_data_s": statistics.median(waiting[options.warm_up :]),
         "volumes_per_second": volumes / median,
         "peak_memory_gib": memory_gib(),

@@ -254,7 +254,7 @@ class Run:
         wait_for_all()
         if not self._has_tokenizer:
             command = f"colipri-train prepare --recipe {self.recipe} --output {self.folder}"
-            msg = f'Expected phantoms in "{self.folder}", found none. Run `{command}` first, or name data sets by --data.'
+            msg = f'Expected phantoms in "{self.folder}", found none. Run `{command}` first, or name data sets: --data.'
             raise ValueError(msg)
 
     def _batches(self) -> Callable[[int], Batch]:

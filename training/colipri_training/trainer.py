@@ -24,7 +24,6 @@ from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
 
 from colipri_core.model.colipri import ColipriModel
-from colipri_core.model.report_decoder import ReportDecoder
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import ComputeConfig
 from colipri_training.config import LossConfig
@@ -192,10 +191,6 @@ class Trainer:
         model = self._final().colipri
         model.softmax_temperature.copy_(1 / self._scale())
         return model
-
-    def final_report_decoder(self) -> ReportDecoder | None:
-        """The averaged report decoder, if the run has one; as `final_model`."""
-        return self._final().report
 
     def _final(self) -> PretrainNetwork:
         network = PretrainNetwork(self.config).eval()

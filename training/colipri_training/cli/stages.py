@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,9 @@ def pretrain(
         text_init=init_text,
         settings=tuple(settings or ()),
     )
-    with processes():
+    with processes() as here:
+        if not here.first:
+            logging.getLogger().setLevel(logging.WARNING)
         Run(recipe, output, options).trainer().run()
 
 
