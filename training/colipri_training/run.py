@@ -223,9 +223,9 @@ class Run:
         return tuple(PreparedVolumes(Path(folder).expanduser()) for folder in folders)
 
     def training_reports(self) -> list[str]:
-        """The reports of the training split of the prepared data sets."""
-        volumes = (volume for source in self.sources for volume in source.volumes)
-        return [volume.report for volume in volumes if volume.split == "train" and volume.report is not None]
+        """The distinct reports of the training split of the prepared data sets."""
+        volumes = (volume for source in self.sources for volume in source.volumes if volume.split == "train")
+        return list(dict.fromkeys(volume.report for volume in volumes if volume.report is not None))
 
     @cached_property
     def _finished(self) -> PretrainNetwork:
