@@ -40,7 +40,7 @@ class Rows:
         reports: (N, E) unit vectors; zeros where there is no report.
         scores: (N, F) cosine with the affirming less that with the denying wordings.
         labels: (N, F) 1 present, 0 absent, -1 unknown.
-        hits: (N, F) as `zero_shot.hits` has them; NaN for patients.
+        hits: (N, F) as `zero_shot.lesion_hits` has them; NaN for patients.
     """
 
     images: Floats
@@ -112,7 +112,9 @@ class Validation:
         hits = torch.full((len(directions),), torch.nan, device=device)
         with torch.autocast(device.type, enabled=False):  # scores must keep their last bits: they are ranked
             if example.case is not None:
-                hits = torch.from_numpy(zero_shot.hits(model, grid, directions, example.case.lesions)).to(hits)
+                maps = torch.einsum("exyz,fe->fxyz", F.normalize(model.dense(grid), dim=1)[0], directions)
+                found = zero_shot.lesion_hits(maps.cpu().numpy(), example.case, model.config.image.patch_size)
+                hits = torch.from_numpy(found).to(hits)
             return image, text, directions @ image, torch.from_numpy(example.labels).to(device), hits
 
     def _directions(self, model: ColipriModel) -> Tensor:

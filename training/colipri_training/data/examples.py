@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from colipri_core.preprocess_spec import PreprocessSpec
@@ -20,7 +21,6 @@ from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.data.store import CaseStore
 from colipri_training.data.store import StoredCase
 from colipri_training.data.volume_batches import plain_text
-from colipri_training.evaluation.zero_shot import normalise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +74,9 @@ class PhantomExamples:
         """See `Examples`."""
         case = self._store.read(self._seeds[index])
         labels = np.isin(np.arange(len(CT_RATE_FINDINGS)), case.present).astype(np.int8)
-        return Example(image=normalise(case, self._spec), labels=labels, case=case)
+        low, high = self._spec.intensity_window
+        hu = torch.from_numpy(case.hu.astype(np.float32)).clamp_(low, high)
+        return Example(image=hu.sub_(low).mul_(2 / (high - low)).sub_(1), labels=labels, case=case)
 
     def reports(self) -> list[str | None]:
         """See `Examples`."""

@@ -64,52 +64,26 @@ def score(
         texts: What `prompt_vectors` returned.
     """
     affirming, denying = texts
+    patch = model.config.image.patch_size
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for case in cases:
         with torch.inference_mode():
-            grid = model.image_features(normalise(case, spec)[None, None])
+            grid = model.image_features(normalise(case, spec))
             pooled = F.normalize(model.project_and_pool(grid), dim=1)
+            dense = F.normalize(model.dense(grid), dim=1)
             logit = (pooled @ (affirming - denying).T)[0] / model.softmax_temperature
+            maps = torch.einsum("exyz,fe->fxyz", dense[0], affirming - denying)
         labels = np.isin(np.arange(len(affirming)), case.present)
-        found = hits(model, grid, affirming - denying, case.lesions)
-        rows.append((torch.sigmoid(logit).double().numpy(), labels, found))
-    probabilities, labels, found = (np.stack(column) for column in zip(*rows, strict=True))
-    return Scores(probabilities=probabilities, labels=labels, hits=found)
-
-
-def hits(
-    model: ColipriModel, grid: Tensor, directions: Tensor, lesions: npt.NDArray[np.int32]
-) -> npt.NDArray[np.float64]:
-    """(F,) whether each map's best patch has its centre within one patch edge of a voxel of the finding.
-
-    Args:
-        model: The model.
-        grid: Raw patch grid (1, C, x, y, z) of the volume.
-        directions: (F, E) from absence to presence.
-        lesions: (X, Y, Z), bit f set where finding f is.
-
-    Returns:
-        1 or 0; NaN where the finding is absent.
-    """
-    with torch.inference_mode():
-        dense = F.normalize(model.dense(grid), dim=1)
-        maps = torch.einsum("exyz,fe->fxyz", dense[0], directions.to(dense)).cpu().numpy()
-    patch = model.config.image.patch_size
-    found = np.full(len(maps), np.nan)
-    for index in range(len(maps)):
-        voxels = np.argwhere((lesions >> index) & 1)
-        if len(voxels):
-            peak = np.array(np.unravel_index(maps[index].argmax(), maps[index].shape))
-            centre = (peak + 0.5) * patch - 0.5
-            found[index] = float(np.linalg.norm(voxels - centre, axis=1).min() <= patch)
-    return found
+        rows.append((torch.sigmoid(logit).double().numpy(), labels, lesion_hits(maps.numpy(), case, patch)))
+    probabilities, labels, hits = (np.stack(column) for column in zip(*rows, strict=True))
+    return Scores(probabilities=probabilities, labels=labels, hits=hits)
 
 
 def normalise(case: StoredCase, spec: PreprocessSpec) -> Tensor:
-    """Bring a stored phantom to model input (X, Y, Z) in [-1, 1]."""
+    """Bring a stored phantom to model input (1, 1, X, Y, Z)."""
     low, high = spec.intensity_window
     hu = torch.from_numpy(case.hu.astype(np.float32)).clamp(low, high)
-    return (hu - low) / (high - low) * 2 - 1
+    return ((hu - low) / (high - low) * 2 - 1)[None, None]
 
 
 def macro_auroc(scores: Scores, cases: npt.NDArray[np.intp] | None = None) -> float:
@@ -170,3 +144,14 @@ def _row(scores: Scores, finding: int) -> dict:
         "pointing": float(np.nanmean(shown)) if shown.size else float("nan"),
         "focal": CT_RATE_CONCEPTS[finding].focal,
     }
+
+
+def lesion_hits(maps: np.ndarray, case: StoredCase, patch: int) -> np.ndarray:
+    """Whether the centre of each map's best patch lies within one patch edge of a voxel of the finding."""
+    hits = np.full(len(maps), np.nan)
+    for index in case.present:
+        peak = np.array(np.unravel_index(maps[index].argmax(), maps[index].shape))
+        voxels = np.argwhere((case.lesions >> index) & 1)
+        centre = (peak + 0.5) * patch - 0.5
+        hits[index] = float(np.linalg.norm(voxels - centre, axis=1).min() <= patch)
+    return hits
