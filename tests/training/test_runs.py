@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from repository import ROOT
 from torch.distributed.run import get_args_parser
 
 from colipri_training.cli.main import app
+from colipri_training.cli.main import main
 from colipri_training.run import RECIPES
 from colipri_training.run import RunOptions
 
@@ -24,10 +24,10 @@ NAMED = {"colipri_slurm.sh": ["out/x", "--set", "compute.sharded=true"]}
 CALLED = ("colipri-train", "torchrun", "srun", "cp")
 
 
-def call(script: Path, *arguments: str, timeout: int = 280, **environment: str) -> subprocess.CompletedProcess[str]:
+def call(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "CT_RATE": "/data/CT RATE", "NLST": "/data/NLST", **environment}
     return subprocess.run(
-        ["bash", str(script), *arguments], env=variables, capture_output=True, text=True, check=False, timeout=timeout
+        ["bash", str(script), *arguments], env=variables, capture_output=True, text=True, check=False, timeout=280
     )
 
 
@@ -96,19 +96,39 @@ def test_data_that_are_not_named_end_the_script_with_a_reason() -> None:
     assert "folder of CT-RATE" in done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(2000)
-def test_the_ablations_run_from_nothing_to_a_table(tmp_path: Path) -> None:
-    """Two steps of the smallest recipe, and as many of the others as cost the same."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    paths = f"{ROOT}{os.pathsep}{ROOT / 'training'}"
-    sizes = {"BASE": "smoke", "STEPS": "4", "SEEDS": "0"}
-    done = call(RUNS / "ablations.sh", str(tmp_path), timeout=1900, PATH=programs, PYTHONPATH=paths, **sizes)
+def test_the_steps_of_equal_cost_reach_the_runs(tmp_path: Path) -> None:
+    """With a `colipri-train` in the way that knows nothing but costs."""
+    costs = {name: str(number) for number, name in enumerate(("c", "cm", "cr", "crm", "crm-opposite"), start=11)}
+    lines = "\n".join(f"echo tiny-{name} 0.5 {steps}" for name, steps in costs.items())
+    record = (
+        f'printf "%q " "$@" >> {shlex.quote(str(tmp_path / "called"))}; echo >> {shlex.quote(str(tmp_path / "called"))}'
+    )
+    (tmp_path / "out" / "phantoms" / "tokenizer").mkdir(parents=True)
+    stub = tmp_path / "colipri-train"
+    stub.write_text(f"#!/bin/bash\n{record}\nif [[ $1 == cost ]]; then\n{lines}\nfi\n")
+    stub.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = call(RUNS / "ablations.sh", str(tmp_path / "out"), PATH=path, SEEDS="0 1")
     assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| smoke-")]
+    called = [shlex.split(line) for line in (tmp_path / "called").read_text().splitlines()]
+    steps = [(call[2], call[call.index("--set") + 1]) for call in called if call[0] == "pretrain"]
+    assert steps == [(f"tiny-{name}", f"optimizer.steps={costs[name]}") for name in costs for _ in range(2)]
+    assert (tmp_path / "out" / "tiny-cr-1" / "cases").readlink() == Path("../phantoms/cases")
+    assert (tmp_path / "out" / "tiny-cr-1" / "tokenizer").is_dir()
+
+
+@pytest.mark.slow
+def test_the_ablations_run_from_nothing_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of the script at the smallest size, one after the other; `colipri-train` in this process."""
+    done = call(RUNS / "ablations.sh", str(tmp_path), DRY_RUN="1", BASE="smoke", STEPS="1", SEEDS="0")
+    for line in done.stdout.splitlines():
+        command = shlex.split(line)
+        if command[0] == "colipri-train":
+            assert main(command[1:]) == 0, line
+        else:
+            subprocess.run(command, check=True)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| smoke-")]
     assert [row.split("|")[1].strip() for row in rows] == [
         f"smoke-{name}" for name in ("c", "cm", "cr", "crm", "crm-opposite")
     ]
-    document = json.loads((tmp_path / "table.json").read_text())
-    costs = [run["petaflop"] for run in document["runs"]]
-    assert max(costs) < 1.5 * min(costs)
+    assert len(json.loads((tmp_path / "table.json").read_text())["runs"]) == 5
