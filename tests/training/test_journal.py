@@ -54,8 +54,22 @@ def test_tensorboard_reads_back_every_number_of_steps_and_stages(tmp_path: Path)
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("report")] == [(7, 0.5), (8, 0.5)]
     assert [(event.step, event.value) for event in events.Scalars("validation_macro_auroc")] == [(7, 0.75)]
-    assert [(event.step, event.value) for event in events.Scalars("sentences/loss")] == [(1, 2.0), (2, 1.0)]
+    stage = EventAccumulator(str(tmp_path / "tensorboard" / "sentences"))
+    stage.Reload()
+    assert [(event.step, event.value) for event in stage.Scalars("loss")] == [(1, 2.0), (2, 1.0)]
     assert {"loss", "volumes_per_second", "memory_gib"} <= set(events.Tags()["scalars"])
+
+
+def test_tensorboard_shows_no_step_twice_after_a_restart(tmp_path: Path) -> None:
+    log = journal(tmp_path, tensorboard=True)
+    for step in (1, 2, 3):
+        log.write({**record(step), "loss": 9.0})
+    again = journal(tmp_path, tensorboard=True)
+    again.rewind(2)
+    again.write({**record(3), "loss": 5.0})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 9.0), (2, 9.0), (3, 5.0)]
 
 
 def test_a_stage_has_a_file_of_its_own_that_a_restart_replaces(tmp_path: Path) -> None:
