@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -93,18 +92,6 @@ class TestChoiceOfTokens:
         kept = self.choose(torch.zeros(1, 18, 100, dtype=torch.int8), torch.arange(100)[None] < 5)
         assert len(kept) == 20
         assert (kept < 5).sum() == 5
-
-    def test_the_last_steps_encode_all_tokens(self, run_folder: Path) -> None:
-        run = Run("smoke", run_folder)
-        data = dataclasses.replace(run.config.data, all_tokens_share=0.5)
-        maker = BatchMaker(
-            run.store,
-            dataclasses.replace(run.config, data=data),
-            SentenceBank.from_store(run.store, range(4)),
-            run.tokenize,
-        )
-        assert maker(2).keep.shape == (2, 64)
-        assert maker(3).keep.shape == (2, 216)
 
 
 class TestRegions:

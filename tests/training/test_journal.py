@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from colipri_core.errors import MissingDependencyError
 from colipri_training.journal import Journal
@@ -45,25 +45,41 @@ def test_records_after_the_checkpoint_and_a_torn_one_are_written_again(tmp_path:
     assert [json.loads(line)["step"] for line in log.path.read_text().splitlines()] == [1, 2, 3]
 
 
-def test_tensorboard_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, tuple[float, int]] = {}
+def test_tensorboard_reads_back_every_number_of_steps_and_stages(tmp_path: Path) -> None:
+    log = journal(tmp_path, tensorboard=True)
+    log.write_stage("sentences", [2.0, 1.0])
+    log.write({**record(7), "validation_macro_auroc": 0.75})
+    log.write(record(8))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("report")] == [(7, 0.5), (8, 0.5)]
+    assert [(event.step, event.value) for event in events.Scalars("validation_macro_auroc")] == [(7, 0.75)]
+    stage = EventAccumulator(str(tmp_path / "tensorboard" / "sentences"))
+    stage.Reload()
+    assert [(event.step, event.value) for event in stage.Scalars("loss")] == [(1, 2.0), (2, 1.0)]
+    assert {"loss", "volumes_per_second", "memory_gib"} <= set(events.Tags()["scalars"])
 
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            assert folder == str(tmp_path / "tensorboard")
 
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            seen[name] = (value, step)
+def test_tensorboard_shows_no_step_twice_after_a_restart(tmp_path: Path) -> None:
+    log = journal(tmp_path, tensorboard=True)
+    for step in (1, 2, 3):
+        log.write({**record(step), "loss": 9.0})
+    again = journal(tmp_path, tensorboard=True)
+    again.rewind(2)
+    again.write({**record(3), "loss": 5.0})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 9.0), (2, 9.0), (3, 5.0)]
 
-    module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    journal(tmp_path, tensorboard=True).write(record(7))
-    assert seen["report"] == (0.5, 7)
-    assert {"loss", "volumes_per_second", "memory_gib"} <= set(seen)
+
+def test_a_stage_has_a_file_of_its_own_that_a_restart_replaces(tmp_path: Path) -> None:
+    for losses in ([3.0, 2.0, 1.0], [2.5, 1.5]):
+        journal(tmp_path).write_stage("sentences", losses)
+    lines = [json.loads(line) for line in (tmp_path / "sentences.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.5}]
 
 
 def test_tensorboard_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingDependencyError, match="pip install tensorboard"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'napari-colipri\[train\]'"):
         journal(tmp_path, tensorboard=True)

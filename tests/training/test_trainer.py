@@ -7,12 +7,14 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
 import colipri_core as cc
+from colipri_training.checkpoints import Checkpoints
 from colipri_training.export import export
 from colipri_training.optimizers import make_optimizers
 from colipri_training.optimizers import schedule
@@ -58,6 +60,10 @@ class TestRun:
         records = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
         assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
         assert {"contrastive", "opposite", "region", "scale", "gradient_norm"} <= set(records[0])
+        assert {"validation_pointing", "retrieval/pool"} <= set(records[-1])
+        sentences = [json.loads(line) for line in (run.folder / "sentences.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in sentences] == [1, 2]
+        assert all(line["loss"] > 0 for line in sentences)
         after = run.trainer().model.state_dict()
         changed = [name for name in before if not torch.equal(before[name], after[name])]
         assert any("image_encoder" in name for name in changed)
@@ -67,8 +73,11 @@ class TestRun:
         run = copy_of(run_folder, tmp_path / "run")
         run.trainer().run()
         run.structure_trainer().run()
-        spec = export(run, tmp_path / "bundle")
+        with mock.patch.object(Checkpoints, "load", autospec=True, side_effect=Checkpoints.load) as load:
+            spec = export(Run.begun(run.folder), tmp_path / "bundle")
+        assert load.call_count == 1
         assert spec.synthetic
+        assert (spec.licence, spec.structures is None) == ("Apache-2.0", False)
         case = run.store.read(0)
         affine = np.diag([8.0, 8.0, 8.0, 1.0])
         volume = cc.Volume(voxels=case.hu, affine=affine, name="phantom")

@@ -27,10 +27,26 @@ def test_letters_and_objectives(base: str, letters: str, opposite: bool) -> None
     assert (config.data.unpaired > 0) <= ("m" in letters)
 
 
+@pytest.mark.parametrize("base", ["smoke", "tiny", "colipri"])
+def test_a_variant_differs_from_its_opposite_in_that_objective_alone(base: str) -> None:
+    plain, opposite = (RECIPES[f"{base}-{name}"](vocab_size=100) for name in ("crm", "crm-opposite"))
+    assert plain.sentence_steps == opposite.sentence_steps == 0
+    same = dataclasses.replace(opposite, name=plain.name, loss=dataclasses.replace(opposite.loss, opposite=0.0))
+    assert same == plain
+
+
+def test_a_text_encoder_that_learns_alone_learns_at_the_full_rate() -> None:
+    assert RECIPES["tiny"](vocab_size=100).optimizer.text_share < 1
+    assert RECIPES["tiny-c"](vocab_size=100).optimizer.text_share == 1
+    assert RECIPES["colipri-c"](vocab_size=100).optimizer.text_share == 0.1
+
+
 def test_checkpoints_do_not_depend_on_how_a_step_is_computed() -> None:
     one, other = (RECIPES[name](vocab_size=100) for name in ("smoke-c", "smoke-crm"))
     assert one.identity() != other.identity()
     assert one.identity() == dataclasses.replace(one, compute=ComputeConfig(micro_batch=1)).identity()
+    elsewhere = dataclasses.replace(one.data, sources=("/elsewhere",))
+    assert one.identity() == dataclasses.replace(one, data=elsewhere).identity()
 
 
 def test_published_size() -> None:

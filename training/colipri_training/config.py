@@ -4,32 +4,60 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 from typing import Literal
+from typing import Self
 
 from colipri_core.model.config import ModelConfig
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.structures import STRUCTURES
+from colipri_training.config_json import build
+from colipri_training.config_json import changed
+from colipri_training.data.sentences import ReportTextOptions
+from colipri_training.data.variation import Variation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VolumeConfig:
+    """How a run reads prepared volumes and their reports; how many of each kind stands in `DataConfig`.
+
+    Args:
+        crop: Voxels of a training crop, multiples of the patch; None takes the model grid. Validation always sees the
+            centre crop of the model grid.
+        lend_images: Whether volumes with a report also take turns as image-only ones, their report put aside.
+        variation: Where crops come from and how they are varied.
+        text: How a report becomes the text of one step.
+        statements: Pairs of opposite sentences of a volume; 8 is our choice.
+    """
+
+    crop: tuple[int, int, int] | None = None
+    lend_images: bool = True
+    variation: Variation = dataclasses.field(default_factory=Variation)
+    text: ReportTextOptions = dataclasses.field(default_factory=ReportTextOptions)
+    statements: int = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which prepared cases a run sees, and how they are varied.
+    """Which volumes a run sees: phantoms of its own, or prepared data sets.
 
     Args:
-        train_cases: Number of training phantoms, seeds 0 and up.
-        validation_cases: Number of validation phantoms.
-        batch_size: Volumes in a step.
+        train_cases: Number of training phantoms, seeds 0 and up; prepared data sets are read whole.
+        validation_cases: Number of validation phantoms, and most volumes that validation takes of prepared data sets.
+        batch_size: Volumes of a step that come with a report.
         tokens: Image tokens of a volume that are encoded; the others are dropped (language-image pretraining with
             masking: Li et al., FLIP, 2023).
         lesion_share: Largest share of these that is taken from tokens that show a finding, so that a step sees them.
         air_share: Share of these that is taken from outside the body.
-        all_tokens_share: Share of the steps, at the end, that encode all tokens, as inference does.
         max_report_length: Report length in word pieces.
         max_sentence_length: Sentence length in word pieces.
         unpaired: Volumes of a step that come without report, for reconstruction alone.
-        shift_voxels: Largest random shift of a volume along each axis.
+        shift_voxels: Largest random shift of a phantom along each axis.
+        sources: Folders that `colipri-train prepare` filled from manifests; empty for phantoms.
+        volumes: How these are read.
     """
 
     train_cases: int
@@ -38,11 +66,12 @@ class DataConfig:
     tokens: int
     lesion_share: float = 0.35
     air_share: float = 0.1
-    all_tokens_share: float = 0.02
     max_report_length: int = 192
     max_sentence_length: int = 40
     unpaired: int = 0
     shift_voxels: int = 6
+    sources: tuple[str, ...] = ()
+    volumes: VolumeConfig = VolumeConfig()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,6 +166,8 @@ class ComputeConfig:
         compile: Whether `torch.compile` compiles the blocks.
         sharded: Whether FSDP2 splits weights and optimiser state among the processes, rather than each having all.
         tensorboard: Whether the log is written for TensorBoard too.
+        workers: Processes that read prepared volumes ahead, for each process of the run; 0 reads in this one.
+        prefetch: Batches each of them keeps ready.
     """
 
     micro_batch: int = 0
@@ -144,6 +175,8 @@ class ComputeConfig:
     compile: bool = False
     sharded: bool = False
     tensorboard: bool = False
+    workers: int = 4
+    prefetch: int = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,6 +193,8 @@ class PretrainConfig:
         report: Sizes of the report decoder; needed where `loss.report` has a weight.
         reconstruction: Masked autoencoding; needed where `loss.reconstruction` has a weight.
         compute: How a step is computed.
+        init: Bundle or hub id that the weights start from; None for random weights.
+        text_init: BERT that the text encoder starts from, a folder or hub id; None for random weights.
         seed: Decides initial weights, order, augmentation and wording of every step.
         whiten: Whether the patch embedding starts from the principal components of the first patches.
         sentence_steps: Steps that the text encoder learns alone from sentences of the reports, before the first step.
@@ -177,6 +212,8 @@ class PretrainConfig:
     report: ReportDecoderConfig | None = None
     reconstruction: ReconstructionConfig | None = None
     compute: ComputeConfig = ComputeConfig()
+    init: str | None = None
+    text_init: str | None = None
     seed: int = 0
     whiten: bool = True
     sentence_steps: int = 0
@@ -192,9 +229,33 @@ class PretrainConfig:
             "preprocessing": self.preprocessing.to_json(),
         }
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: If a field is missing, unknown, or of another type; the message names it.
+        """
+        return build(cls, document)
+
+    def changed(self, settings: Iterable[str]) -> Self:
+        """Return the config with some fields set otherwise.
+
+        Args:
+            settings: Such as "optimizer.steps=2000"; values are JSON, or plain text.
+
+        Raises:
+            ValueError: If there is no such field, or the value does not fit; the message names the field.
+        """
+        return self.from_json(changed(self.to_json(), settings))
+
     def identity(self) -> str:
-        """What two runs must share for one to go on from the other's checkpoint: everything but `compute`."""
-        return json.dumps({**self.to_json(), "compute": None}, sort_keys=True)
+        """What two runs must share for one to go on from the other's checkpoint.
+
+        That is everything but `compute` and where prepared data sets lie: what is in them is compared by the loader.
+        """
+        document = self.to_json()
+        return json.dumps({**document, "compute": None, "data": {**document["data"], "sources": None}}, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

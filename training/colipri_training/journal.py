@@ -8,6 +8,7 @@ import json
 import logging
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class Journal:
     """What a run writes down after each step.
 
     Args:
-        folder: Where `log.jsonl` goes, and TensorBoard's files under `tensorboard/`.
+        folder: Where `log.jsonl`, and a file for every stage before the first step, go, and TensorBoard's files under
+            `tensorboard/`.
         steps: Steps of the whole run.
         volumes: Volumes of a step, over all processes.
         parts: Names of the losses to show in the line of progress.
@@ -43,10 +45,13 @@ class Journal:
         self._volumes = volumes
         self._parts = parts
         self._recent: collections.deque[float] = collections.deque(maxlen=_RECENT_STEPS)
-        self._board = _board(folder / "tensorboard") if tensorboard else None
+        self._open_board = _board(folder / "tensorboard") if tensorboard else None
+        self._board: Any = None
+        self._next = 1
 
     def rewind(self, step: int) -> None:
         """Forget the records after a step, and one that a killed process cut short: they will be written again."""
+        self._next = step + 1
         if not self.path.is_file():
             return
         kept = [line for line in self.path.read_text().splitlines() if _step(line) <= step]
@@ -60,10 +65,24 @@ class Journal:
         record = {**record, "volumes_per_second": round(rate, 3), "memory_gib": round(memory_gib(), 3)}
         with self.path.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
-        if self._board is not None:
+        if self._open_board is not None:
+            self._board = self._board or self._open_board(purge_step=self._next)
             for name, value in record.items():
                 self._board.add_scalar(name, value, record["step"])
+            self._board.flush()
         logger.info("%s", self._line(record))
+
+    def write_stage(self, name: str, losses: list[float]) -> None:
+        """Write down the losses of a stage before the first step, to a file of its own that it replaces."""
+        with atomic_file(self.path.with_name(f"{name}.jsonl"), ".jsonl") as partial:
+            lines = (json.dumps({"step": step, "loss": loss}) for step, loss in enumerate(losses, start=1))
+            partial.write_text("".join(line + "\n" for line in lines))
+        if self._open_board is not None:
+            with self._open_board(name) as board:
+                for step, loss in enumerate(losses, start=1):
+                    board.add_scalar("loss", loss, step)
+        if losses:
+            logger.info("%s: %d steps, loss %.4f at first, %.4f at last", name, len(losses), losses[0], losses[-1])
 
     def _line(self, record: dict[str, Any]) -> str:
         parts = " ".join(f"{name} {record[name]:.3f}" for name in self._parts if name in record)
@@ -90,10 +109,17 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path) -> Callable[..., Any]:
+    """What opens TensorBoard's writer in a folder, or in one below it; a step to write again from, if it was there."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        msg = "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install tensorboard"
+        msg = (
+            "Expected TensorBoard for compute.tensorboard, found none. Install it: pip install 'napari-colipri[train]'"
+        )
         raise MissingDependencyError(msg) from error
-    return SummaryWriter(str(folder))
+
+    def open_board(below: str = "", purge_step: int | None = None) -> Any:
+        return SummaryWriter(str(folder / below), purge_step=purge_step)
+
+    return open_board

@@ -68,7 +68,7 @@ class PretrainNetwork(nn.Module):
                 so the gradient at these does not depend on them.
         """
         if not (self.loss.opposite or self.loss.region):
-            batch = dataclasses.replace(batch, affirming=None, denying=None)
+            batch = dataclasses.replace(batch, affirming=None, denying=None, statements=None)
         raw = self._raw(batch)
         encoded = encode(
             self.colipri,

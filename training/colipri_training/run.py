@@ -1,14 +1,16 @@
 """Run: the folder of one training run and the stages it goes through, each resumable.
 
-cases/          prepared phantoms on the model grid
-tokenizer/      word pieces trained on their reports
+cases/          prepared phantoms on the model grid; runs on prepared data sets have none
+tokenizer/      word pieces: trained on the reports, or those of what the weights start from
+start.json      what the weights start from, where they do not start random
 config.json     the resolved config
-log.jsonl, checkpoints/             pretraining
+log.jsonl, sentences.jsonl, tensorboard/, checkpoints/      pretraining
 structures.jsonl, structures.pt     the structure head
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -19,31 +21,50 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
+from colipri_core.io.atomic import write_json
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
+from colipri_core.model.tokenizer import TOKENIZER_FILE
+from colipri_core.model.tokenizer import VOCABULARY_FILE
 from colipri_core.model.tokenizer import load_tokenizer
 from colipri_core.model.tokenizer import tokenize
+from colipri_training.checkpoints import CheckpointError
+from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import PretrainConfig
 from colipri_training.config import StructureConfig
 from colipri_training.data.batch import Batch
 from colipri_training.data.batches import BatchMaker
+from colipri_training.data.examples import PhantomExamples
+from colipri_training.data.examples import PreparedExamples
+from colipri_training.data.loader import VolumeLoader
 from colipri_training.data.phantoms import fill
+from colipri_training.data.prepared import PreparedVolumes
+from colipri_training.data.sentences import StatementPool
 from colipri_training.data.store import CaseStore
 from colipri_training.data.text import SentenceBank
 from colipri_training.data.text import train_tokenizer
+from colipri_training.data.volume_batches import VolumeBatches
+from colipri_training.data.volume_batches import loader_config
+from colipri_training.distributed import wait_for_all
 from colipri_training.distributed import world
-from colipri_training.evaluation import zero_shot
 from colipri_training.initialise import align_sentences
+from colipri_training.network import PretrainNetwork
+from colipri_training.network import scale_of
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.recipes import colipri
 from colipri_training.recipes import tiny
 from colipri_training.recipes.variants import Recipe
 from colipri_training.recipes.variants import variants
+from colipri_training.start import provide
+from colipri_training.start import read_start
+from colipri_training.start import starting_weights
 from colipri_training.structures import StructureTrainer
 from colipri_training.trainer import Trainer
+from colipri_training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -60,30 +81,89 @@ STRUCTURE_RECIPES: dict[str, Callable[[PretrainConfig], StructureConfig]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run has besides its recipe.
+
+    Args:
+        data: Folders of prepared data sets; empty for phantoms.
+        init: Bundle or hub id that all weights start from.
+        text_init: Folder or hub id of a BERT that the text encoder starts from.
+        settings: Fields to set otherwise, such as "optimizer.steps=2000".
+    """
+
+    data: tuple[str, ...] = ()
+    init: str | None = None
+    text_init: str | None = None
+    settings: tuple[str, ...] = ()
+
+
 class Run:
     """A run of a recipe in a folder.
 
     Args:
         recipe: Name of the recipe.
         folder: Its folder; made if absent.
+        options: What it has besides.
 
     Raises:
         ValueError: If there is no such recipe.
     """
 
-    def __init__(self, recipe: str, folder: Path) -> None:
-        if recipe not in RECIPES:
-            msg = f'Unknown recipe "{recipe}". Available: {", ".join(sorted(RECIPES))}.'
-            raise ValueError(msg)
+    def __init__(self, recipe: str, folder: Path, options: RunOptions | None = None) -> None:
+        _check_recipe(recipe)
         self.recipe = recipe
         self.folder = folder
-        self.store = CaseStore(folder / "cases")
+        self.options = options or RunOptions()
+
+    @classmethod
+    def begun(cls, folder: Path, recipe: str | None = None) -> Run:
+        """A run that was begun in a folder, with the config it has.
+
+        Args:
+            folder: Its folder.
+            recipe: Name that its recipe must have, if any.
+
+        Raises:
+            ValueError: If no run was begun there, or one of another recipe.
+        """
+        path = folder / "config.json"
+        if not path.is_file():
+            msg = f'No run was begun in "{folder}": it has no config.json. Run `prepare` or `pretrain` there first.'
+            raise ValueError(msg)
+        config = PretrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+        if recipe not in (None, config.name):
+            msg = f'The run in "{folder}" is of the recipe "{config.name}", not "{recipe}".'
+            raise ValueError(msg)
+        run = cls(config.name, folder)
+        run.config = config
+        return run
+
+    @cached_property
+    def store(self) -> CaseStore:
+        """The prepared phantoms."""
+        return CaseStore(self.folder / "cases")
 
     @cached_property
     def config(self) -> PretrainConfig:
         """The resolved config; needs the tokenizer."""
-        vocabulary = (self.folder / "tokenizer" / "vocab.txt").read_text().splitlines()
-        return RECIPES[self.recipe](vocab_size=len(vocabulary))
+        start = read_start(self.folder)
+        return self._resolve(start.vocab_size if start else len(self._tokenizer))
+
+    def _resolve(self, vocab_size: int) -> PretrainConfig:
+        config, options = RECIPES[self.recipe](vocab_size=vocab_size), self.options
+        sources = tuple(str(Path(folder).expanduser().absolute()) for folder in options.data)
+        data = dataclasses.replace(config.data, sources=sources)
+        config = dataclasses.replace(config, data=data, init=options.init, text_init=options.text_init)
+        if options.init:
+            config = dataclasses.replace(config, whiten=False)
+        if options.init or options.text_init:
+            config = dataclasses.replace(config, sentence_steps=0)
+        config = config.changed(options.settings)
+        if not (config.data.sources or config.data.train_cases):
+            msg = f'The recipe "{self.recipe}" reads prepared data sets: name their folders with --data.'
+            raise ValueError(msg)
+        return config
 
     @property
     def validation_seeds(self) -> range:
@@ -92,29 +172,32 @@ class Run:
 
     def prepare(self, *, workers: int = 1) -> Iterator[int]:
         """Generate what is missing of the phantoms, then train the tokenizer; yields finished seeds."""
-        shape = RECIPES[self.recipe](vocab_size=1)
+        shape = self._resolve(vocab_size=1)
         validation = range(VALIDATION_FIRST_SEED, VALIDATION_FIRST_SEED + shape.data.validation_cases)
         seeds = [*validation, *range(shape.data.train_cases)]
         yield from fill(self.store, seeds, shape.preprocessing, workers=workers)
-        if not (self.folder / "tokenizer" / "vocab.txt").is_file():
+        if not self._has_tokenizer:
             reports = (self.store.read_text(seed)["report"] for seed in range(shape.data.train_cases))
             train_tokenizer(reports, self.folder / "tokenizer")
-        (self.folder / "config.json").write_text(json.dumps(self.config.to_json(), indent=1))
+        self._write_config()
 
     def trainer(self) -> Trainer:
         """The pretraining stage at its last checkpoint, or at its start."""
-        bank = SentenceBank.from_store(self.store, range(self.config.data.train_cases))
-        batches = BatchMaker(self.store, self.config, bank, self.tokenize)
-        initialise = partial(
-            align_sentences,
-            bank=bank,
-            tokenize=self.tokenize,
-            steps=self.config.sentence_steps,
-            seed=self.config.seed,
+        self._begin()
+        config = self.config
+        fresh = not (self.folder / "checkpoints").is_dir()
+        trainer = Trainer(
+            config,
+            self._batches(),
+            self.folder,
+            weights=starting_weights(config) if fresh else None,
+            initialise=self._initialise() if config.sentence_steps else None,
+            validate=self._validation(),
         )
-        trainer = Trainer(self.config, own_part(batches), self.folder, initialise=initialise, validate=self._validate)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
+        if world().first:
+            self._write_config()
         return trainer
 
     def structure_trainer(self) -> StructureTrainer:
@@ -127,20 +210,89 @@ class Run:
 
     def pretrained(self) -> ColipriModel:
         """The averaged encoder of the last checkpoint."""
-        return self._finished().final_model()
+        return self._finished.colipri
 
     def report_decoder(self) -> ReportDecoder | None:
         """The averaged report decoder of the last checkpoint, if the recipe has one."""
-        return self._finished().final_report_decoder()
+        return self._finished.report
 
-    def _finished(self) -> Trainer:
-        trainer = Trainer(self.config, _no_batches, self.folder)
-        trainer.resume()
-        return trainer
+    @cached_property
+    def sources(self) -> tuple[PreparedVolumes, ...]:
+        """The prepared data sets that the run reads; none for phantoms."""
+        folders = self.options.data or self.config.data.sources
+        return tuple(PreparedVolumes(Path(folder).expanduser()) for folder in folders)
+
+    def training_reports(self) -> list[str]:
+        """The distinct reports of the training split of the prepared data sets."""
+        volumes = (volume for source in self.sources for volume in source.volumes if volume.split == "train")
+        return list(dict.fromkeys(volume.report for volume in volumes if volume.report is not None))
+
+    @cached_property
+    def _finished(self) -> PretrainNetwork:
+        state = Checkpoints(self.folder / "checkpoints").load()
+        if state is None or state["config"] != self.config.identity():
+            found = "none" if state is None else "one of another config"
+            msg = f'Expected a checkpoint of this run in "{self.folder.name}", found {found}. Run `pretrain` first.'
+            raise CheckpointError(msg)
+        network = PretrainNetwork(self.config).eval()
+        network.load_state_dict(state["averaged" if self.config.optimizer.average else "network"])
+        network.colipri.softmax_temperature.copy_(1 / scale_of(state["network"]["log_scale"]))
+        return network
+
+    def _begin(self) -> None:
+        """Provide the tokenizer and what the weights start from; the first process does, the others wait."""
+        self._resolve(vocab_size=1)  # a wrong setting or recipe is said before anything is fetched
+        options = self.options
+        if world().first:
+            started = read_start(self.folder)
+            wanted = options.init or options.text_init
+            if wanted and (started is None or started.source != wanted):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                provide(self.folder, init=options.init, text_init=options.text_init)
+            elif not self._has_tokenizer and options.data:
+                train_tokenizer(self.training_reports(), self.folder / "tokenizer")
+        wait_for_all()
+        if not self._has_tokenizer:
+            command = f"colipri-train prepare --recipe {self.recipe} --output {self.folder}"
+            msg = f'Expected phantoms in "{self.folder}", found none. Run `{command}` first, or name data sets: --data.'
+            raise ValueError(msg)
+
+    def _batches(self) -> Callable[[int], Batch]:
+        config = self.config
+        if not config.data.sources:
+            return own_part(BatchMaker(self.store, config, self._bank, self.tokenize))
+        here = world()
+        size = config.data.volumes.crop or config.preprocessing.size
+        spec = dataclasses.replace(config.preprocessing, size=size)
+        loader = VolumeLoader(self.sources, spec, loader_config(config), rank=here.rank, world=here.size)
+        pool = StatementPool.from_reports(self.training_reports()) if config.loss.opposite else None
+        return VolumeBatches(loader, config, pool, self.tokenize)
+
+    def _initialise(self) -> Callable[[ColipriModel], list[float]]:
+        steps, seed = self.config.sentence_steps, self.config.seed
+        return partial(align_sentences, bank=self._bank, tokenize=self.tokenize, steps=steps, seed=seed)
+
+    def _validation(self) -> Validation:
+        config, most = self.config, self.config.data.validation_cases
+        examples = (
+            PreparedExamples(self.sources, config.preprocessing, most=most)
+            if config.data.sources
+            else PhantomExamples(self.store, self.validation_seeds, config.preprocessing)
+        )
+        return Validation(examples, self.tokenize, max_report_length=config.data.max_report_length)
+
+    @cached_property
+    def _bank(self) -> SentenceBank:
+        return SentenceBank.from_store(self.store, range(self.config.data.train_cases))
 
     @property
     def _structure_config(self) -> StructureConfig:
-        return STRUCTURE_RECIPES[self.recipe.split("-")[0]](self.config)
+        base = self.recipe.split("-")[0]
+        if base not in STRUCTURE_RECIPES:
+            known = ", ".join(STRUCTURE_RECIPES)
+            msg = f'The recipe "{self.recipe}" has no structure head; these and their variants have one: {known}.'
+            raise ValueError(msg)
+        return STRUCTURE_RECIPES[base](self.config)
 
     def new_head(self) -> StructureHead:
         """A structure head with fresh weights from the run's seed."""
@@ -160,25 +312,34 @@ class Run:
         return tokenize(self._tokenizer, texts, max_length)
 
     @cached_property
-    def _tokenizer(self) -> object:
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
         return load_tokenizer(self.folder / "tokenizer")
 
-    def _validate(self, model: ColipriModel) -> dict[str, float]:
-        texts = zero_shot.prompt_vectors(model, zero_shot.default_prompts(), self.tokenize)
-        cases = (self.store.read(seed) for seed in self.validation_seeds)
-        scores = zero_shot.score(model, cases, self.config.preprocessing, texts)
-        figures = {"validation_macro_auroc": round(zero_shot.macro_auroc(scores), 4)}
-        for index, name in enumerate(zero_shot.CT_RATE_FINDINGS):
-            figures[f"auroc/{name}"] = round(zero_shot.auroc(scores, index), 3)
-        return figures | {"validation_pointing": round(zero_shot.pointing(scores), 4)}
+    @property
+    def _has_tokenizer(self) -> bool:
+        return any((self.folder / "tokenizer" / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE))
+
+    def _write_config(self) -> None:
+        write_json(self.folder / "config.json", self.config.to_json())
+
+
+def recipe(name: str, vocab_size: int) -> PretrainConfig:
+    """The config of a recipe, as it stands.
+
+    Raises:
+        ValueError: If there is no such recipe; the message lists them.
+    """
+    _check_recipe(name)
+    return RECIPES[name](vocab_size=vocab_size)
+
+
+def _check_recipe(name: str) -> None:
+    if name not in RECIPES:
+        msg = f'Unknown recipe "{name}". Available: {", ".join(sorted(RECIPES))}.'
+        raise ValueError(msg)
 
 
 def own_part(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
     """This process's part of each global batch; every process makes the whole, which phantoms are small enough for."""
     here = world()
     return lambda step: batches(step).part(here.rank, here.size)
-
-
-def _no_batches(step: int) -> None:
-    msg = f"This trainer only holds weights; it was asked for the batch of step {step}."
-    raise RuntimeError(msg)

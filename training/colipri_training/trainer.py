@@ -1,8 +1,9 @@
 """Trainer: one optimiser step after another, on one process or many, going on from a checkpoint bit for bit.
 
 A step is a pure function of (weights, optimiser state, step number): batches, dropout and hidden patches are seeded by
-the step, so a checkpoint holds no generator state and no loader position, and a run may go on with another number of
-processes. The global batch is the same for any number; each process works on its part of it.
+the step, so a checkpoint holds no generator state, and a run may go on with another number of processes. The global
+batch is the same for any number; each process works on its part of it. Batches that know a state (a loader's next step,
+and the hash of the data sets it reads) have it kept in the checkpoint.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch import nn
+from torch.distributed.checkpoint.stateful import Stateful
 
 from colipri_core.model.colipri import ColipriModel
-from colipri_core.model.report_decoder import ReportDecoder
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import ComputeConfig
 from colipri_training.config import LossConfig
@@ -68,11 +69,13 @@ class Trainer:
 
     Args:
         config: The run.
-        batches: This process's part of the global batch of a step, a pure function of the step.
+        batches: This process's part of the global batch of a step, a pure function of the step; if it is `Stateful`,
+            its state is part of the checkpoint.
         folder: Where `log.jsonl` and `checkpoints/` go.
-        initialise: Called with the model before the first step.
-        validate: Called by the first process with the averaged model every `validate_every` steps; its numbers are
-            logged.
+        weights: Called with the fresh network before it is laid out on the processes; it may load weights.
+        initialise: Called with the model before the first step; returns the losses of what it learned, for the log.
+        validate: Called by every process with the averaged model every `validate_every` steps and after the last one;
+            its numbers are logged.
 
     Attributes:
         network: Everything that is trained.
@@ -90,7 +93,8 @@ class Trainer:
         batches: Callable[[int], Batch],
         folder: Path,
         *,
-        initialise: Callable[[ColipriModel], None] | None = None,
+        weights: Callable[[PretrainNetwork], object] | None = None,
+        initialise: Callable[[ColipriModel], list[float]] | None = None,
         validate: Callable[[ColipriModel], dict[str, float]] | None = None,
     ) -> None:
         self.config = config
@@ -104,7 +108,10 @@ class Trainer:
         self._stop = False
         _check(config, self.world)
         torch.manual_seed(config.seed)
-        self.network = PretrainNetwork(config).to(self.world.device)
+        self.network = PretrainNetwork(config)
+        if weights is not None:
+            weights(self.network)
+        self.network.to(self.world.device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         prepare_for(self.network, config.compute)
         self._layout: Layout = Sharded(self.world) if config.compute.sharded else Replicated(self.world)
@@ -171,6 +178,8 @@ class Trainer:
         self._layout.load_weights(self.averaged, state["averaged"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             self._layout.load_optimizer(self.network, optimizer, saved)
+        if isinstance(self._batches, Stateful):
+            self._batches.load_state_dict(state["batches"])
         self.step, self._skipped = state["step"], state["skipped"]
         return True
 
@@ -182,10 +191,6 @@ class Trainer:
         model = self._final().colipri
         model.softmax_temperature.copy_(1 / self._scale())
         return model
-
-    def final_report_decoder(self) -> ReportDecoder | None:
-        """The averaged report decoder, if the run has one; as `final_model`."""
-        return self._final().report
 
     def _final(self) -> PretrainNetwork:
         network = PretrainNetwork(self.config).eval()
@@ -203,8 +208,10 @@ class Trainer:
         if self.config.whiten:
             self._whiten()
         if self._initialise and self.config.sentence_steps:
-            self._initialise(self.model)
+            losses = self._initialise(self.model)
             send_from_first([value.detach() for value in self.model.parameters()])
+            if self.world.first:
+                self._journal.write_stage("sentences", losses)
         self.averaged.load_state_dict(self.network.state_dict())
 
     def _whiten(self) -> None:
@@ -221,13 +228,20 @@ class Trainer:
         record: dict[str, float] = self._train_step(self._batches(self.step))
         self.step += 1
         record |= {"step": self.step, "seconds": round(time.perf_counter() - started, 3)}
-        if self._validate and self.step % self.config.validate_every == 0:
-            model = self.final_model()
-            record |= self._validate(model) if self.world.first else {}
+        last = self.step == self.config.optimizer.steps
+        if self._validate and (last or self.step % self.config.validate_every == 0):
+            record |= self._measure(self._validate)
         if self.world.first:
             self._journal.write(record)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
+
+    def _measure(self, validate: Callable[[ColipriModel], dict[str, float]]) -> dict[str, float]:
+        """Validate the averaged model on this process's device; the first process sends it to the others."""
+        model = self.final_model().to(self.world.device)
+        send_from_first([*(value.detach() for value in model.parameters()), *model.buffers()])
+        with self._autocast():
+            return validate(model)
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         seed = self.config.seed * 1_000_003 + self.step
@@ -297,6 +311,7 @@ class Trainer:
             "config": self.config.identity(),
             "step": self.step,
             "skipped": self._skipped,
+            "batches": self._batches.state_dict() if isinstance(self._batches, Stateful) else {},
             "layout": self._layout.name,
             "network": self._layout.weights(self.network),
             "averaged": self._layout.weights(self.averaged),

@@ -11,17 +11,18 @@ from rich.progress import Progress
 from rich.progress import track
 
 from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_training.cli.stages import SettingsOption
 
 
 def manifest(
     layout: Annotated[
         str,
-        typer.Argument(help="ct-rate-v1, ct-rate-v2, nlst, rad-chestct, phantoms or folder: how the data set lies."),
+        typer.Argument(help="How the data set lies: ct-rate-v1, ct-rate-v2, nlst, rad-chestct, phantoms or folder."),
     ],
     folder: Annotated[Path, typer.Argument(help="Where it lies.")],
     output: Annotated[Path, typer.Option(help="Manifest to write, .csv or .parquet.")],
 ) -> None:
-    """Write the manifest of a data set: volumes, reports, labels, patients and splits; what is left out, on stderr."""
+    """List a data set as a manifest: volumes, reports, labels, patients and splits. First step with real data."""
     from colipri_training.data.layouts import manifest_of
     from colipri_training.data.manifest_files import write_manifest
 
@@ -37,37 +38,44 @@ def manifest(
 def prepare(
     output: Annotated[Path, typer.Option(help="Folder to fill; what is finished in it is kept.")],
     manifest: Annotated[
-        Path | None, typer.Argument(help="Manifest (.csv, .parquet); without one, the phantoms of the recipe.")
+        Path | None,
+        typer.Argument(help="Manifest (.csv, .parquet); without one, the phantoms of the recipe.", show_default=False),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Whose grid: tiny if omitted, with a manifest the published 2 mm.")
+        str | None, typer.Option(help="Whose grid; if omitted tiny, with a manifest the published one (2 mm).")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     resume: Annotated[bool, typer.Option(help="Go on in a folder that holds prepared volumes.")] = True,
+    settings: SettingsOption = None,
 ) -> None:
-    """Bring every volume of a manifest, or the phantoms of a recipe, onto the model's grid, compressed."""
+    """Bring all volumes of a manifest onto the model's grid, or generate a recipe's phantoms there, compressed.
+
+    With a manifest, OUTPUT is what `pretrain --data` reads; without one, it is the folder of the run itself.
+    """
     if manifest is None:
-        _prepare_phantoms(recipe or "tiny", output, workers)
+        _prepare_phantoms(recipe or "tiny", output, workers, tuple(settings or ()))
+    elif settings:
+        msg = "--set goes with the phantoms of a recipe; a manifest is prepared by its grid alone."
+        raise ValueError(msg)
     else:
         _prepare_manifest(manifest, output, _grid_of(recipe), workers=workers, resume=resume)
 
 
-def _prepare_phantoms(recipe: str, output: Path, workers: int) -> None:
+def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[str, ...]) -> None:
     from colipri_training.run import Run
+    from colipri_training.run import RunOptions
 
-    for _ in track(Run(recipe, output).prepare(workers=workers), description="phantoms"):
+    run = Run(recipe, output, RunOptions(settings=settings))
+    for _ in track(run.prepare(workers=workers), description="phantoms", console=Console(stderr=True)):
         pass
 
 
 def _grid_of(recipe: str | None) -> PreprocessSpec:
-    from colipri_training.run import RECIPES
+    from colipri_training.run import recipe as recipe_of
 
     if recipe is None:
         return PreprocessSpec.published()
-    if recipe not in RECIPES:
-        msg = f'Unknown recipe "{recipe}". Available: {", ".join(sorted(RECIPES))}.'
-        raise ValueError(msg)
-    return RECIPES[recipe](vocab_size=1).preprocessing
+    return recipe_of(recipe, 1).preprocessing
 
 
 def _prepare_manifest(path: Path, output: Path, spec: PreprocessSpec, *, workers: int, resume: bool) -> None:

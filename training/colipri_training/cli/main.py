@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.logging import RichHandler
 
 from colipri_core.errors import ColipriError
+from colipri_training.cli.ablation import compare
+from colipri_training.cli.ablation import cost
 from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
 from colipri_training.cli.phantoms import phantoms
+from colipri_training.cli.reports import sort_reports
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
 from colipri_training.cli.stages import structures
 
 _USAGE = 2
+_CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (phantoms, manifest, prepare, pretrain, structures, export, evaluate):
+for verb in (phantoms, manifest, sort_reports, prepare, pretrain, structures, export, evaluate, compare, cost):
     app.command()(verb)
 
 
@@ -34,14 +39,30 @@ def _training() -> None:
 
 def run() -> int:
     """Run the command line of this process; the entry point of the `colipri-train` script."""
+    return main(sys.argv[1:])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: What follows `colipri-train` on the command line.
+    """
     try:
-        app(standalone_mode=False)
-    except typer.Abort:
-        return 130
+        status = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="colipri-train", standalone_mode=False, windows_expand_args=False
+        )
+    except (typer.Abort, KeyboardInterrupt):
+        return _CANCELLED
     except ColipriError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except (ValueError, KeyError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return _USAGE
-    return 0
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own usage errors, whose class moved between its versions
+            raise
+        sys.stderr.write(f"error: {error.format_message()} Try: colipri-train --help\n")
+        return _USAGE
+    return status if isinstance(status, int) else 0

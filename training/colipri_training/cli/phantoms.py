@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import track
 
 
@@ -21,12 +22,13 @@ def phantoms(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Write NIfTI volumes (int16 HU), structure and lesion masks, and manifest.csv; goes on where it stopped."""
+    """Generate chest CT: NIfTI volumes (int16 HU), structure and lesion masks, reports, and a manifest.csv."""
     from colipri_training.phantoms.dataset import write_dataset
     from colipri_training.phantoms.grid import PhantomGrid
 
     size = shape or (max(1, round(384 / spacing)),) * 3
     grid = PhantomGrid(shape=size, spacing=(spacing,) * 3)
     seeds = range(first_seed, first_seed + count)
-    for _ in track(write_dataset(output, seeds, grid, workers=workers), total=count, description="phantoms"):
+    made = write_dataset(output, seeds, grid, workers=workers)
+    for _ in track(made, total=count, description="phantoms", console=Console(stderr=True)):
         pass

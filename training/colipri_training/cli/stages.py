@@ -2,40 +2,82 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-RecipeOption = Annotated[str, typer.Option(help="Name of the recipe.")]
-OutputOption = Annotated[Path, typer.Option(help="Folder of the run; stages go on where they stopped.")]
+OutputOption = Annotated[Path, typer.Option(help="Folder of the run; the stage goes on where it stopped.")]
+RecipeOption = Annotated[
+    str | None, typer.Option(help="Recipe that the run must be of; the folder knows it, so this is only a check.")
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a field of the config otherwise, such as optimizer.steps=2000; repeatable."),
+]
 
 
-def pretrain(output: OutputOption, recipe: RecipeOption = "tiny") -> None:
-    """Train the encoders; goes on from the last checkpoint, saves and stops on SIGTERM. `torchrun` starts several."""
+def pretrain(
+    output: OutputOption,
+    recipe: Annotated[
+        str, typer.Option(help="tiny, smoke, or a variant of tiny, smoke or colipri such as colipri-crm-opposite.")
+    ] = "tiny",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder that `prepare MANIFEST` filled; repeatable. Without any: the phantoms of the run."),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from these weights: a bundle's folder or name, or microsoft/colipri.")
+    ] = None,
+    init_text: Annotated[
+        str | None,
+        typer.Option(
+            help="Start the text encoder from this BERT: a folder or hub id with model.safetensors, vocab.txt."
+        ),
+    ] = None,
+    settings: SettingsOption = None,
+) -> None:
+    """Train the encoders. Run it again to go on from the last checkpoint; SIGTERM saves and stops.
+
+    Several GPUs: torchrun --nproc-per-node N --no-python colipri-train pretrain ...
+    """
     from colipri_training.distributed import processes
     from colipri_training.run import Run
+    from colipri_training.run import RunOptions
 
-    with processes():
-        Run(recipe, output).trainer().run()
+    options = RunOptions(
+        data=tuple(str(folder) for folder in data or ()),
+        init=init,
+        text_init=init_text,
+        settings=tuple(settings or ()),
+    )
+    with processes() as here:
+        if not here.first:
+            logging.getLogger().setLevel(logging.WARNING)
+        Run(recipe, output, options).trainer().run()
 
 
-def structures(output: OutputOption, recipe: RecipeOption = "tiny") -> None:
-    """Train the structure head on the frozen encoder; goes on from the last checkpoint."""
+def structures(output: OutputOption, recipe: RecipeOption = None) -> None:
+    """Train the structure head on the frozen encoder of a pretrained run on phantoms."""
     from colipri_training.run import Run
 
-    Run(recipe, output).structure_trainer().run()
+    Run.begun(output, recipe).structure_trainer().run()
 
 
 def export(
-    output: OutputOption,
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
-    recipe: RecipeOption = "tiny",
+    recipe: RecipeOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle; the run's if omitted.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the weights; Apache-2.0 for phantoms, else needed.")
+    ] = None,
 ) -> None:
-    """Write the run as a bundle that the viewers open."""
+    """Write the last checkpoint of a run as a bundle that the viewers open."""
     from colipri_training.export import export as write
     from colipri_training.run import Run
 
-    spec = write(Run(recipe, output), bundle, overwrite=overwrite)
+    spec = write(Run.begun(output, recipe), bundle, overwrite=overwrite, name=name, licence=licence)
     typer.echo(f"{spec.name}: {spec.files['model.safetensors']}")

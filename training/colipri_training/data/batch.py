@@ -29,20 +29,25 @@ class Masked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Inputs of one step. B volumes, N tokens of a volume, K kept tokens, F findings, P sentence pairs a finding.
+    """Inputs of one step.
+
+    B volumes, N tokens of a volume, K kept tokens, F findings, P sentence pairs a finding, S statements of a volume.
 
     Args:
         images: (B, 1, X, Y, Z), values in [-1, 1].
         keep: (B, K) indices of the encoded tokens.
         findings: (B, F) 1 where a kept token shows the finding, 0 where the volume lacks it, -1 where only tokens that
-            were dropped show it.
+            were dropped show it, or nobody knows.
         regions: (B, F, K) 1 where a kept token shows the finding, 0 where not, -1 where it can hardly be told.
         reports: One report a volume, as the text encoder reads it.
         affirming: P*F affirming sentences, finding by finding within a pair set; None in a part that another part's
-            sentences serve.
+            sentences serve, and where reports are not generated.
         denying: Their opposites, in the same order.
         targets: One report a volume, as the report decoder is to write it.
         unpaired: (U, 1, X, Y, Z) volumes without report, which only reconstruction sees.
+        statements: Sentences of reports and their opposites, S of the one and then S of the other for each volume:
+            ids and mask (B, 2S, L).
+        holds: (B, S) int8, 1 where the sentence is true of the volume, 0 where its opposite is, -1 for padding.
         groups: (B,) int64; volumes of the same number (one study, or one text) are not each other's negatives.
         masked: What is reconstructed; the trainer draws it.
     """
@@ -56,6 +61,8 @@ class Batch:
     denying: Text | None
     targets: Text | None = None
     unpaired: Tensor | None = None
+    statements: Text | None = None
+    holds: Tensor | None = None
     groups: Tensor | None = None
     masked: Masked | None = None
 

@@ -92,12 +92,8 @@ class BatchMaker:
         return region_targets(counts), _any_in_patch(inside, patch)
 
     def _keep(self, regions: Tensor, inside: Tensor, step: int) -> Tensor:
-        data, steps = self._config.data, self._config.optimizer.steps
-        volumes, _, tokens = regions.shape
-        if step >= (1 - data.all_tokens_share) * steps:
-            return torch.arange(tokens).expand(volumes, -1)
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
-        return choose_tokens(regions, inside, data, generator)
+        return choose_tokens(regions, inside, self._config.data, generator)
 
     def _reports(self, cases: list[StoredCase], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         texts = [shorten([sentence.text for sentence in case.sentences], rng) for case in cases]

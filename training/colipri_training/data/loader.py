@@ -88,7 +88,10 @@ class VolumeBatch:
         reports: The P reports.
         labels: int8 (B, 18), CT-RATE's findings: 1 present, 0 absent, -1 unknown.
         ids: Names of the B volumes.
-        patients: Whose they are, to keep a patient's other scans out of the negatives.
+        patients: Whose they are.
+        places: Places of the B volumes in the global batch, to draw for each what does not depend on the ranks.
+        groups: int64 (P,); pairs of the same number are not each other's negatives: within the global batch they are
+            of one patient, or their reports are the same.
     """
 
     step: int
@@ -97,6 +100,8 @@ class VolumeBatch:
     labels: Tensor
     ids: tuple[str, ...]
     patients: tuple[str, ...]
+    places: tuple[int, ...]
+    groups: Tensor
 
     @property
     def pairs(self) -> int:
@@ -206,16 +211,38 @@ class VolumeLoader:
 
     def _batch(self, draws: Sequence[Draw], images: Tensor) -> VolumeBatch:
         volumes = [self._volumes[drawn.is_paired][drawn.index] for drawn in draws]
-        paired = volumes[: sum(drawn.is_paired for drawn in draws)]
+        pairs = sum(drawn.is_paired for drawn in draws)
         labels = [[volume.labels.get(name, UNKNOWN) for name in CT_RATE_FINDINGS] for volume in volumes]
         return VolumeBatch(
             step=draws[0].step,
             images=images[:, None],
-            reports=tuple(volume.report or "" for volume in paired),
+            reports=tuple(volume.report or "" for volume in volumes[:pairs]),
             labels=torch.tensor(labels, dtype=torch.int8),
             ids=tuple(volume.id for volume in volumes),
             patients=tuple(volume.patient for volume in volumes),
+            places=tuple(drawn.position for drawn in draws),
+            groups=self._groups(draws[0].step)[[drawn.position for drawn in draws[:pairs]]],
         )
+
+    def _groups(self, step: int) -> Tensor:
+        """Groups of the pairs of the whole global batch, which every rank can tell."""
+        drawn = [self._volumes[True][one.index] for one in self._sampler.draws(step) if one.is_paired]
+        return torch.tensor(groups_of([(volume.patient, volume.report or "") for volume in drawn]), dtype=torch.int64)
+
+
+def groups_of(pairs: Sequence[tuple[str, str]]) -> list[int]:
+    """Number volumes so that those of one patient, or with the same report, directly or by way of others, are alike.
+
+    Args:
+        pairs: Patient and report of each volume.
+    """
+    groups = list(range(len(pairs)))
+    first: dict[tuple[str, str], int] = {}
+    for place, (patient, report) in enumerate(pairs):
+        for key in (("patient", patient), ("report", " ".join(report.lower().split()))):
+            other, own = groups[first.setdefault(key, place)], groups[place]
+            groups = [other if group == own else group for group in groups]
+    return groups
 
 
 def model_input(source: PreparedVolumes, volume: PreparedVolume, spec: PreprocessSpec) -> Tensor:

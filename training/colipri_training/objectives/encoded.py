@@ -22,8 +22,8 @@ _OF_NO_VOLUME = ("affirming", "denying", "scale")
 class Encoded:
     """L2-normalised embeddings in the joint space, and losses of single volumes.
 
-    B volumes, K tokens, E channels, F findings, P pairs, R volumes to reconstruct. What no objective of the run needs
-    is None.
+    B volumes, K tokens, E channels, F findings, P pairs, S statements, R volumes to reconstruct. What no objective of
+    the run needs is None.
 
     Args:
         image: (B, E) pooled.
@@ -31,6 +31,7 @@ class Encoded:
         report: (B, E).
         affirming: (P, F, E).
         denying: (P, F, E).
+        opposition: (B, S, E) vector of each statement of a volume's own less that of its opposite.
         attention: (B, K) share of the pooled vector that each token makes up, mean of the pooler's heads.
         scale: Inverse temperature, a scalar.
         writing: (B,) negative log-likelihood of each target report, summed over its word pieces.
@@ -43,6 +44,7 @@ class Encoded:
     tokens: Tensor | None = None
     affirming: Tensor | None = None
     denying: Tensor | None = None
+    opposition: Tensor | None = None
     attention: Tensor | None = None
     writing: Tensor | None = None
     reconstruction: Tensor | None = None
@@ -110,6 +112,7 @@ def encode(
         attention=pooling_attention(encoder.pooler, projected.float()) if attention else None,
         affirming=_sentences(model, batch.affirming, findings),
         denying=_sentences(model, batch.denying, findings),
+        opposition=_opposition(model, batch.statements),
     )
 
 
@@ -117,6 +120,15 @@ def _sentences(model: ColipriModel, text: Text | None, findings: int) -> Tensor 
     if text is None:
         return None
     return rearrange(model.encode_text(*text).float(), "(p f) e -> p f e", f=findings)
+
+
+def _opposition(model: ColipriModel, statements: Text | None) -> Tensor | None:
+    """Each statement less its opposite, (B, S, E)."""
+    if statements is None:
+        return None
+    ids, mask = (rearrange(tensor, "b s l -> (b s) l") for tensor in statements)
+    vectors = rearrange(model.encode_text(ids, mask).float(), "(b o s) e -> b o s e", b=len(statements[0]), o=2)
+    return vectors[:, 0] - vectors[:, 1]
 
 
 def pooling_attention(pooler: MeanQueryPool, tokens: Tensor) -> Tensor:

@@ -17,16 +17,21 @@ _PRESENT_WEIGHT = 2.5
 class OppositeSentences:
     """The present/absent softmax of zero-shot classification as a loss.
 
-    L = weighted mean over volumes i, known findings k and sentence pairs of
-    softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)).
-    COLIPRI's abstract names an opposite-sentence loss; this form follows a public re-implementation. Unlike it, every
-    finding of the list is asked of every volume (our choice: phantoms know all their labels).
+    L = mean over volumes i and their sentences k of softplus(-(2 y_ik - 1) s v_i.(t_k+ - t_k-)), y_ik = 1 where the
+    sentence is true of the volume and 0 where its opposite is. COLIPRI's abstract names an opposite-sentence loss; this
+    form follows a public re-implementation: the sentences are those of the volume's own report that affirm a finding,
+    and what other reports affirm of findings that it lacks (`data.sentences.draw_pairs`).
+
+    Phantoms know all their labels, so there every finding of the list is asked of every volume instead, in sentence
+    pairs that all volumes share (our choice).
     """
 
     name = "opposite"
 
     def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
         """Return the loss, a scalar."""
+        if batch.holds is not None:
+            return self._of_statements(batch.holds, encoded)
         assert encoded.affirming is not None
         assert encoded.denying is not None
         direction = encoded.affirming - encoded.denying
@@ -35,3 +40,11 @@ class OppositeSentences:
         losses = F.softplus(-sign[:, None] * logits).mean(dim=1)
         weight = (batch.findings >= 0) * torch.where(batch.findings == 1, _PRESENT_WEIGHT, 1.0)
         return global_mean((losses * weight).sum(), weight.sum())
+
+    @staticmethod
+    def _of_statements(holds: Tensor, encoded: Encoded) -> Tensor:
+        assert encoded.opposition is not None
+        logits = encoded.scale * torch.einsum("be,bse->bs", encoded.image, encoded.opposition)
+        known = holds >= 0
+        losses = F.softplus(-(2 * holds.float() - 1) * logits)
+        return global_mean((losses * known).sum(), known.sum())

@@ -114,6 +114,11 @@ def hidden_tokens(visible_RV: Tensor, tokens: int) -> Tensor:
     return rearrange(hidden.nonzero()[:, 1], "(r h) -> r h", r=len(visible_RV))
 
 
+def visible_count(tokens: int, config: ReconstructionConfig) -> int:
+    """How many of a volume's tokens the encoder sees."""
+    return tokens - round(config.mask_ratio * tokens)
+
+
 def hide(batch: Batch, config: ReconstructionConfig, patch_size: int, *, seed: int, world: World) -> Batch:
     """Draw which tokens the encoder sees of each volume, the same whatever the number of processes.
 
@@ -140,6 +145,6 @@ def hide(batch: Batch, config: ReconstructionConfig, patch_size: int, *, seed: i
         tokens = volumes[0, 0].numel() // patch_size**3
         score = torch.rand(world.size * len(volumes), tokens, generator=generator)
         own = score[world.rank * len(volumes) :][: len(volumes)]
-        count = tokens - round(config.mask_ratio * tokens)
+        count = visible_count(tokens, config)
         visible.append(own.topk(count, dim=1).indices.sort(dim=1).values.to(volumes.device))
     return dataclasses.replace(batch, masked=Masked(images=torch.cat(images), visible=torch.cat(visible)))

@@ -2,6 +2,10 @@
 
 C is the contrast of volumes and reports, M masked autoencoding, R report generation; CRM is the published model. Which
 of them used opposite sentences, and all weights, are not published: ours are 1 each, and 0.5 for opposite sentences.
+
+Variants are there to be compared, so each knows nothing but its own objectives. Aligning sentences before the first
+step (`sentence_steps`) teaches the text encoder which sentences are opposites, which is what `-opposite` is about: no
+variant does it, and a text encoder that would have learned from it then learns at the full rate.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ LETTERS = ("c", "cm", "cr", "crm")
 
 
 def variant(recipe: Recipe, name: str, letters: str, *, opposite: bool, vocab_size: int) -> PretrainConfig:
-    """A recipe with the objectives of a variant; the objectives that need lesion masks are left out.
+    """A recipe with the objectives of a variant; those that need lesion masks, and sentence alignment, are left out.
 
     Args:
         recipe: Gives everything else, decoder sizes included.
@@ -40,7 +44,8 @@ def variant(recipe: Recipe, name: str, letters: str, *, opposite: bool, vocab_si
         temperature=config.loss.temperature,
     )
     data = config.data if loss.reconstruction else dataclasses.replace(config.data, unpaired=0)
-    return dataclasses.replace(config, name=name, loss=loss, data=data)
+    optimizer = dataclasses.replace(config.optimizer, text_share=1.0) if config.sentence_steps else config.optimizer
+    return dataclasses.replace(config, name=name, loss=loss, data=data, optimizer=optimizer, sentence_steps=0)
 
 
 def variants(base: str, recipe: Recipe) -> dict[str, Recipe]:

@@ -1,0 +1,86 @@
+"""The `colipri-train` command: every verb and option explains itself, and mistakes end with a message and a code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+
+from colipri_training.cli.main import app
+from colipri_training.cli.main import main
+
+VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_verbs_stand_in_the_order_of_the_work() -> None:
+    order = ["phantoms", "manifest", "sort-reports", "prepare", "pretrain", "structures", "export", "evaluate"]
+    assert list(VERBS)[: len(order)] == order
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_and_option_explains_itself(verb: str) -> None:
+    command = VERBS[verb]
+    assert command.help
+    assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["pretrain", "--bogus"], 2, "No such option"),
+        (["pretrain"], 2, "--output"),
+        (["frobnicate"], 2, "No such command"),
+        (["pretrain", "--output", "F", "--recipe", "smoke-x"], 2, 'Unknown recipe "smoke-x"'),
+        (["pretrain", "--output", "F", "--recipe", "colipri-crm"], 2, "--data"),
+        (["pretrain", "--output", "F", "--recipe", "smoke-crm"], 2, "colipri-train prepare --recipe smoke-crm"),
+        (["pretrain", "--output", "F", "--set", "optimizer.step=1"], 2, "Fields there"),
+        (["pretrain", "--output", "F", "--recipe", "smoke-crm", "--data", "F/none"], 3, "found none"),
+        (["prepare", "none.csv", "--output", "F", "--set", "seed=1"], 2, "--set"),
+        (["prepare", "none.csv", "--output", "F"], 3, "none.csv"),
+        (["export", "--output", "F", "F/bundle"], 2, "No run was begun"),
+        (["structures", "--output", "F"], 2, "No run was begun"),
+        (["compare", "F"], 2, "config.json"),
+        (["cost", "smoke-x"], 2, "Unknown recipe"),
+    ],
+)
+def test_mistakes_end_with_a_message_and_a_code(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.out == ""
+
+
+def test_a_run_from_phantoms_to_a_bundle_and_a_table(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    common = ["--output", str(folder), "--set", "optimizer.steps=1", "--set", "compute.tensorboard=true"]
+    assert main(["pretrain", "--recipe", "smoke-cm", *common]) == 0
+    assert list((folder / "tensorboard").glob("events.*"))
+    assert main(["export", "--output", str(folder), str(tmp_path / "bundle"), "--recipe", "smoke-c"]) == 2
+    assert main(["export", "--output", str(folder), str(tmp_path / "bundle"), "--name", "mine"]) == 0
+    assert json.loads((tmp_path / "bundle" / "spec.json").read_text())["name"] == "mine"
+    capsys.readouterr()
+    assert main(["compare", str(folder), "--output", str(tmp_path / "table.json")]) == 0
+    assert "| smoke-cm | 1 | 1 |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["name"] == "smoke-cm"
+
+
+def test_cost_prints_a_line_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "smoke-c", "smoke-crm", "--like", "smoke-crm", "--steps", "100"]) == 0
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (first[0], second[0], second[2]) == ("smoke-c", "smoke-crm", "100")
+    assert float(first[1]) * int(first[2]) == pytest.approx(float(second[1]) * 100, rel=0.01)
