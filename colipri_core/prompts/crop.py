@@ -73,15 +73,30 @@ class Crop:
         """Whether no voxel is set."""
         return not self.mask.any()
 
+    def on_box(self, lower: Index, upper: Index) -> npt.NDArray[np.bool_]:
+        """The mask as an array of another box.
+
+        Args:
+            lower: Voxel index of that box's first corner.
+            upper: Index just beyond its last corner.
+        """
+        there = np.zeros([b - a for a, b in zip(lower, upper, strict=True)], dtype=bool)
+        shared = [(max(a, c), min(b, d)) for a, b, c, d in zip(lower, upper, self.lower, self.upper, strict=True)]
+        if all(a < b for a, b in shared):
+            ours, theirs = (
+                tuple(slice(a - origin, b - origin) for (a, b), origin in zip(shared, start, strict=True))
+                for start in (self.lower, lower)
+            )
+            there[theirs] = self.mask[ours]
+        return there
+
     def on_grid(self, shape: Index) -> npt.NDArray[np.bool_]:
         """The mask as an array of the whole grid.
 
         Args:
             shape: Shape of the grid, which must hold the box.
         """
-        whole = np.zeros(shape, dtype=bool)
-        whole[self.box] = self.mask
-        return whole
+        return self.on_box((0, 0, 0), shape)
 
 
 def bounding_box(mask: npt.NDArray[np.bool_]) -> Slices | None:
@@ -92,8 +107,9 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> Slices | None:
     Args:
         mask: bool array `[i, j, k]`.
     """
-    plane = mask.any(axis=2)
-    spans = [np.flatnonzero(line) for line in (plane.any(axis=1), plane.any(axis=0), mask.any(axis=(0, 1)))]
+    plane = np.any(mask, axis=2)
+    lines = (np.any(plane, axis=1), np.any(plane, axis=0), np.any(mask, axis=(0, 1)))
+    spans = [np.flatnonzero(line) for line in lines]
     if not all(span.size for span in spans):
         return None
     i, j, k = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)

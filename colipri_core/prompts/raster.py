@@ -16,8 +16,8 @@ from colipri_core.prompts.types import Box
 from colipri_core.prompts.types import Lasso
 from colipri_core.prompts.types import Point
 from colipri_core.prompts.types import Position
+from colipri_core.prompts.types import Prompt
 from colipri_core.prompts.types import Scribble
-from colipri_core.prompts.types import SpatialPrompt
 
 _PLANE_TOLERANCE = 1.0
 """How far, in diagonals of a voxel, a corner of a lasso may lie off its plane (our choice)."""
@@ -26,7 +26,7 @@ _STEP = 0.5
 _CHUNK_VOXELS = 4_000_000
 
 
-def prompt_mask(prompt: SpatialPrompt, geometry: VolumeGeometry) -> Crop:
+def prompt_mask(prompt: Prompt, geometry: VolumeGeometry) -> Crop:
     """Return the voxels a prompt covers; at least one.
 
     A point covers the voxel it lies in; a scribble those whose centre is within its radius and those it passes
@@ -70,7 +70,7 @@ def _outside(kind: str) -> str:
 
 
 def _corners(geometry: VolumeGeometry) -> str:
-    ends = geometry.index_to_world([[0, 0, 0], np.asarray(geometry.shape) - 1])
+    ends = geometry.index_to_world(np.stack([np.zeros(3), np.asarray(geometry.shape) - 1]))
     return " and ".join("(" + ", ".join(f"{value:.1f}" for value in end) + ")" for end in ends)
 
 

@@ -169,7 +169,7 @@ def _to_json(prompt: Prompt) -> dict[str, Any]:
 
 
 def _position(values: Sequence[float]) -> Position:
-    if isinstance(values, str) or len(values) != 3 or not all(math.isfinite(value) for value in values):
+    if len(values) != 3 or not all(math.isfinite(value) for value in values):
         msg = f"Expected a position of three finite numbers (R, A, S in mm), got {values!r}."
         raise ValueError(msg)
     r, a, s = (float(value) for value in values)
