@@ -101,12 +101,13 @@ def _pack(labels: Labels) -> bytes:
     import blosc2
 
     parameters = {"codec": blosc2.Codec.ZSTD, "clevel": _LEVEL, "nthreads": 1}
-    frame: bytes = blosc2.asarray(np.ascontiguousarray(labels), cparams=parameters).to_cframe()
+    packed: Any = blosc2.asarray(np.ascontiguousarray(labels), cparams=parameters)
+    frame: bytes = packed.to_cframe()
     return frame
 
 
 def _unpack(frame: bytes) -> Labels:
     import blosc2
 
-    labels: Labels = np.asarray(blosc2.ndarray_from_cframe(frame)[...])
+    labels: Labels = np.asarray(blosc2.ndarray_from_cframe(frame)[()])
     return labels

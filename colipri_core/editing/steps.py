@@ -175,8 +175,7 @@ def changeable(labels: Labels, label: int, canvas: Canvas, policy: OverlapPolicy
     """
     if policy == "keep":
         return (labels == 0) | (labels == label)
-    held: npt.NDArray[np.bool_] = np.isin(labels, canvas.locked())
-    return ~held
+    return np.isin(labels, canvas.locked(), invert=True)
 
 
 def ensured(canvas: Canvas, label: int) -> tuple[ObjectChange, ...]:
