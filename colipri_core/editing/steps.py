@@ -175,7 +175,7 @@ def changeable(labels: Labels, label: int, canvas: Canvas, policy: OverlapPolicy
     """
     if policy == "keep":
         return (labels == 0) | (labels == label)
-    return np.isin(labels, canvas.locked(), invert=True)
+    return np.asarray(np.isin(labels, canvas.locked(), invert=True))
 
 
 def ensured(canvas: Canvas, label: int) -> tuple[ObjectChange, ...]:

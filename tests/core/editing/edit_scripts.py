@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
-from colipri_core.editing.editor import LabelEditor
 from colipri_core.errors import EmptyHistoryError
 from colipri_core.errors import ObjectLockedError
 from colipri_core.prompts import Crop

@@ -9,13 +9,13 @@ from edit_scripts import RandomEditing
 from edit_scripts import blank_volume
 from edit_scripts import fingerprint
 
+from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import Adopt
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
-from colipri_core.editing.editor import LabelEditor
 from colipri_core.errors import EmptyHistoryError
 from colipri_core.errors import ObjectLockedError
 from colipri_core.geometry import VolumeGeometry
@@ -101,7 +101,9 @@ def test_an_edit_made_while_the_model_is_at_work_stays(editor: LabelEditor) -> N
     paint(editor, (8, 8, 8), 1)
     paint(editor, (4, 0, 0), 2)
     editor.answer(asked, Crop(lower=(0, 0, 0), mask=np.ones((6, 4, 4), dtype=bool)), model=MODEL)
-    assert voxels(editor, 1) == 128  # the first cube and the stroke; the proposal's growth meets object 2 and is kept out
+    assert (
+        voxels(editor, 1) == 128
+    )  # the first cube and the stroke; the proposal's growth meets object 2 and is kept out
     assert voxels(editor, 2) == 64
 
 
@@ -144,7 +146,8 @@ def test_objects_are_named_coloured_ticked_off_and_brought_back(editor: LabelEdi
 
 
 @pytest.mark.parametrize(
-    "edit", [AddObject(name="x", label=1), AddObject(label=70_000), ChangeObject(label=9, name="x"), ResetObject(label=9)]
+    "edit",
+    [AddObject(name="x", label=1), AddObject(label=70_000), ChangeObject(label=9, name="x"), ResetObject(label=9)],
 )
 def test_what_names_no_usable_object_is_refused(editor: LabelEditor, edit: object) -> None:
     editor.apply(AddObject())

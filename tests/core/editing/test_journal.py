@@ -19,9 +19,9 @@ from edit_scripts import fingerprint
 from journaling_process import SEED
 from journaling_process import SHAPE
 
+from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import Paint
-from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.journal import journal_path
 from colipri_core.errors import AutosaveError
 from colipri_core.prompts import Crop
