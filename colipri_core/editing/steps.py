@@ -174,8 +174,10 @@ def changeable(labels: Labels, label: int, canvas: Canvas, policy: OverlapPolicy
         policy: What happens to voxels of other objects.
     """
     if policy == "keep":
-        return (labels == 0) | (labels == label)
-    return np.asarray(np.isin(labels, canvas.locked(), invert=True))
+        free: npt.NDArray[np.bool_] = (labels == 0) | (labels == label)
+    else:
+        free = ~np.isin(labels, canvas.locked())
+    return free
 
 
 def ensured(canvas: Canvas, label: int) -> tuple[ObjectChange, ...]:
