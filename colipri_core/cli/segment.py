@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from colipri_core.segmentation import Segmentation
 
 
+class Surface(enum.StrEnum):
+    """Formats of surfaces."""
+
+    STL = "stl"
+    OBJ = "obj"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wish:
     """What is to be outlined.
@@ -32,11 +40,13 @@ class Wish:
         structures: Names of structures; None for all.
         prompts: What to point at instead; empty for structures.
         name: Name of the object the prompts make.
+        surface: Format of surfaces to write as well; None for none.
     """
 
     structures: Sequence[str] | None
     prompts: tuple[Prompt, ...]
     name: str
+    surface: Surface | None
 
 
 def segment(
@@ -67,6 +77,10 @@ def segment(
     log: Annotated[
         Path | None, typer.Option("--log", metavar="JSON", help="Write the edits, to be replayed.", show_default=False)
     ] = None,
+    surface: Annotated[
+        Surface | None,
+        typer.Option("--surface", help="Write the surface of each object beside it.", show_default=False),
+    ] = None,
     suffix: Annotated[str, typer.Option("--suffix", help="Format of the files in a folder.")] = ".nii.gz",
     series: options.Series = None,
     model: options.Model = "tiny",
@@ -86,23 +100,28 @@ def segment(
     texts = PromptTexts(
         phrases=phrase or (), boxes=box or (), lassos=lasso or (), scribbles=scribble or (), points=point or ()
     )
-    wish = _wish(structure, texts.parsed(), name or next(iter(texts.phrases), ""))
+    wish = Wish(
+        structures=structure,
+        prompts=texts.parsed(),
+        name=name or next(iter(texts.phrases), ""),
+        surface=surface,
+    )
     terminal = Terminal(json=json, quiet=quiet)
     choice = ModelChoice(model=model, device=device)
+    _check(wish, needs_prompt=bool(name or log))
     _check_outputs(ct, output, log, suffix)
-    if (name or log) and not wish.prompts:
-        msg = "Expected a prompt to go with --name or --log, got none. Add --point, --box or --phrase."
-        raise ValueError(msg)
     if len(ct) == 1:
         return _one(ct[0], wish, choice, terminal, files=(output, log), series=series)
     return _many(ct, wish, choice, terminal, files=(output, suffix), series=series)
 
 
-def _wish(structures: Sequence[str] | None, prompts: tuple[Prompt, ...], name: str) -> Wish:
-    if structures and prompts:
+def _check(wish: Wish, *, needs_prompt: bool) -> None:
+    if wish.structures and wish.prompts:
         msg = "Expected structures to outline or prompts to answer, got both. Run the command once for each."
         raise ValueError(msg)
-    return Wish(structures=structures, prompts=prompts, name=name)
+    if needs_prompt and not wish.prompts:
+        msg = "Expected a prompt to go with --name or --log, got none. Add --point, --box or --phrase."
+        raise ValueError(msg)
 
 
 def _check_outputs(cts: Sequence[Path], output: Path, log: Path | None, suffix: str) -> None:
@@ -215,6 +234,8 @@ def _outlined(session: Session, wish: Wish, control: Control) -> Segmentation:
 
 def _written(found: Segmentation, session: Session, wish: Wish, output: Path, terminal: Terminal) -> dict[str, Any]:
     from colipri_core.io import write_labelmap
+    from colipri_core.io import write_surfaces
+    from colipri_core.io.suffixes import without_suffix
 
     write_labelmap(found, output, source=session.volume)
     case = session.volume.name
@@ -222,8 +243,13 @@ def _written(found: Segmentation, session: Session, wish: Wish, output: Path, te
         terminal.warn(found.provenance.warnings)
     if not found.labelmap.any():
         terminal.warn([f"{case}: nothing was outlined; the labelmap is empty."])
-    prompts = {"prompts": [prompt.to_json() for prompt in wish.prompts]} if wish.prompts else {}
-    return {"case": case, **found.to_json(), **prompts, "output": str(output)}
+    document: dict[str, Any] = {"case": case, **found.to_json(), "output": str(output)}
+    if wish.prompts:
+        document["prompts"] = [prompt.to_json() for prompt in wish.prompts]
+    if wish.surface is not None:
+        beside = output.with_name(without_suffix(output.name))
+        document["surfaces"] = [str(path) for path in write_surfaces(found, beside, suffix=f".{wish.surface}")]
+    return document
 
 
 def _table(segmentation: Segmentation, *, title: str | None = None) -> RenderableType:

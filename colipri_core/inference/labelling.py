@@ -27,7 +27,8 @@ from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
-LoadSegmenter = Callable[[], Segmenter]
+LoadSegmenter = Callable[[str], Segmenter]
+"""Loads the model that answers prompts onto a device, such as "cpu" or "cuda:0"."""
 
 _EVIDENCE_SHARE = 0.7
 _SEGMENTER_MODULE = "colipri_core.inference.interactive"
@@ -43,8 +44,11 @@ class AskEvidence(Protocol):
         ...
 
 
-def load_clicks() -> Segmenter:
+def load_clicks(device: str) -> Segmenter:
     """Load the shipped interactive model.
+
+    Args:
+        device: Where it runs.
 
     Raises:
         CapabilityError: If this installation has none.
@@ -59,7 +63,7 @@ def load_clicks() -> Segmenter:
             "Edit with the brush, or install a version that ships it."
         )
         raise CapabilityError(msg) from error
-    segmenter: Segmenter = module.load_segmenter("clicks")
+    segmenter: Segmenter = module.load_segmenter("clicks", device=device)
     return segmenter
 
 
@@ -68,16 +72,18 @@ class SegmenterSlot:
 
     Args:
         load: Loads the model.
+        device: Where it runs.
     """
 
-    def __init__(self, load: LoadSegmenter = load_clicks) -> None:
+    def __init__(self, load: LoadSegmenter, device: str) -> None:
         self._load = load
+        self._device = device
         self._segmenter: Segmenter | None = None
 
     def get(self) -> Segmenter:
         """The model."""
         if self._segmenter is None:
-            self._segmenter = self._load()
+            self._segmenter = self._load(self._device)
         return self._segmenter
 
 

@@ -41,7 +41,7 @@ class LocalEngine:
         self, runtime: ModelRuntime, worker: ModelWorker, cache: ArrayCache, *, segmenter: LoadSegmenter = load_clicks
     ) -> None:
         self._runtime = runtime
-        self._segmenter = SegmenterSlot(segmenter)
+        self._segmenter = SegmenterSlot(segmenter, str(runtime.device))
         self._worker = worker
         self._cache = cache
         self._closed = False

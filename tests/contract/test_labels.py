@@ -46,7 +46,7 @@ def grower() -> Grower:
 @pytest.fixture
 def clicking(bundle: Path, tmp_path: Path, grower: Grower) -> Iterator[Engine]:
     """An engine whose interactive model grows regions."""
-    with LocalEngine.load(bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=lambda: grower) as engine:
+    with LocalEngine.load(bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=lambda device: grower) as engine:
         yield engine
 
 
@@ -207,7 +207,7 @@ def test_a_closed_session_says_so(clicking: Engine) -> None:
 def test_without_an_interactive_model_a_prompt_is_refused_and_the_brush_still_works(
     bundle: Path, tmp_path: Path
 ) -> None:
-    def none() -> Grower:
+    def none(device: str) -> Grower:
         msg = "There is no interactive model here."
         raise CapabilityError(msg)
 

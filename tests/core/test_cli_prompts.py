@@ -157,3 +157,9 @@ def test_texts_become_prompts_from_coarse_to_fine() -> None:
         Point(ras=(1, 2, 3), positive=False),
         Point(ras=(4, 5, 6)),
     )
+
+
+def test_surfaces_are_written_beside_the_labelmap(cli, ct: Path, tmp_path: Path) -> None:
+    found = cli(ct, "--point", LEFT, "--name", "Left lung", "--surface", "stl", "-o", tmp_path / "mask.nii.gz")
+    assert found["surfaces"] == [str(tmp_path / "mask_Leftlung.stl")]
+    assert (tmp_path / "mask_Leftlung.stl").read_bytes()[:9] == b"SPACE=RAS"
