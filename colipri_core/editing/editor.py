@@ -159,6 +159,21 @@ class LabelEditor:
             self._save(Event(kind="redo"))
             return self._redo()
 
+    def replay(self, event: Event) -> None:
+        """Do what a journal says was done; nothing is saved.
+
+        Args:
+            event: The next event of the journal.
+        """
+        with self._lock:
+            if event.kind == "undo":
+                self._undo()
+            elif event.kind == "redo":
+                self._redo()
+            else:
+                assert event.step is not None
+                self._do(event.step)
+
     def close(self) -> None:
         """Let go of the journal. Closing twice does nothing."""
         with self._lock:
@@ -208,19 +223,10 @@ class LabelEditor:
     def _take_up(self, journal: Journal) -> None:
         try:
             for event in journal.events:
-                self._replay(event)
+                self.replay(event)
         except (IndexError, KeyError, RuntimeError, ValueError) as error:
             journal.close()
             msg = f'The edits in "{journal.path.name}" do not follow from one another ({error}). Move the file away.'
             raise AutosaveError(msg) from error
         self._recovered = len(self._done)
         journal.events = ()
-
-    def _replay(self, event: Event) -> None:
-        if event.kind == "undo":
-            self._undo()
-        elif event.kind == "redo":
-            self._redo()
-        else:
-            assert event.step is not None
-            self._do(event.step)

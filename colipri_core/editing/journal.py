@@ -107,6 +107,32 @@ class Journal:
             )
 
 
+class JournalReader:
+    """Follows a journal that another editor writes; changes nothing.
+
+    Args:
+        path: The journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._end = 0
+
+    def read(self) -> tuple[Event, ...]:
+        """Return the events written since the last call.
+
+        Raises:
+            AutosaveError: If an event cannot be understood.
+            OSError: If the file cannot be read.
+        """
+        with self._path.open("rb") as stream:
+            stream.seek(self._end)
+            records = list(_records(stream.read()))
+        first = self._end == 0
+        self._end += records[-1][2] if records else 0
+        return tuple(_event(self._path, document, packed) for document, packed, _ in records[first:])
+
+
 def journal_path(folder: Path, volume: Volume) -> Path:
     """Where the journal of a volume lies in a folder: named after the case, told apart by the voxels' hash."""
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in volume.name)[:60]

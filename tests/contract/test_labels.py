@@ -46,7 +46,9 @@ def grower() -> Grower:
 @pytest.fixture
 def clicking(bundle: Path, tmp_path: Path, grower: Grower) -> Iterator[Engine]:
     """An engine whose interactive model grows regions."""
-    with LocalEngine.load(bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=lambda device: grower) as engine:
+    with LocalEngine.load(
+        bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=lambda device: grower
+    ) as engine:
         yield engine
 
 

@@ -84,13 +84,7 @@ class RandomEditing:
         ras = self.editor.volume.geometry.index_to_world(self._rng.integers(0, self.editor.volume.shape))
         prompt = Point(ras=tuple(ras), positive=bool(self._rng.random() < 0.7))
         asked = self.editor.ask(prompt, label=self._label(), policy=self._policy())
-        grown, previous = self._crop(), asked.previous
-        keep = previous.on_grid(self.editor.volume.shape) if previous.mask.size else None
-        if keep is None:
-            proposal = grown
-        else:
-            change = grown.on_grid(self.editor.volume.shape)
-            proposal = Crop.around(keep | change if prompt.positive else keep & ~change)
+        proposal = _combined(asked.previous, self._crop(), add=prompt.positive)
         self.editor.answer(asked, proposal, model=MODEL)
 
     def _undo(self) -> None:
@@ -117,6 +111,16 @@ class RandomEditing:
         label = self._known()
         if label is not None:
             self.editor.apply(RemoveObject(label=label))
+
+
+def _combined(mask: Crop, change: Crop, *, add: bool) -> Crop:
+    """A mask with another added to it, or taken from it."""
+    if mask.is_empty:
+        return change
+    lower = tuple(int(index) for index in np.minimum(mask.lower, change.lower))
+    upper = tuple(int(index) for index in np.maximum(mask.upper, change.upper))
+    before, changed = mask.on_box(lower, upper), change.on_box(lower, upper)
+    return Crop.around(before | changed if add else before & ~changed, lower=lower)
 
 
 def fingerprint(editor: LabelEditor) -> str:

@@ -16,6 +16,7 @@ from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
+from colipri_core.editing.journal import Event
 from colipri_core.errors import EmptyHistoryError
 from colipri_core.errors import ObjectLockedError
 from colipri_core.geometry import VolumeGeometry
@@ -218,7 +219,7 @@ def test_every_state_of_random_editing_equals_its_replay(seed: int) -> None:
         editing.step()
         replay = LabelEditor(blank_volume(SHAPE))
         for step in editor.steps:
-            replay._do(step)
+            replay.replay(Event(kind="do", step=step))
         assert np.array_equal(replay.labelmap, editor.labelmap)
         assert replay.state.objects == editor.state.objects
         assert replay.state.prompts == editor.state.prompts

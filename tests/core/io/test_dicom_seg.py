@@ -143,8 +143,15 @@ def test_edited_labels_come_back_voxel_for_voxel_on_the_sources_grid(affine, tmp
 
 
 def test_a_real_ct_keeps_its_labels(shared_data, tmp_path):
-    folder = next(path for path in sorted((shared_data / "dicom").iterdir()) if path.is_dir())
-    volume = read_volume(folder)
+    series, frame_of_reference = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
+    for number, file in enumerate(sorted((shared_data / "dicom" / "example_ct_dicom").iterdir())):
+        dataset = pydicom.dcmread(file)  # its anonymisation took the identifiers a SEG has to refer to
+        dataset.SeriesInstanceUID = dataset.StudyInstanceUID = series
+        dataset.FrameOfReferenceUID = frame_of_reference
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        dataset.save_as(tmp_path / f"{number}.dcm")
+    volume = read_volume(tmp_path)
     dense = volume.voxels > 300
     edited = Segmentation(
         labelmap=dense.astype(np.uint8), geometry=volume.geometry, segments=(Segment(label=1, name="Bone"),)
