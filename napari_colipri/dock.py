@@ -28,9 +28,11 @@ from napari_colipri.backend import Backend
 from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
 from napari_colipri.jobs import Jobs
+from napari_colipri.labelling import Labelling
 from napari_colipri.layers import outline_width
 from napari_colipri.panels.findings import FindingsPanel
 from napari_colipri.panels.footer import Footer
+from napari_colipri.panels.label import LabelPanel
 from napari_colipri.panels.model import ModelPanel
 from napari_colipri.panels.notice import NoticeBar
 from napari_colipri.panels.section import Section
@@ -70,6 +72,7 @@ class ColipriDock(QWidget):
         self.viewer = viewer
         self.jobs = Jobs()
         self.workflow = Workflow(viewer, self.jobs, backend)
+        self.labelling = Labelling(viewer, self.workflow, self.jobs)
         self.readout = Readout(viewer)
         self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(
@@ -79,6 +82,7 @@ class ColipriDock(QWidget):
         )
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
+        self.label_panel = LabelPanel(self.labelling)
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -137,12 +141,14 @@ class ColipriDock(QWidget):
         layout.setSpacing(8)
         self.findings_section = Section("Findings", self.findings_panel)
         self.structures_section = Section("Structures", self.structures_panel)
+        self.label_section = Section("Label", self.label_panel)
         layout.addWidget(self.model_panel)
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
         layout.addWidget(_rule())
         layout.addWidget(self.findings_section, 3)
         layout.addWidget(self.structures_section, 2)
+        layout.addWidget(self.label_section, 2)
         layout.addWidget(_filler())
         layout.addWidget(self.footer)
 
@@ -174,6 +180,8 @@ class ColipriDock(QWidget):
         self.workflow.findings_changed.connect(self._on_findings)
         self.workflow.heat_changed.connect(self._on_heat)
         self.workflow.structures_changed.connect(self._on_structures)
+        self.labelling.failed.connect(self._on_failed)
+        self.labelling.changed.connect(self.label_section.fit)
 
     def _connect_viewer(self) -> None:
         events = self._viewer_events()
@@ -181,7 +189,9 @@ class ColipriDock(QWidget):
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
-        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close, self.activity.end))
+        self._release = _Release(
+            self.viewer, events, (self.labelling.close, self.readout.close, self.workflow.close, self.activity.end)
+        )
         self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
@@ -330,6 +340,7 @@ class ColipriDock(QWidget):
         self.setStyleSheet(style_sheet(colors))
         self.findings_panel.set_colors(colors)
         self.structures_panel.set_colors(colors)
+        self.label_panel.set_colors(colors)
 
 
 class _Release:

@@ -12,6 +12,7 @@ from colipri_core.editing.change import EditingState
 from colipri_core.editing.delta import Labels
 from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import OverlapPolicy
+from colipri_core.editing.edits import Paint
 from colipri_core.editing.journal import Event
 from colipri_core.editing.journal import Journal
 from colipri_core.editing.journal import open_journal
@@ -93,13 +94,20 @@ class LabelEditor:
     def apply(self, edit: Edit) -> Change:
         """Make an edit.
 
+        Returns:
+            What changed; of a stroke the whole box that was painted.
+
         Raises:
             ObjectLockedError: If the object is locked.
             AutosaveError: If it could not be saved; nothing was changed then.
             ValueError: If the object does not exist, or the voxels do not lie on the grid.
         """
         with self._lock:
-            return self._record(step_of(edit, self._canvas, self.volume.geometry))
+            change = self._record(step_of(edit, self._canvas, self.volume.geometry))
+            if isinstance(edit, Paint):  # whoever painted may have drawn where it was not allowed
+                upper, labels = edit.voxels.upper, self._canvas.labelmap[edit.voxels.box].copy()
+                return dataclasses.replace(change, lower=edit.voxels.lower, upper=upper, labels=labels)
+            return change
 
     def ask(self, prompt: Prompt, *, label: int, policy: OverlapPolicy = "keep") -> Question:
         """Prepare a prompt for a model; nothing is changed before the answer comes.
