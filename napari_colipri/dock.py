@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -211,16 +210,10 @@ class ColipriDock(QWidget):
     def _key_actions(self) -> dict[str, Callable[[object], None]]:
         actions: dict[str, Callable[[object], None]] = {}
         for key, window in zip(WINDOW_KEYS, navigation.WINDOWS, strict=True):
-            actions[key] = functools.partial(self._press_window, window)
+            actions[key] = lambda _viewer, window=window: self._on_window(window)
         for key, plane in zip(PLANE_KEYS, navigation.PLANES, strict=True):
-            actions[key] = functools.partial(self._press_plane, plane)
-        return actions
-
-    def _press_window(self, window: str, _viewer: object) -> None:
-        self._on_window(window)
-
-    def _press_plane(self, plane: str, _viewer: object) -> None:
-        navigation.show_plane(self.viewer, plane)
+            actions[key] = lambda _viewer, plane=plane: navigation.show_plane(self.viewer, plane)
+        return actions  # functions, not partials: napari asks what is bound for its name at every key press
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The layers of a case that is being labelled: its labels, and the marks of its prompts, on the grid of the CT layer."""
+"""The layers of a case that is being labelled: labels, and the marks of prompts, on the grid of the CT layer."""
 
 from __future__ import annotations
 

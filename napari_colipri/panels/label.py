@@ -38,6 +38,8 @@ _TOOLS = {
     "brush": ("Brush", "Paint by hand"),
     "eraser": ("Eraser", "Erase by hand"),
 }
+_POSITIVE, _NEGATIVE = "+ object", "\u2212 not object"
+_DONE, _LOCKED = " \u2713", " \U0001f512"
 _FILES = "Labelmap (*.nii.gz *.nii *.mha *.seg.nrrd *.nrrd);;DICOM SEG (*.dcm);;Surface of the object (*.stl *.obj)"
 
 
@@ -118,7 +120,7 @@ class LabelPanel(QWidget):
         labelling, state = self.labelling, self.labelling.state
         for tool, button in self.tools.items():
             button.setChecked(tool == labelling.tool)
-        self.sign.setText(f"{'+ object' if labelling.positive else '\u2212 not object'}  {KEYS['sign']}")
+        self.sign.setText(f"{_POSITIVE if labelling.positive else _NEGATIVE}  {KEYS['sign']}")
         self.undo.setEnabled(state is not None and bool(state.undo))
         self.redo.setEnabled(state is not None and bool(state.redo))
         self.undo.setToolTip(f"Undo: {state.undo[0]}" if state is not None and state.undo else "Nothing to undo")
@@ -249,7 +251,7 @@ def volume_text(volume_ml: float) -> str:
 
 def object_text(row: LabelObject) -> str:
     """Name, code and marks of an object."""
-    marks = "".join(mark for mark, on in ((" \u2713", row.done), (" \U0001f512", row.locked)) if on)
+    marks = "".join(mark for mark, on in ((_DONE, row.done), (_LOCKED, row.locked)) if on)
     return f"{row.name}{f'  {row.code}' if row.code else ''}{marks}"
 
 
