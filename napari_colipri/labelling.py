@@ -26,13 +26,9 @@ from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Prompt
-from napari_colipri import navigation
+from napari_colipri.label_canvas import LabelCanvas
 from napari_colipri.label_layers import Sheet
 from napari_colipri.label_layers import make_sheet
-from napari_colipri.strokes import stroke_edits
-from napari_colipri.tools import BRUSH_TOOLS
-from napari_colipri.tools import PROMPT_TOOLS
-from napari_colipri.tools import Pen
 from napari_colipri.tools import drawn_prompt
 from napari_colipri.work import Job
 from napari_colipri.work import Runner
@@ -42,20 +38,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_colipri.workflow import Workflow
-
-KEYS = {
-    "point": "P",
-    "scribble": "S",
-    "box": "B",
-    "lasso": "L",
-    "brush": "D",
-    "eraser": "E",
-    "sign": "T",
-    "next": "N",
-    "undo": "Control-Z",
-    "redo": "Control-Shift-Z",
-}
-"""Action -> its key, on the labels layer while it is the active one."""
 
 _Ask = Callable[[Session, ProgressCallback, CancelToken | None], Change]
 
@@ -81,7 +63,7 @@ class Labelling:
         self._runner = runner
         self._sheets: dict[Image, Sheet] = {}
         self._followed: Sheet | None = None
-        self._pen = Pen(self._to_layer, self._on_drawing, self._on_drawn)
+        self._hands: dict[Image, LabelCanvas] = {}
         viewer.layers.events.removed.connect(self._on_layer_removed)
         workflow.case_changed.connect(self._on_case)
 
@@ -138,17 +120,24 @@ class Labelling:
         self.tool = tool
         sheet = self.sheet
         if sheet is not None:
-            self._pen.enabled = tool in PROMPT_TOOLS
-            sheet.labels.mode = BRUSH_TOOLS.get(tool or "", "pan_zoom")
-            sheet.labels.mouse_pan = tool is None
+            self._hands[sheet.case.layer].take(tool)
             self.viewer.layers.selection.active = sheet.labels
+        self.changed.emit()
+
+    def tool_taken(self, tool: str | None) -> None:
+        """The user took one of napari's own tools.
+
+        Args:
+            tool: "brush", "eraser", or None for another one.
+        """
+        self.tool = tool
         self.changed.emit()
 
     def press(self, action: str) -> None:
         """Do what a key or button stands for.
 
         Args:
-            action: A key of `KEYS`.
+            action: A tool, "sign", "next", "undo" or "redo".
         """
         if action == "sign":
             self.positive = not self.positive
@@ -280,35 +269,17 @@ class Labelling:
         """Let go of viewer, layers and keys; the layers stay."""
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._workflow.case_changed.disconnect(self._on_case)
-        for sheet in self._sheets.values():
-            self._let_go(sheet)
-        self._sheets.clear()
+        for ct in list(self._sheets):
+            self._forget(ct)
 
     def _take_sheet(self, sheet: Sheet) -> None:
         self._sheets[sheet.case.layer] = self._followed = sheet
-        sheet.labels.mouse_drag_callbacks.append(self._pen)
-        sheet.labels.events.paint.connect(self._on_paint)
-        sheet.labels.events.mode.connect(self._on_mode)
-        for action, key in KEYS.items():
-            sheet.labels.bind_key(key, self._key_action(action), overwrite=True)
+        self._hands[sheet.case.layer] = LabelCanvas(self.viewer, sheet, self)
         self.choose_tool(self.tool)
 
-    def _let_go(self, sheet: Sheet) -> None:
-        sheet.labels.events.paint.disconnect(self._on_paint)
-        sheet.labels.events.mode.disconnect(self._on_mode)
-        sheet.labels.mouse_drag_callbacks.remove(self._pen)
-        sheet.labels.mouse_pan = True
-        for key in KEYS.values():
-            sheet.labels.bind_key(key, None)
-
-    def _key_action(self, action: str) -> Callable[[object], None]:
-        return lambda _layer: self._try(lambda: self.press(action))
-
-    def _try(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except ColipriError as error:
-            self.failed.emit(error)
+    def _forget(self, ct: Image) -> None:
+        self._hands.pop(ct).close()
+        del self._sheets[ct]
 
     def _step(self, action: str) -> None:
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
@@ -338,15 +309,13 @@ class Labelling:
             Job(title=title, work=work, on_done=done, waits=True, quiet=quiet, on_stopped=sheet.draw_marks)
         )
 
-    def _on_paint(self, event: object) -> None:
-        """A stroke of napari's own tools: it is in the layer already, now make it an edit."""
-        sheet = next((sheet for sheet in self._sheets.values() if sheet.labels == event.source), None)  # type: ignore[attr-defined]
-        if sheet is not None:
-            for stroke in stroke_edits(event.value, sheet.case.source.grid):  # type: ignore[attr-defined]
-                self._keep_stroke(sheet, stroke)
+    def keep_stroke(self, sheet: Sheet, stroke: Paint) -> None:
+        """Make a stroke that is in the layer already an edit; one that is refused is taken off the layer again.
 
-    def _keep_stroke(self, sheet: Sheet, stroke: Paint) -> None:
-        """Make a stroke an edit; one that is refused is taken off the layer again."""
+        Args:
+            sheet: Where it was drawn.
+            stroke: The stroke.
+        """
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Change, EditingState, ColipriError | None]:
             _, session, _ = self._workflow.backend.open(sheet.case.request, Reporter(progress, cancel), cancel)
@@ -371,25 +340,21 @@ class Labelling:
             sheet.show(change, state)
             self.changed.emit()
 
-    def _on_mode(self, event: object) -> None:
-        """The user took one of napari's own tools."""
-        mode = str(event.mode)  # type: ignore[attr-defined]
-        mine = BRUSH_TOOLS.get(self.tool or "", "pan_zoom")
-        if self.sheet is not None and self.sheet.labels == event.source and mode != mine:  # type: ignore[attr-defined]
-            self.tool = next((tool for tool, napari_mode in BRUSH_TOOLS.items() if napari_mode == mode), None)
-            self._pen.enabled = False
-            self.changed.emit()
+    def drawing(self, path: np.ndarray) -> None:
+        """Show what is being drawn.
 
-    def _to_layer(self, position: object) -> np.ndarray:
-        assert self.sheet is not None
-        return navigation.viewer_to_layer(self.viewer, self.sheet.labels, position)  # type: ignore[arg-type]
-
-    def _on_drawing(self, path: np.ndarray) -> None:
+        Args:
+            path: Layer indices (N, 3) so far.
+        """
         if self.sheet is not None and self.tool != "point":
-            shown = path[[0, -1]] if self.tool == "box" else path
-            self.sheet.draw_marks(shown, positive=self.positive)
+            self.sheet.draw_marks(path[[0, -1]] if self.tool == "box" else path, positive=self.positive)
 
-    def _on_drawn(self, path: np.ndarray) -> None:
+    def drawn(self, path: np.ndarray) -> None:
+        """Ask the model about what was drawn.
+
+        Args:
+            path: Layer indices (N, 3).
+        """
         sheet = self.sheet
         if sheet is None or self.tool is None:
             return
@@ -406,13 +371,14 @@ class Labelling:
 
     def _on_case(self) -> None:
         if self.sheet is not self._followed:
-            self._followed, self.tool, self._pen.enabled = self.sheet, None, False
+            self._followed, self.tool = self.sheet, None
+            for hand in self._hands.values():
+                hand.take(None)
         self.changed.emit()
 
     def _on_layer_removed(self, event: object) -> None:
         removed = event.value  # type: ignore[attr-defined]
         for ct, sheet in list(self._sheets.items()):
             if removed in (ct, sheet.labels, sheet.marks):
-                self._let_go(sheet)
-                del self._sheets[ct]
+                self._forget(ct)
                 self.changed.emit()

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QWidget
 from colipri_core.editing.change import EditingState
 from colipri_core.editing.objects import LabelObject
 from colipri_core.errors import ColipriError
-from napari_colipri.labelling import KEYS
+from napari_colipri.label_canvas import KEYS
 from napari_colipri.labelling import Labelling
 from napari_colipri.panels.rows import RowDelegate
 from napari_colipri.panels.rows import RowList

@@ -13,7 +13,7 @@ from scripted_engine import ScriptedEngine
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.io import read_labelmap
 from colipri_core.volume import Volume
-from napari_colipri.labelling import KEYS
+from napari_colipri.label_canvas import KEYS
 from napari_colipri.navigation import show_plane
 from napari_colipri.source import layer_grid
 
@@ -117,7 +117,7 @@ def test_clicks_on_three_planes_a_stroke_and_undo_after_slice_changes(hand: Hand
         assert np.abs(found - voxel).max() <= 1, plane
         states.append(hand.labelmap())
         hand.assert_in_step()
-    assert 500 < (states[1] == 1).sum()
+    assert (states[1] == 1).sum() > 500
     assert np.abs(volume.voxels[states[1] == 1] + 820).max() < 200
 
     show_plane(hand.viewer, "Axial")
