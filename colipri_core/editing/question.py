@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from colipri_core.editing.canvas import Canvas
 from colipri_core.editing.delta import Delta
@@ -15,6 +17,8 @@ from colipri_core.editing.steps import check_unlocked
 from colipri_core.editing.steps import ensured
 from colipri_core.editing.steps import wide_enough
 from colipri_core.prompts.crop import Crop
+from colipri_core.prompts.crop import Index
+from colipri_core.prompts.crop import bounding_box
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
 
@@ -77,15 +81,26 @@ def answered(canvas: Canvas, asked: Question, proposal: Crop, *, model: ModelCar
 
 
 def _delta(canvas: Canvas, asked: Question, proposal: Crop) -> Delta | None:
+    """The change that leads from what the model saw to what it proposes, looked at only where the two differ."""
     crops = [crop for crop in (asked.previous, proposal) if crop.mask.size]
     if not crops:
         return None
-    i0, j0, k0 = (int(index) for index in np.min([crop.lower for crop in crops], axis=0))
-    i1, j1, k1 = (int(index) for index in np.max([crop.upper for crop in crops], axis=0))
-    lower, upper = (i0, j0, k0), (i1, j1, k1)
-    seen, wanted = asked.previous.on_box(lower, upper), proposal.on_box(lower, upper)
-    before = canvas.labelmap[i0:i1, j0:j1, k0:k1]
+    low = np.min([crop.lower for crop in crops], axis=0)
+    high = np.max([crop.upper for crop in crops], axis=0)
+    seen, wanted = (crop.on_box(_index(low), _index(high)) for crop in (asked.previous, proposal))
+    inner = bounding_box(seen ^ wanted)
+    if inner is None:
+        return None
+    seen, wanted = seen[inner], wanted[inner]
+    lower = _index(low + [part.start for part in inner])
+    i, j, k = (slice(a, a + size) for a, size in zip(lower, seen.shape, strict=True))
+    before = canvas.labelmap[i, j, k]
     after = wide_enough(before, asked.label)
     after[seen & ~wanted & (before == asked.label)] = 0
     after[wanted & ~seen & changeable(before, asked.label, canvas, asked.policy)] = asked.label
     return Delta.between(before, after, lower=lower)
+
+
+def _index(values: npt.NDArray[Any]) -> Index:
+    i, j, k = (int(value) for value in values)
+    return i, j, k

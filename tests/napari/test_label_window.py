@@ -81,12 +81,18 @@ class Hand:
         return next(one for one in self.viewer.window._qt_viewer.layer_to_visual if one == layer)
 
 
-@pytest.fixture(params=["oblique_volume", "volume"], ids=["oblique", "flipped"])
-def hand(request, make_napari_viewer, engine: ScriptedEngine, monkeypatch, qtbot) -> Hand:
+@pytest.fixture
+def scan() -> str:
+    """Which CT is opened."""
+    return "oblique_volume"
+
+
+@pytest.fixture
+def hand(request, scan: str, make_napari_viewer, engine: ScriptedEngine, monkeypatch, qtbot) -> Hand:
     monkeypatch.setattr("napari_colipri.backend.open_engine", lambda *_args, **_options: engine)
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1200, 1000)
-    add_volume(viewer, request.getfixturevalue(request.param))
+    add_volume(viewer, request.getfixturevalue(scan))
     _, dock = viewer.window.add_plugin_dock_widget("napari-colipri", "COLIPRI")
     hand = Hand(viewer, dock, qtbot)
     qtbot.waitUntil(lambda: hand.canvas.width() > 300)
@@ -101,6 +107,7 @@ def lung(hand: Hand, volume: Volume) -> tuple[int, int, int]:
     return first, second, third
 
 
+@pytest.mark.parametrize("scan", ["oblique_volume", "volume"], ids=["oblique", "flipped"])
 def test_clicks_on_three_planes_a_stroke_and_undo_after_slice_changes(hand: Hand, tmp_path) -> None:
     volume = hand.dock.workflow.case_to_edit().source.volume
     place = lung(hand, volume)
@@ -117,7 +124,7 @@ def test_clicks_on_three_planes_a_stroke_and_undo_after_slice_changes(hand: Hand
         assert np.abs(found - voxel).max() <= 1, plane
         states.append(hand.labelmap())
         hand.assert_in_step()
-    assert (states[1] == 1).sum() > 500
+    assert (states[1] == 1).sum() > 100
     assert np.abs(volume.voxels[states[1] == 1] + 820).max() < 200
 
     show_plane(hand.viewer, "Axial")
