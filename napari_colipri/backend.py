@@ -26,7 +26,7 @@ _LOADING_SHARE = 0.3
 """Share of the progress bar for loading a model that is not loaded yet (our choice)."""
 
 
-def autosave_folder() -> Path:
+def edits_folder() -> Path:
     """Where edits are saved as they are made: COLIPRI_EDITS_DIR, or the user's data folder."""
     chosen = os.environ.get("COLIPRI_EDITS_DIR", "")
     return Path(chosen) if chosen else platformdirs.user_data_path("colipri") / "edits"
@@ -78,9 +78,13 @@ class Backend:
 
     Args:
         opener: Opens an engine, with the signature of `colipri_core.open_engine`, which it is by default.
+
+    Attributes:
+        edits_folder: Where edits are saved as they are made.
     """
 
     def __init__(self, opener: Callable[..., Engine] | None = None) -> None:
+        self.edits_folder = edits_folder()
         self._opener = opener or open_engine
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
@@ -185,6 +189,6 @@ class Backend:
         if session is None or self._volume is not request.volume:
             self.close_volume()
             assert self._engine is not None
-            session, self._volume = self._engine.open(request.volume, autosave=autosave_folder()), request.volume
+            session, self._volume = self._engine.open(request.volume, autosave=self.edits_folder), request.volume
             self._session = session
         return info, session, reporter.part(share, 1.0)

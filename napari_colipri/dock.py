@@ -34,8 +34,10 @@ from napari_colipri.panels.footer import Footer
 from napari_colipri.panels.label import LabelPanel
 from napari_colipri.panels.model import ModelPanel
 from napari_colipri.panels.notice import NoticeBar
+from napari_colipri.panels.project import ProjectPanel
 from napari_colipri.panels.section import Section
 from napari_colipri.panels.structures import StructuresPanel
+from napari_colipri.project import ProjectDesk
 from napari_colipri.readout import Readout
 from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
@@ -82,6 +84,7 @@ class ColipriDock(QWidget):
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
         self.label_panel = LabelPanel(self.labelling)
+        self.project_panel = ProjectPanel(ProjectDesk(viewer, self.workflow.backend, self.jobs))
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -141,6 +144,8 @@ class ColipriDock(QWidget):
         self.findings_section = Section("Findings", self.findings_panel)
         self.structures_section = Section("Structures", self.structures_panel)
         self.label_section = Section("Label", self.label_panel)
+        self.project_section = Section("Project", self.project_panel)
+        layout.addWidget(self.project_section, 1)
         layout.addWidget(self.model_panel)
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
@@ -180,6 +185,8 @@ class ColipriDock(QWidget):
         self.workflow.heat_changed.connect(self._on_heat)
         self.workflow.structures_changed.connect(self._on_structures)
         self.labelling.failed.connect(self._on_failed)
+        self.project_panel.failed.connect(self._on_failed)
+        self.project_panel.desk.changed.connect(self.project_section.fit)
         self.labelling.changed.connect(self.label_section.fit)
 
     def _connect_viewer(self) -> None:
@@ -334,6 +341,7 @@ class ColipriDock(QWidget):
         self.findings_panel.set_colors(colors)
         self.structures_panel.set_colors(colors)
         self.label_panel.set_colors(colors)
+        self.project_panel.set_colors(colors)
 
 
 class _Release:

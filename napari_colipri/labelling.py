@@ -243,10 +243,10 @@ class Labelling:
         self.begin(ready)
 
     def export(self, path: Path) -> None:
-        """Save the labels in the source's own geometry.
+        """Save the labels in the source's own geometry, with the log of edits beside them.
 
         Args:
-            path: File of a labelmap, or ending in .stl or .obj for a surface of the current object.
+            path: File of a labelmap, or ending in .stl or .obj for a surface of the current object (without a log).
         """
         sheet = self.sheet
         if sheet is None:
@@ -257,10 +257,13 @@ class Labelling:
             from colipri_core.io import SURFACE_SUFFIXES
             from colipri_core.io import write_labelmap
             from colipri_core.io import write_surface
+            from colipri_core.io.atomic import write_json
+            from colipri_core.io.suffixes import without_suffix
 
             _, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
             if path.suffix.lower() in SURFACE_SUFFIXES:
                 return write_surface(session.segmentation, path, label=label)
+            write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
             return write_labelmap(session.segmentation, path, source=case.source.volume)
 
         self._runner.start(Job(title=f"Saving {path.name}", work=work, on_done=lambda _: None, waits=True))

@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QCheckBox
 from qtpy.QtWidgets import QColorDialog
+from qtpy.QtWidgets import QCompleter
 from qtpy.QtWidgets import QFileDialog
 from qtpy.QtWidgets import QGridLayout
 from qtpy.QtWidgets import QHBoxLayout
@@ -23,6 +24,8 @@ from qtpy.QtWidgets import QWidget
 from colipri_core.editing.change import EditingState
 from colipri_core.editing.objects import LabelObject
 from colipri_core.errors import ColipriError
+from colipri_core.io.names import derivative_name
+from colipri_core.vocabulary.structures import STRUCTURES
 from napari_colipri.label_canvas import KEYS
 from napari_colipri.labelling import Labelling
 from napari_colipri.panels.rows import RowDelegate
@@ -158,6 +161,9 @@ class LabelPanel(QWidget):
         self.list.chosen.connect(lambda row: labelling.choose_object(row.label))
         self.name, self.code = QLineEdit(), QLineEdit()
         self.name.setAccessibleName("Name of the object")
+        completer = QCompleter([concept.name for concept in STRUCTURES], self.name)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.name.setCompleter(completer)
         self.code.setAccessibleName("Code of the object")
         self.code.setPlaceholderText("SCT:\u2026")
         self.name.editingFinished.connect(self._rename)
@@ -218,8 +224,13 @@ class LabelPanel(QWidget):
         self.labelling.policy = "keep" if keep else "replace"
 
     def _rename(self) -> None:
-        if self.name.text().strip():
-            self._change(name=self.name.text().strip())
+        """Take the name; that of a known structure brings its code and colour along."""
+        name = self.name.text().strip()
+        known = next((concept for concept in STRUCTURES if concept.name.casefold() == name.casefold()), None)
+        if known is not None:
+            self._change(name=known.name, code=known.code, color=known.color)
+        elif name:
+            self._change(name=name)
 
     def _change(self, **changes: object) -> None:
         current = next((row for row in self.model.rows if row.label == self.delegate.current), None)
@@ -232,9 +243,16 @@ class LabelPanel(QWidget):
             self._change(color=(chosen.red(), chosen.green(), chosen.blue()))
 
     def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save labels", "labels.nii.gz", _FILES)
+        path, _ = QFileDialog.getSaveFileName(self, "Save labels", self._file_name(), _FILES)
         if path:
             self._try(lambda: self.labelling.export(Path(path)))
+
+    def _file_name(self) -> str:
+        case = self.labelling.sheet.case.source.volume.name if self.labelling.sheet is not None else ""
+        try:
+            return derivative_name(case, description="labels", kind="dseg", suffix=".nii.gz")
+        except ValueError:  # a name of nothing but signs
+            return "labels.nii.gz"
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

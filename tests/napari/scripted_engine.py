@@ -11,6 +11,7 @@ import numpy as np
 from growing import Grower
 
 from colipri_core.editing.editor import LabelEditor
+from colipri_core.editing.log import edit_log
 from colipri_core.engine import Capabilities
 from colipri_core.errors import CapabilityError
 from colipri_core.findings import EvidenceMap
@@ -126,6 +127,9 @@ class ScriptedSession:
     @property
     def segmentation(self) -> Segmentation:
         return Segmentation(labelmap=self.editor.labelmap, geometry=self.volume.geometry, segments=self.editor.segments)
+
+    def edit_log(self):
+        return edit_log(self.volume, self.editor.steps)
 
     def close(self) -> None:
         self.closed = True

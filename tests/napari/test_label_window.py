@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint
@@ -11,6 +14,7 @@ from scenes import add_volume
 from scripted_engine import ScriptedEngine
 
 from colipri_core.editing.edits import ChangeObject
+from colipri_core.editing.log import replay_log
 from colipri_core.io import read_labelmap
 from colipri_core.volume import Volume
 from napari_colipri.label_canvas import KEYS
@@ -107,8 +111,19 @@ def lung(hand: Hand, volume: Volume) -> tuple[int, int, int]:
     return first, second, third
 
 
+def assert_saved(hand: Hand, folder: Path, expected: np.ndarray, volume: Volume) -> None:
+    """What is saved has the volume's own grid, and its log replays to the same labels."""
+    hand.dock.labelling.export(folder / "labels.nii.gz")
+    hand.settle()
+    saved = read_labelmap(folder / "labels.nii.gz")
+    assert saved.geometry == volume.geometry
+    np.testing.assert_array_equal(saved.labelmap, expected)
+    replayed = replay_log(json.loads((folder / "labels_edits.json").read_text()))
+    np.testing.assert_array_equal(replayed.labelmap, expected)
+
+
 @pytest.mark.parametrize("scan", ["oblique_volume", "volume"], ids=["oblique", "flipped"])
-def test_clicks_on_three_planes_a_stroke_and_undo_after_slice_changes(hand: Hand, tmp_path) -> None:
+def test_clicks_on_three_planes_a_stroke_and_undo_after_slice_changes(hand: Hand, tmp_path: Path) -> None:
     volume = hand.dock.workflow.case_to_edit().source.volume
     place = lung(hand, volume)
     voxel = np.round(volume.geometry.world_to_index(hand.grid.layer_to_ras(place))).astype(int)
@@ -149,12 +164,7 @@ def test_clicks_on_three_planes_a_stroke_and_undo_after_slice_changes(hand: Hand
         hand.key(Qt.Key.Key_Z, both)
         np.testing.assert_array_equal(hand.labelmap(), expected)
     hand.assert_in_step()
-
-    hand.dock.labelling.export(tmp_path / "labels.nii.gz")
-    hand.settle()
-    saved = read_labelmap(tmp_path / "labels.nii.gz")
-    assert saved.geometry == volume.geometry
-    np.testing.assert_array_equal(saved.labelmap, states[-1])
+    assert_saved(hand, tmp_path, states[-1], volume)
 
 
 def test_scribble_box_lasso_sign_and_objects_by_key(hand: Hand) -> None:

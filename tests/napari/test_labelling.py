@@ -16,6 +16,7 @@ from colipri_core.prompts import Lasso
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.prompts import Scribble
+from colipri_core.vocabulary.structures import STRUCTURES
 from colipri_core.volume import Volume
 from napari_colipri.geometry import LayerGrid
 from napari_colipri.strokes import stroke_edits
@@ -175,6 +176,13 @@ class TestDock:
         panel = dock.label_panel
         panel.next.click()
         settle(dock)
+        panel.name.setText("spine")
+        panel.name.editingFinished.emit()
+        settle(dock)
+        spine = next(concept for concept in STRUCTURES if concept.name == "Spine")
+        (item,) = dock.labelling.state.objects
+        assert (item.name, item.code, item.color) == ("Spine", spine.code, spine.color)
+        assert dock.label_panel._file_name() == "sub-chestlike_desc-labels_dseg.nii.gz"
         panel.code.setText("SCT:27925004")
         panel.code.editingFinished.emit()
         settle(dock)
