@@ -9,6 +9,7 @@ import typer
 from rich.logging import RichHandler
 
 from colipri_core.errors import ColipriError
+from colipri_training.cli.clicks import clicks
 from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
@@ -20,7 +21,7 @@ from colipri_training.cli.stages import structures
 _USAGE = 2
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (phantoms, manifest, prepare, pretrain, structures, export, evaluate):
+for verb in (phantoms, manifest, prepare, pretrain, structures, clicks, export, evaluate):
     app.command()(verb)
 
 

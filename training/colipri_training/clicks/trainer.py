@@ -100,6 +100,10 @@ class ClickTrainer:
         }
         self._checkpoints.save(state, self.step)
 
+    def has_checkpoint(self) -> bool:
+        """Whether the folder holds a checkpoint of a run, of whatever config."""
+        return self._checkpoints.load() is not None
+
     def resume(self) -> bool:
         """Load the newest whole checkpoint if there is one, and say whether there was.
 
