@@ -4,7 +4,7 @@ The network looks at one cube of cells at a time. For a new object it begins wit
 at; while the answer leaves the cube it looks again at a cube twice as large, then once more at the cells that just fit
 the object. A correction looks at the whole object with the mask as it stands, then, if the object is large, more
 closely at the place of the newest prompt. The result is pasted onto the volume's own grid and every prompt is kept.
-The scheme is that of nnInteractive's automatic zoom (Isensee et al., 2025) at a size for CPUs; the figures are our choice.
+The scheme is nnInteractive's automatic zoom (Isensee et al., 2025) at a size for CPUs; the figures are our choice.
 """
 
 from __future__ import annotations
@@ -245,9 +245,7 @@ class ClickSegmenter:
         return _Look(region=region, probabilities=probabilities)
 
     def _region(self, view: View, centre: np.ndarray, spacing_mm: float) -> Region:
-        return region_around(
-            view.geometry, centre.tolist(), spacing_mm=spacing_mm, size=self._bundle.spec.region
-        )
+        return region_around(view.geometry, centre.tolist(), spacing_mm=spacing_mm, size=self._bundle.spec.region)
 
     def _finest(self, view: View) -> float:
         return max(self.settings.finest_mm, min(view.geometry.spacing))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+import SimpleITK
 
 from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import Points
@@ -33,7 +33,6 @@ from colipri_core.prompts import prompt_mask
 
 _PREVIOUS, _POSITIVE, _NEGATIVE, _BOX = range(len(HINTS))
 _CERTAIN = 0.5
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
 
 
 def spatial_prompts(prompts: Sequence[Prompt], attention: EvidenceMap | None) -> list[SpatialPrompt]:
@@ -76,7 +75,7 @@ def hints_of(prompts: Sequence[SpatialPrompt], region: Region, view: VolumeGeome
 
 def _paint(mark: Hint, prompt: SpatialPrompt, region: Region, view: VolumeGeometry, cells: VolumeGeometry) -> None:
     if isinstance(prompt, Point):
-        paint_point(mark, region.to_cells(view.world_to_index(prompt.ras)))
+        paint_point(mark, region.to_cells(view.world_to_index(prompt.ras)).tolist())
         return
     covered = covered_by(prompt, cells)
     if isinstance(prompt, Box) and prompt.positive and not covered.is_empty:
@@ -115,8 +114,9 @@ def attached(mask: CellMask, hints: Hint) -> CellMask:
         mask: Cells above a half.
         hints: What the network read.
     """
-    numbered, count = ndimage.label(mask, structure=_CONNECTED)
-    if count < 2:
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    numbered = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
+    if numbered.max() < 2:
         return mask
     anchors = (hints[_POSITIVE] > _CERTAIN) | (hints[_PREVIOUS] > _CERTAIN)
     kept = np.unique(numbered[anchors & mask])

@@ -143,8 +143,12 @@ def region_around(view: VolumeGeometry, centre: Sequence[float], *, spacing_mm: 
         steps.append(step)
         # Whole voxels where a cell is a voxel, so that nothing is blurred; elsewhere rounding noise is cut off.
         lowers.append(float(round(lower)) if abs(step - 1) < 1e-3 else round(lower, 3))
-    lower, step = (lowers[0], lowers[1], lowers[2]), (steps[0], steps[1], steps[2])
-    return Region(lower=lower, step=step, size=size, spacing_mm=spacing_mm)
+    return Region(
+        lower=(lowers[0], lowers[1], lowers[2]),
+        step=(steps[0], steps[1], steps[2]),
+        size=size,
+        spacing_mm=spacing_mm,
+    )
 
 
 def sample_hu(view: View, region: Region) -> Cells:
@@ -257,7 +261,7 @@ def _canvas(crops: Iterable[Crop]) -> tuple[tuple[int, int, int], npt.NDArray[np
 
 def _common(crop: Crop, box: Slices) -> Slices:
     i, j, k = (
-        slice(max(a.start, b.start), max(max(a.start, b.start), min(a.stop, b.stop)))
+        slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
         for a, b in zip(crop.box, box, strict=True)
     )
     return i, j, k

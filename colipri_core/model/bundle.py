@@ -179,7 +179,7 @@ def read_spec(folder: Path) -> BundleSpec:
     spec = read_any_spec(folder)
     if isinstance(spec, BundleSpec):
         return spec
-    msg = f'Expected a bundle of kind "colipri" in {folder}, got one of kind "{spec.kind}". Open it with load_segmenter.'
+    msg = f'Expected a bundle of kind "colipri" in {folder}, got kind "{spec.kind}". Open it with load_segmenter.'
     raise BundleError(msg)
 
 

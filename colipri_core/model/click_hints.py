@@ -67,4 +67,5 @@ def paint_box(hint: Hint, lower: Sequence[int], upper: Sequence[int]) -> None:
 def _tent(lower: int, upper: int) -> Hint:
     """1 in the middle, falling to nearly 0 at both ends."""
     offset = np.abs(np.arange(lower, upper) - (lower + upper - 1) / 2)
-    return (1 - offset / ((upper - lower) / 2)).astype(np.float32)
+    tent: Hint = (1 - offset / ((upper - lower) / 2)).astype(np.float32)
+    return tent

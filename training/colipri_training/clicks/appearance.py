@@ -98,7 +98,9 @@ def thick_slices(hu: Field, thickness: float, *, axis: int) -> Field:
     size = hu.shape[axis]
     count = max(2, round(size / thickness))
     edges = np.linspace(0, size, count + 1)
-    cover = np.clip(np.minimum(edges[1:, None], np.arange(1, size + 1)) - np.maximum(edges[:-1, None], np.arange(size)), 0, 1)
+    cover = np.clip(
+        np.minimum(edges[1:, None], np.arange(1, size + 1)) - np.maximum(edges[:-1, None], np.arange(size)), 0, 1
+    )
     cover /= cover.sum(axis=1, keepdims=True)
     place = (np.arange(size) + 0.5) / size * count - 0.5
     back = np.clip(1 - np.abs(place[:, None].clip(0, count - 1) - np.arange(count)), 0, 1)

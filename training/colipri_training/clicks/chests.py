@@ -71,7 +71,7 @@ def _block(seed: int) -> Block:
 def _objects(
     rng: np.random.Generator, labels: npt.NDArray[np.uint8], lesions: npt.NDArray[np.int32]
 ) -> list[functools.partial[Mask]]:
-    """What can be outlined: structures, lesions, and mostly whole lungs in place of lobes, whose borders hardly show."""
+    """What can be outlined: structures, lesions, and mostly whole lungs in place of lobes (borders hardly show)."""
     names = [int(label) for label in np.unique(labels) if label not in (BACKGROUND, BODY)]
     whole = rng.random() < _WHOLE_LUNG
     found = [functools.partial(np.isin, labels, (name,)) for name in names if not (whole and name in LUNG_LOBES)]

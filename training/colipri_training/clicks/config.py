@@ -32,7 +32,7 @@ class ClickConfig:
         seed: Decides weights, scenes and prompts.
     """
 
-    network: ClickNetworkConfig = ClickNetworkConfig()
+    network: ClickNetworkConfig = dataclasses.field(default_factory=ClickNetworkConfig)
     region: int = 48
     shipped_region: int = 64
     batch_size: int = 8

@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from colipri_training.clicks import appearance
 from colipri_training.clicks import shapes
-from colipri_training.clicks.shapes import Labels
 from colipri_training.clicks.shapes import Mask
 from colipri_training.clicks.smooth import Field
 

@@ -139,11 +139,11 @@ def tree(rng: np.random.Generator, tree: Tree) -> tuple[Position, Position]:
     for generation in range(tree.generations + 1):
         grown = []
         for start, direction, radius, length in tips:
-            line, direction = _branch(rng, start, direction, length, tree.turn)
+            line, heading = _branch(rng, start, direction, length, tree.turn)
             points.append(line)
             radii.append(np.linspace(radius, 0.85 * radius, len(line)))
             for _ in range(int(rng.integers(1, 4)) if generation < tree.generations else 0):
-                aside = direction + rng.uniform(0.5, 1.1) * rng.standard_normal(3)
+                aside = heading + rng.uniform(0.5, 1.1) * rng.standard_normal(3)
                 share = rng.uniform(0.5, 0.85)
                 grown.append((line[-1], aside / np.linalg.norm(aside), radius * share, length * rng.uniform(0.5, 0.9)))
         tips = grown[:12]

@@ -47,9 +47,7 @@ class ClickTrainer:
         step: Steps done.
     """
 
-    def __init__(
-        self, config: ClickConfig, folder: Path, *, minutes: float | None = None, device: str = "cpu"
-    ) -> None:
+    def __init__(self, config: ClickConfig, folder: Path, *, minutes: float | None = None, device: str = "cpu") -> None:
         self.config = config
         self.step = 0
         self._minutes = minutes
@@ -177,9 +175,7 @@ class ClickTrainer:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(
-            self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
+        for mean, value in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value, 1 - decay)
             else:
@@ -189,4 +185,3 @@ class ClickTrainer:
         del frame
         logger.warning("Signal %d: saving after this step, then stopping.", number)
         self._asked_to_stop = True
-

@@ -76,7 +76,7 @@ def largest_error(target: Mask, shown: Mask) -> tuple[Mask, bool] | None:
 
 
 def depth_inside(mask: Mask, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """Return the distance to the outside of a mask, on its bounding box, and that box; the grid's end counts as outside.
+    """Return the distance to the outside of a mask on its bounding box, and that box; the grid's end is outside too.
 
     Args:
         mask: bool (X, Y, Z), not empty.
