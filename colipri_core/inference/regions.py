@@ -159,7 +159,7 @@ def sample_hu(view: View, region: Region) -> Cells:
         region: Where to look.
     """
     taps = [_taps(region, axis, view.geometry.shape[axis]) for axis in range(3)]
-    return np.nan_to_num(_weighted(view.voxels, taps), nan=_NO_VALUE_HU)
+    return _weighted(view.voxels, taps)
 
 
 def sample_mask(crop: Crop, region: Region, shape: Sequence[int]) -> CellMask:
@@ -297,7 +297,8 @@ def _taps(region: Region, axis: int, voxels: int) -> tuple[npt.NDArray[np.intp],
 
 def _weighted(voxels: npt.NDArray[Any], taps: Sequence[tuple[npt.NDArray[np.intp], Cells]]) -> Cells:
     (x, wx), (y, wy), (z, wz) = taps
-    block = voxels[np.ix_(x, y, z)].astype(np.float32)
+    # Before weighting: a NaN times a weight of 0 is a NaN.
+    block = np.nan_to_num(voxels[np.ix_(x, y, z)].astype(np.float32), nan=_NO_VALUE_HU)
     along_z = block @ wz.T
     along_y = np.matmul(wy, along_z)
     result: Cells = np.tensordot(wx, along_y, axes=(1, 0))
