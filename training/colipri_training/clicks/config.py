@@ -50,6 +50,16 @@ class ClickConfig:
     validation_scenes: int = 32
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse regions the network cannot halve, or whose deepest level is too small."""
+        deepest, rest = divmod(self.region, self.network.stride)
+        # oneDNN's bfloat16 gradients of 3 x 3 x 3 kernels on 2 x 2 x 2 cells hold uninitialised memory (torch 2.13).
+        least = 3 if self.bf16 else 1
+        if rest or deepest < least:
+            stride = self.network.stride
+            msg = f"region must be a multiple of {stride} and at least {least * stride}, got {self.region}"
+            raise ValueError(msg)
+
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be gone on with, as plain values."""
         free = {"steps", "checkpoint_every", "validate_every", "shipped_region"}
