@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from colipri_core.geometry import reorient_array
 from colipri_core.io import read_volume
+from colipri_core.io.labelmap import read_labelmap
 from colipri_core.volume import Volume
 
 SMALLEST_VOXELS = 20
@@ -146,9 +147,10 @@ def targets(data: Path) -> Iterator[Target]:
 
 
 def _labels(path: Path, volume: Volume) -> npt.NDArray[Any]:
-    mask = read_volume(path)
-    assert mask.shape == volume.reoriented(mask.orientation).shape, f"{path.name} and its CT differ in shape"
-    return np.asarray(reorient_array(mask.voxels, mask.orientation, volume.orientation)).astype(np.int32)
+    mask = read_labelmap(path)
+    axes = mask.geometry.orientation
+    assert mask.geometry.shape == volume.reoriented(axes).shape, f"{path.name} and its CT differ in shape"
+    return np.asarray(reorient_array(mask.labelmap, axes, volume.orientation)).astype(np.int32)
 
 
 def _parts(mask: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:

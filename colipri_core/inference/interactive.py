@@ -2,8 +2,9 @@
 
 The network looks at one cube of cells at a time. For a new object it begins with small cells around what was pointed
 at; while the answer leaves the cube it looks again at a cube twice as large, then once more at the cells that just fit
-the object. A correction looks at the whole object with the mask as it stands, then, if the object is large, more
-closely at the place of the newest prompt. The result is pasted onto the volume's own grid and every prompt is kept.
+the object. A correction looks at the place of the newest prompt with the mask as it stands, wider while the change
+leaves the cube, and alters only voxels where the answer differs: what a hand drew elsewhere stays. The result is pasted
+onto the volume's own grid and every prompt is kept.
 The scheme is nnInteractive's automatic zoom (Isensee et al., 2025) at a size for CPUs; the figures are our choice.
 """
 
@@ -23,15 +24,17 @@ from colipri_core.inference.devices import has_fast_bfloat16
 from colipri_core.inference.devices import is_out_of_memory
 from colipri_core.inference.pointing import attached
 from colipri_core.inference.pointing import extent
+from colipri_core.inference.pointing import grown
 from colipri_core.inference.pointing import hints_of
 from colipri_core.inference.pointing import honour
 from colipri_core.inference.pointing import spatial_prompts
+from colipri_core.inference.regions import CellMask
 from colipri_core.inference.regions import Cells
 from colipri_core.inference.regions import Region
 from colipri_core.inference.regions import View
-from colipri_core.inference.regions import overlay
 from colipri_core.inference.regions import paste
 from colipri_core.inference.regions import region_around
+from colipri_core.inference.regions import replaced
 from colipri_core.inference.regions import sample_hu
 from colipri_core.inference.regions import sample_mask
 from colipri_core.model.click_bundle import ClickBundle
@@ -62,7 +65,7 @@ class ClickSettings:
         leaving: Cells on a face of the region from which on the answer leaves it.
         keeps: Share of the volume of the closer answer that the wider one must have to be used.
         attached: Keep only the parts that a positive prompt or the mask before belongs to.
-        local: Look more closely at the newest prompt of a large object.
+        local: After a wide correction, look closely at the newest prompt again.
     """
 
     first_mm: float = 1.0
@@ -83,22 +86,39 @@ class _Look:
     Args:
         region: Where it looked.
         probabilities: Of its cells, 0 where a part was dropped.
+        previous: Cells of the mask it was given.
     """
 
     region: Region
     probabilities: Cells
+    previous: CellMask
+
+    @property
+    def inside(self) -> CellMask:
+        """Cells of the answer."""
+        return self.probabilities > 0.5
+
+    @property
+    def change(self) -> CellMask:
+        """Cells where the answer differs from the mask before."""
+        return self.inside ^ self.previous
 
     @property
     def volume_mm3(self) -> float:
-        return float((self.probabilities > 0.5).sum()) * self.region.spacing_mm**3
+        """Volume of the answer."""
+        return float(self.inside.sum()) * self.region.spacing_mm**3
 
-    def leaves(self, shape: Sequence[int], cells: int) -> bool:
-        """Whether the answer touches a face of the region behind which the volume goes on."""
-        inside = self.probabilities > 0.5
+    @property
+    def changed_mm3(self) -> float:
+        """Volume of the change."""
+        return float(self.change.sum()) * self.region.spacing_mm**3
+
+    def leaves(self, cells: CellMask, shape: Sequence[int], least: int) -> bool:
+        """Whether cells touch a face of the region behind which the volume goes on."""
         for axis, (lower, step, voxels) in enumerate(zip(self.region.lower, self.region.step, shape, strict=True)):
             upper = lower + step * (self.region.size - 1)
             for face, goes_on in ((0, lower - step > -0.5), (-1, upper + step < voxels - 0.5)):
-                if goes_on and int(inside.take(face, axis=axis).sum()) >= cells:
+                if goes_on and int(cells.take(face, axis=axis).sum()) >= least:
                     return True
         return False
 
@@ -157,7 +177,7 @@ class ClickSegmenter:
             cancel: Looked at before each look.
 
         Returns:
-            The mask on the volume's own grid; empty if nothing was pointed at.
+            The mask on the volume's own grid; as it was if nothing was pointed at.
 
         Raises:
             Cancelled: If `cancel` was set.
@@ -166,12 +186,12 @@ class ClickSegmenter:
         view = View.of(volume)
         placed = spatial_prompts(prompts, attention)
         current = Crop.empty() if previous is None else view.into(previous)
-        if not current.is_empty:
+        if not current.is_empty and placed:
             mask = self._correct(view, placed, current, report)
         elif any(prompt.positive for prompt in placed):
             mask = self._outline(view, placed, report)
         else:
-            return Crop.empty()
+            return Crop.empty() if previous is None else previous
         result = view.back(honour(mask, placed, view.geometry))
         report(1.0, "Outlined")
         return result
@@ -189,7 +209,7 @@ class ClickSegmenter:
             if look is not None and wider.volume_mm3 < settings.keeps * look.volume_mm3:
                 break
             look = wider
-            if not look.leaves(view.geometry.shape, settings.leaving):
+            if not look.leaves(look.inside, view.geometry.shape, settings.leaving):
                 break
             spacing *= settings.zoom
         assert look is not None, "there is at least one look"
@@ -211,38 +231,49 @@ class ClickSegmenter:
         return paste(closer.probabilities, closer.region, view.geometry)
 
     def _correct(self, view: View, prompts: Sequence[SpatialPrompt], current: Crop, report: Reporter) -> Crop:
-        """Look at the whole object with its mask, then at the newest prompt alone if the object is large."""
-        report(0.0, "Correcting")
-        ends = [(np.asarray(current.lower, dtype=np.float64), np.asarray(current.upper) - 1.0)]
-        ends += [extent(prompts, view.geometry)] if prompts else []
-        lower = np.min([low for low, _ in ends], axis=0)
-        upper = np.max([high for _, high in ends], axis=0)
-        spacing = self._fitting(view, lower, upper)
-        look = self._look(view, self._region(view, (lower + upper) / 2, spacing), prompts, current)
-        if look.leaves(view.geometry.shape, self.settings.leaving):
-            report(0.3, "Looking further")
-            region = self._region(view, (lower + upper) / 2, spacing * self.settings.zoom)
-            wider = self._look(view, region, prompts, current)
-            look = wider if wider.volume_mm3 >= self.settings.keeps * look.volume_mm3 else look
-        mask = self._put(view, current, look)
-        closer = max(self._finest(view), spacing / self.settings.zoom)
-        if self.settings.local and prompts and closer < self.settings.keeps * spacing:
-            report(0.6, "Refining the border")
+        """Look at the place of the newest prompt, wider while the change leaves it; change nothing elsewhere."""
+        settings = self.settings
+        lower, upper = extent(prompts[-1:], view.geometry)
+        whole_lower = np.minimum(lower, current.lower)
+        whole_upper = np.maximum(upper, np.asarray(current.upper) - 1.0)
+        whole = self._fitting(view, whole_lower, whole_upper)
+        closest = max(self._finest(view), settings.first_mm, self._fitting(view, lower, upper))
+        spacing = closest
+        if whole <= settings.zoom * closest:
+            lower, upper, spacing = whole_lower, whole_upper, whole
+        kept: _Look | None = None
+        for number in range(settings.looks):
+            report(number / (settings.looks + 1), "Correcting")
+            look = self._look(view, self._region(view, (lower + upper) / 2, spacing), prompts, current)
+            if kept is not None and look.changed_mm3 < settings.keeps * kept.changed_mm3:
+                break
+            kept = look
+            if spacing >= whole or not look.leaves(look.change, view.geometry.shape, settings.leaving):
+                break
+            spacing = min(settings.zoom * spacing, whole)
+        assert kept is not None, "there is at least one look"
+        mask = self._apply(view, current, kept)
+        if settings.local and kept.region.spacing_mm > settings.zoom * closest:
+            report(settings.looks / (settings.looks + 1), "Refining the border")
             low, high = extent(prompts[-1:], view.geometry)
-            mask = self._put(view, mask, self._look(view, self._region(view, (low + high) / 2, closer), prompts, mask))
+            mask = self._apply(
+                view, mask, self._look(view, self._region(view, (low + high) / 2, closest), prompts, mask)
+            )
         return mask
 
-    def _put(self, view: View, mask: Crop, look: _Look) -> Crop:
-        """Take an answer over where it was looked at."""
-        region, shape = look.region, view.geometry.shape
-        return overlay(mask, paste(look.probabilities, region, view.geometry), region.voxels(region.whole, shape))
+    def _apply(self, view: View, mask: Crop, look: _Look) -> Crop:
+        """Take an answer over where it differs from the mask; every other voxel stays as it is."""
+        place = paste(grown(look.change).astype(np.float32), look.region, view.geometry)
+        answer = paste(look.probabilities, look.region, view.geometry)
+        return replaced(mask, answer, place)
 
     def _look(self, view: View, region: Region, prompts: Sequence[SpatialPrompt], mask: Crop) -> _Look:
-        hints = hints_of(prompts, region, view.geometry, sample_mask(mask, region, view.geometry.shape))
+        previous = sample_mask(mask, region, view.geometry.shape)
+        hints = hints_of(prompts, region, view.geometry, previous)
         probabilities = self._run(sample_hu(view, region), hints)
         if self.settings.attached:
             probabilities = np.where(attached(probabilities > 0.5, hints), probabilities, 0.0).astype(np.float32)
-        return _Look(region=region, probabilities=probabilities)
+        return _Look(region=region, probabilities=probabilities, previous=previous)
 
     def _region(self, view: View, centre: np.ndarray, spacing_mm: float) -> Region:
         return region_around(view.geometry, centre.tolist(), spacing_mm=spacing_mm, size=self._bundle.spec.region)

@@ -123,6 +123,12 @@ def attached(mask: CellMask, hints: Hint) -> CellMask:
     return mask if not len(kept) else np.asarray(np.isin(numbered, kept))
 
 
+def grown(cells: CellMask) -> CellMask:
+    """Return cells and their neighbours."""
+    image = SimpleITK.GetImageFromArray(cells.astype(np.uint8))
+    return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.BinaryDilate(image, (1, 1, 1))) > 0)
+
+
 def honour(mask: Crop, prompts: Sequence[SpatialPrompt], view: VolumeGeometry) -> Crop:
     """Return the mask with every prompt kept, the later the more.
 

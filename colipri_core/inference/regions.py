@@ -207,30 +207,24 @@ def paste(probabilities: Cells, region: Region, view: VolumeGeometry) -> Crop:
     return Crop.around(mask, lower=(box[0].start, box[1].start, box[2].start))
 
 
-def overlay(below: Crop, above: Crop, box: Slices) -> Crop:
-    """Return a mask that is `above` inside a box, and `below` outside of it.
+def replaced(crop: Crop, answer: Crop, place: Crop) -> Crop:
+    """Return a mask with the voxels of a place as they are in another mask.
 
     Args:
-        below: A mask in the view.
-        above: Another, whose voxels outside the box are left out.
-        box: Slices of the view.
+        crop: A mask in the view.
+        answer: The mask that counts in the place.
+        place: Where it counts.
     """
-    crops = [crop for crop in (below, above) if not crop.is_empty]
-    if not crops:
-        return Crop.empty()
-    lower, mask = _canvas(crops)
-    for crop, inside in ((below, False), (above, True)):
-        if crop.is_empty:
-            continue
-        if inside:
-            mask[_relative(box, lower, mask.shape)] = False
-            part = _common(crop, box)
-            mask[_relative(part, lower, mask.shape)] |= crop.mask[_relative(part, crop.lower, crop.mask.shape)]
-        else:
-            mask[_relative(crop.box, lower, mask.shape)] = crop.mask
-    if above.is_empty:
-        mask[_relative(box, lower, mask.shape)] = False
-    return Crop.around(mask, lower=lower)
+    if place.is_empty:
+        return crop
+    inside = np.zeros(place.mask.shape, dtype=bool)
+    if not answer.is_empty:
+        common = _common(place, answer.box)
+        inside[_relative(common, place.lower, inside.shape)] = answer.mask[
+            _relative(common, answer.lower, answer.mask.shape)
+        ]
+    cleared = changed(crop, place, value=False)
+    return changed(cleared, Crop(lower=place.lower, mask=inside & place.mask), value=True)
 
 
 def changed(crop: Crop, other: Crop, *, value: bool) -> Crop:

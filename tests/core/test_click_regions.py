@@ -10,9 +10,9 @@ import pytest
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.regions import View
 from colipri_core.inference.regions import changed
-from colipri_core.inference.regions import overlay
 from colipri_core.inference.regions import paste
 from colipri_core.inference.regions import region_around
+from colipri_core.inference.regions import replaced
 from colipri_core.inference.regions import sample_hu
 from colipri_core.inference.regions import sample_mask
 from colipri_core.prompts import Crop
@@ -95,19 +95,18 @@ def test_nothing_is_pasted_for_low_probabilities() -> None:
     assert paste(np.full((16, 16, 16), 0.5, dtype=np.float32), region, view.geometry).is_empty
 
 
-def test_overlay_replaces_a_box_and_keeps_the_rest() -> None:
-    below, above = np.zeros((10, 10, 10), dtype=bool), np.zeros((10, 10, 10), dtype=bool)
-    below[2:8, 4, 4], above[1:9, 5, 5] = True, True
-    box = (slice(4, 10), slice(0, 10), slice(0, 10))
-    expected = below.copy()
-    expected[box] = above[box]
+def test_a_place_is_taken_over_and_the_rest_stays() -> None:
+    shape = (10, 10, 10)
+    before, answer, place = (np.random.default_rng(seed).random(shape) < 0.3 for seed in range(3))
+    place[:, :, 5:] = False
+    expected = np.where(place, answer, before)
 
-    merged = overlay(Crop.around(below), Crop.around(above), box)
+    merged = replaced(Crop.around(before), Crop.around(answer), Crop.around(place))
 
-    assert np.array_equal(merged.on_grid((10, 10, 10)), expected)
-    below[4:] = False
-    assert np.array_equal(overlay(Crop.around(below), Crop.empty(), box).on_grid((10, 10, 10)), below)
-    assert overlay(Crop.empty(), Crop.empty(), box).is_empty
+    assert np.array_equal(merged.on_grid(shape), expected)
+    gone = replaced(Crop.around(before), Crop.empty(), Crop.around(place))
+    assert np.array_equal(gone.on_grid(shape), before & ~place)
+    assert replaced(Crop.empty(), Crop.around(answer), Crop.empty()).is_empty
 
 
 def test_voxels_are_set_and_cleared() -> None:

@@ -1,4 +1,4 @@
-"""The click segmenter on analytic volumes, with a network whose answer is known: what surrounds the network is judged."""
+"""The click segmenter on analytic volumes, with a network whose answer is known: all around the network is judged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from click_bundles import random_network
 from click_bundles import spec
 
 from colipri_core.errors import Cancelled
+from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.interactive import ClickSegmenter
 from colipri_core.inference.interactive import ClickSettings
@@ -23,6 +24,7 @@ from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import Scribble
 from colipri_core.prompts import Segmenter
+from colipri_core.provenance import Provenance
 from colipri_core.volume import Volume
 
 Spheres = list[tuple[tuple[float, float, float], float]]
@@ -38,7 +40,9 @@ def rotation(degrees: float) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def affine_of(spacing: tuple[float, float, float], *, degrees: float = 0.0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+def affine_of(
+    spacing: tuple[float, float, float], *, degrees: float = 0.0, shape: tuple[int, ...] = SHAPE
+) -> np.ndarray:
     """An affine whose grid has its middle near the world's origin."""
     affine = np.eye(4)
     affine[:3, :3] = rotation(degrees) * np.asarray(spacing)
@@ -148,15 +152,19 @@ def test_a_negative_click_removes_and_keeps_the_rest() -> None:
     assert 0.7 * first.sum() < mask.sum() < first.sum()
 
 
-def test_a_correction_leaves_alone_what_lies_outside_its_regions() -> None:
-    """A large object, corrected by hand far away from the closer look: the hand's work is in the mask before."""
-    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
-    hand = np.zeros(volume.shape, dtype=bool)
-    hand[30:50, 20:40, 20:40] = True
+def test_a_correction_leaves_alone_what_it_does_not_reach() -> None:
+    """A hand has drawn something far from the newest prompt of a large object; it stays to the voxel."""
+    large: Spheres = [((0.0, 0.0, 0.0), 45.0)]
+    shape = (180, 100, 100)
+    volume = volume_of(affine_of((1.0, 1.0, 1.0), shape=shape), large, shape)
+    hand = inside(volume.geometry, large)
+    hand[160:165, 10:20, 30:50] = True
+    hand[43:47, 48:52, 48:52] = False
 
-    mask = propose(volume, Point(ras=BALL[0][0]), previous=hand)
+    mask = propose(volume, Point(ras=(-44.5, 0.0, 0.0)), previous=hand)
 
-    assert dice(mask, inside(volume.geometry, BALL)) > 0.9
+    assert np.array_equal(mask[100:], hand[100:])
+    assert mask[45, 50, 50]
 
 
 def test_prompts_are_honoured_to_the_voxel_and_the_later_counts() -> None:
@@ -196,7 +204,7 @@ def test_a_flat_box_bounds_the_object_in_its_slice_only() -> None:
 
     mask = propose(volume, flat)
 
-    k = int(round(volume.geometry.world_to_index((0.0, 0.0, 10.5))[2]))
+    k = round(volume.geometry.world_to_index((0.0, 0.0, 10.5))[2])
     whole = inside(volume.geometry, BALL)
     assert mask[:, :, k].sum() < 0.7 * whole[:, :, k].sum()
     assert dice(mask[:, :, k + 3], whole[:, :, k + 3]) > 0.95
@@ -218,6 +226,33 @@ def test_negative_prompts_alone_outline_nothing() -> None:
 
     assert segmenter().propose(volume, [Point(ras=BALL[0][0], positive=False)], previous=None).is_empty
     assert segmenter().propose(volume, [Phrase(text="a ball")], previous=None).is_empty
+
+
+def test_a_phrase_nobody_can_place_changes_nothing() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    before = Crop.around(inside(volume.geometry, BALL))
+
+    after = segmenter().propose(volume, [Phrase(text="a ball")], previous=before)
+
+    assert np.array_equal(after.on_grid(volume.shape), before.on_grid(volume.shape))
+
+
+def test_a_phrase_is_clicked_where_it_is_seen_best() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    card = segmenter().card
+    provenance = Provenance(model=card, preprocessing={}, versions={}, device="cpu", timings={})
+    attention = EvidenceMap(
+        text="a ball",
+        values=np.zeros(volume.shape, dtype=np.float32),
+        geometry=volume.geometry,
+        peak_ras=np.array(BALL[0][0]),
+        peak_value=1.0,
+        provenance=provenance,
+    )
+
+    mask = segmenter().propose(volume, [Phrase(text="a ball")], previous=None, attention=attention)
+
+    assert dice(mask.on_grid(volume.shape), inside(volume.geometry, BALL)) > 0.97
 
 
 def test_cancelling_between_looks_leaves_it_usable() -> None:
