@@ -1,14 +1,16 @@
 """Interactive segmentation of real objects by simulated clicks: the shipped model beside classical seeded methods.
 
-`python benchmarks/clicks.py DATA [--model clicks] [--json FILE]` prints a table and writes JSON. Every object is
-clicked at its deepest point, then at the deepest point of the largest error, ten times. A run goes on from its JSON, so
-it can be stopped between objects; figures of another model or other settings are not gone on with.
+`python benchmarks/clicks.py [DATA] [--model clicks] [--json FILE]` prints a table and writes JSON; DATA is the folder
+of real scans ($COLIPRI_TEST_DATA, or ../shared/data beside the repository). Every object is clicked at its deepest
+point, then at the deepest point of the largest error, ten times. A run goes on from its JSON, so it can be stopped
+between objects; figures of another model are not gone on with.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -135,7 +137,9 @@ def show(groups: dict[str, Any]) -> None:
 def main() -> int:
     """Measure what is missing, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder of the real data")
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    data = Path(os.environ.get("COLIPRI_TEST_DATA", beside))
+    parser.add_argument("data", type=Path, nargs="?", default=data, help="folder of the real data")
     parser.add_argument("--model", default="clicks", help="shipped bundle or folder")
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--only", choices=(OURS, *PEERS), help="one method alone")
