@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from colipri_core.model.click_bundle import load_click_bundle
 from colipri_core.model.click_config import ClickNetworkConfig
+from colipri_training.cli.main import app
 from colipri_training.clicks.config import ClickConfig
 from colipri_training.clicks.episodes import Episodes
 from colipri_training.clicks.export import export
 from colipri_training.clicks.trainer import ClickTrainer
-from colipri_training.cli.main import app
 
 SMALL = ClickConfig(
     network=ClickNetworkConfig(channels=4, levels=1, widest=8),
