@@ -269,8 +269,9 @@ class ClickSegmenter:
 
     def _look(self, view: View, region: Region, prompts: Sequence[SpatialPrompt], mask: Crop) -> _Look:
         previous = sample_mask(mask, region, view.geometry.shape)
-        hints = hints_of(prompts, region, view.geometry, previous)
-        probabilities = self._run(sample_hu(view, region), hints)
+        hu = sample_hu(view, region)
+        hints = hints_of(prompts, region, view.geometry, hu=hu, previous=previous)
+        probabilities = self._run(hu, hints)
         if self.settings.attached:
             probabilities = np.where(attached(probabilities > 0.5, hints), probabilities, 0.0).astype(np.float32)
         return _Look(region=region, probabilities=probabilities, previous=previous)

@@ -16,13 +16,17 @@ from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import Points
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.regions import CellMask
+from colipri_core.inference.regions import Cells
 from colipri_core.inference.regions import Region
 from colipri_core.inference.regions import changed
+from colipri_core.model.click_hints import CERTAIN
 from colipri_core.model.click_hints import HINTS
 from colipri_core.model.click_hints import Hint
 from colipri_core.model.click_hints import empty_hints
 from colipri_core.model.click_hints import paint_box
 from colipri_core.model.click_hints import paint_point
+from colipri_core.model.click_hints import place
+from colipri_core.model.click_hints import smoothed
 from colipri_core.prompts import Box
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Phrase
@@ -31,8 +35,7 @@ from colipri_core.prompts import Prompt
 from colipri_core.prompts import SpatialPrompt
 from colipri_core.prompts import prompt_mask
 
-_PREVIOUS, _POSITIVE, _NEGATIVE, _BOX = range(len(HINTS))
-_CERTAIN = 0.5
+_PREVIOUS, _POSITIVE, _BOX = (HINTS.index(name) for name in ("previous", "positive", "box"))
 
 
 def spatial_prompts(prompts: Sequence[Prompt], attention: EvidenceMap | None) -> list[SpatialPrompt]:
@@ -49,15 +52,19 @@ def spatial_prompts(prompts: Sequence[Prompt], attention: EvidenceMap | None) ->
     return placed
 
 
-def hints_of(prompts: Sequence[SpatialPrompt], region: Region, view: VolumeGeometry, previous: CellMask) -> Hint:
+def hints_of(
+    prompts: Sequence[SpatialPrompt], region: Region, view: VolumeGeometry, *, hu: Cells, previous: CellMask
+) -> Hint:
     """Return the maps (H, X, Y, Z) that the network reads; prompts outside the region say nothing.
 
     Args:
         prompts: Oldest first.
         region: Where the network looks.
         view: The view's geometry.
+        hu: Intensities of the cells.
         previous: Cells of the mask as it stands.
     """
+    smooth = smoothed(hu)
     hints = empty_hints(region.size)
     hints[_PREVIOUS] = previous
     cells = region.geometry(view)
@@ -66,10 +73,8 @@ def hints_of(prompts: Sequence[SpatialPrompt], region: Region, view: VolumeGeome
         _paint(mark, prompt, region, view, cells)
         if isinstance(prompt, Box) and prompt.positive:
             np.maximum(hints[_BOX], mark, out=hints[_BOX])
-            continue
-        own, other = (_POSITIVE, _NEGATIVE) if prompt.positive else (_NEGATIVE, _POSITIVE)
-        np.maximum(hints[own], mark, out=hints[own])
-        hints[other][mark > _CERTAIN] = 0.0
+        else:
+            place(hints, mark, smooth, positive=prompt.positive)
     return hints
 
 
@@ -118,7 +123,7 @@ def attached(mask: CellMask, hints: Hint) -> CellMask:
     numbered = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
     if numbered.max() < 2:
         return mask
-    anchors = (hints[_POSITIVE] > _CERTAIN) | (hints[_PREVIOUS] > _CERTAIN)
+    anchors = (hints[_POSITIVE] > CERTAIN) | (hints[_PREVIOUS] > CERTAIN)
     kept = np.unique(numbered[anchors & mask])
     return mask if not len(kept) else np.asarray(np.isin(numbered, kept))
 

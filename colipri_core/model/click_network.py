@@ -92,7 +92,7 @@ def reference_hu(hu_B1XYZ: Tensor, hints_BHXYZ: Tensor) -> Tensor:
         hu_B1XYZ: Intensities in HU.
         hints_BHXYZ: The maps of `click_hints.HINTS`.
     """
-    previous, positive, _, box = hints_BHXYZ.unbind(dim=1)
+    previous, positive, _, box = hints_BHXYZ[:, :4].unbind(dim=1)
     reference = hu_B1XYZ.new_zeros(len(hu_B1XYZ))
     for weights in (previous, box**_BOX_POWER, positive**_REFERENCE_POWER):
         total = reduce(weights, "b x y z -> b", "sum")

@@ -32,8 +32,11 @@ from colipri_core.model.click_bundle import load_click_bundle
 from colipri_core.model.click_config import ClickNetworkConfig
 from colipri_core.model.click_hints import HINTS
 from colipri_core.model.click_hints import empty_hints
+from colipri_core.model.click_hints import flood
 from colipri_core.model.click_hints import paint_box
 from colipri_core.model.click_hints import paint_point
+from colipri_core.model.click_hints import place
+from colipri_core.model.click_hints import smoothed
 from colipri_core.model.click_network import ClickNetwork
 from colipri_core.model.click_network import reference_hu
 from colipri_core.model.click_spec import ClickSpec
@@ -56,7 +59,9 @@ class TestNetwork:
     def test_one_logit_a_voxel(self, config: ClickNetworkConfig, size: int) -> None:
         assert size % config.stride == 0
         with torch.no_grad():
-            logits = ClickNetwork(config).eval()(torch.zeros(2, 1, size, size, size), torch.zeros(2, 4, *(size,) * 3))
+            logits = ClickNetwork(config).eval()(
+                torch.zeros(2, 1, size, size, size), torch.zeros(2, len(HINTS), *(size,) * 3)
+            )
 
         assert logits.shape == (2, 1, size, size, size)
 
@@ -123,6 +128,44 @@ class TestHints:
         assert hint[4, 4, 4] == 1.0
         assert 0.5 < hint[1, 1, 4] < 0.6
         assert not hint[..., 3].any()
+
+
+class TestFlood:
+    def test_it_stays_in_what_is_alike_and_connected(self) -> None:
+        hu = np.full((24, 24, 24), -50.0, dtype=np.float32)
+        hu[2:10, 2:10, 2:10] = 100.0
+        hu[14:22, 14:22, 14:22] = 100.0
+        mark = empty_hints(24)[0]
+        paint_point(mark, (5.0, 6.0, 7.0))
+
+        reached = flood(mark, smoothed(hu))
+
+        assert reached[5, 6, 7] == 1.0
+        assert reached[3:9, 3:9, 3:9].min() >= 0.6
+        assert reached[18, 18, 18] < 0.6  # reached through the surroundings alone
+        assert reached[12, 2, 2] == pytest.approx(reached[23, 23, 0])
+
+    def test_what_was_pointed_at_by_nobody_floods_nothing(self) -> None:
+        assert not flood(empty_hints(8)[0], np.zeros((8, 8, 8), dtype=np.float32)).any()
+
+    def test_a_later_prompt_takes_back_an_earlier_one_of_the_other_sign(self) -> None:
+        hints, hu = empty_hints(12), np.zeros((12, 12, 12), dtype=np.float32)
+        marks = [empty_hints(12)[0] for _ in range(2)]
+        for mark in marks:
+            paint_point(mark, (6.0, 6.0, 6.0))
+
+        place(hints, marks[0], hu, positive=True)
+        place(hints, marks[1], hu, positive=False)
+
+        assert hints[HINTS.index("positive")].max() < 0.5
+        assert hints[HINTS.index("negative"), 6, 6, 6] == 1.0
+        assert (hints[HINTS.index("like_negative")] == 1.0).all()
+
+    def test_smoothing_keeps_constants_and_lowers_noise(self) -> None:
+        noise = np.random.default_rng(0).normal(100, 30, (16, 16, 16)).astype(np.float32)
+
+        assert np.allclose(smoothed(np.full((4, 4, 4), 7.0, dtype=np.float32)), 7.0)
+        assert smoothed(noise).std() < 0.4 * noise.std()
 
 
 class TestRoundTrip:

@@ -17,6 +17,7 @@ from colipri_training.clicks.smooth import smooth_field
 
 SIZE = 32
 MANY = range(40)
+FLAT = np.zeros((25, 25, 25), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ class TestUser:
     def test_the_first_prompt_lies_on_the_object(self, seed: int) -> None:
         target, hints = ball(6), empty_hints(25)
 
-        user.first_prompt(np.random.default_rng(seed), hints, target)
+        user.first_prompt(np.random.default_rng(seed), hints, target, FLAT)
 
         placed = hints[HINTS.index("positive")]
         boxed = hints[HINTS.index("box")] > 0
@@ -146,7 +147,7 @@ class TestUser:
         target, shown = (large, small) if missed else (small, large)
         hints = empty_hints(25)
 
-        user.correct(np.random.default_rng(seed), hints, target, shown)
+        user.correct(np.random.default_rng(seed), hints, target, shown=shown, hu=FLAT)
 
         own, other = ("positive", "negative") if missed else ("negative", "positive")
         mark = hints[HINTS.index(own)]
@@ -156,6 +157,6 @@ class TestUser:
     def test_nothing_is_said_of_a_perfect_mask(self) -> None:
         hints = empty_hints(25)
 
-        user.correct(np.random.default_rng(0), hints, ball(5), ball(5))
+        user.correct(np.random.default_rng(0), hints, ball(5), shown=ball(5), hu=FLAT)
 
         assert not hints.any()

@@ -1,4 +1,4 @@
-"""Training of the interactive segmenter: exact resume, a loss that falls, a stop on SIGTERM, and a bundle that opens."""
+"""Training of the interactive segmenter: exact resume, a loss that falls, a stop on SIGTERM, a bundle that opens."""
 
 from __future__ import annotations
 

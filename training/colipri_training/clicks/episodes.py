@@ -102,13 +102,14 @@ class Episodes:
         rng = self._rng(slot)
         hints: Hint = self.hints[slot].numpy()
         hints[_PREVIOUS] = _coarsened(shown) if rng.random() < _COARSE else shown
-        correct(rng, hints, self.targets[slot, 0].numpy().astype(bool), hints[_PREVIOUS] > 0.5)
+        target = self.targets[slot, 0].numpy().astype(bool)
+        correct(rng, hints, target, shown=hints[_PREVIOUS] > 0.5, hu=self.hu[slot, 0].numpy())
 
     def _begin(self, slot: int) -> None:
         rng = self._rng(slot)
         scene = draw_scene(rng, self._numbers[slot], self._config)
         hints = empty_hints(self._config.region)
-        begin_hints(rng, hints, scene.target)
+        begin_hints(rng, hints, scene)
         self.hu[slot, 0] = torch.from_numpy(scene.hu)
         self.hints[slot] = torch.from_numpy(hints)
         self.targets[slot, 0] = torch.from_numpy(scene.target.astype(np.uint8))
@@ -139,13 +140,13 @@ def draw_scene(rng: np.random.Generator, number: int, config: ClickConfig) -> Sc
     return synthetic_scene(rng, config.region)
 
 
-def begin_hints(rng: np.random.Generator, hints: Hint, target: Mask) -> None:
+def begin_hints(rng: np.random.Generator, hints: Hint, scene: Scene) -> None:
     """Give the first prompt; at times there is a mask already, of a model or a person, and the prompt corrects it."""
     if rng.random() < _FROM_MASK:
-        hints[_PREVIOUS] = damaged(rng, target)
-        correct(rng, hints, target, hints[_PREVIOUS] > 0.5)
+        hints[_PREVIOUS] = damaged(rng, scene.target)
+        correct(rng, hints, scene.target, shown=hints[_PREVIOUS] > 0.5, hu=scene.hu)
     else:
-        first_prompt(rng, hints, target)
+        first_prompt(rng, hints, scene.target, scene.hu)
 
 
 def damaged(rng: np.random.Generator, target: Mask) -> Mask:

@@ -16,33 +16,36 @@ from colipri_core.model.click_hints import HINTS
 from colipri_core.model.click_hints import Hint
 from colipri_core.model.click_hints import paint_box
 from colipri_core.model.click_hints import paint_point
+from colipri_core.model.click_hints import place
+from colipri_core.model.click_hints import smoothed
 from colipri_core.prompts.crop import bounding_box
 from colipri_training.clicks.shapes import Mask
 from colipri_training.clicks.shapes import Position
 
-_POSITIVE, _NEGATIVE, _BOX = HINTS.index("positive"), HINTS.index("negative"), HINTS.index("box")
+_BOX = HINTS.index("box")
 _DEEPEST = 0.6
 _SCRIBBLE = 0.15
 _FIRST_BOX = 0.15
 _STROKE_SAMPLES = 2
 
 
-def first_prompt(rng: np.random.Generator, hints: Hint, target: Mask) -> None:
+def first_prompt(rng: np.random.Generator, hints: Hint, target: Mask, hu: Hint) -> None:
     """Point at an object, in place in its hints.
 
     Args:
         rng: Source of randomness.
         hints: Maps (H, X, Y, Z) of `click_hints.HINTS`.
         target: The object.
+        hu: Intensities.
     """
     if rng.random() < _FIRST_BOX:
         _draw_box(rng, hints[_BOX], target)
         if rng.random() < 0.5:
             return
-    _mark(rng, hints[_POSITIVE], target)
+    place(hints, _mark(rng, target), smoothed(hu), positive=True)
 
 
-def correct(rng: np.random.Generator, hints: Hint, target: Mask, shown: Mask) -> None:
+def correct(rng: np.random.Generator, hints: Hint, target: Mask, *, shown: Mask, hu: Hint) -> None:
     """Point at the largest error, in place in its hints; nothing if there is none.
 
     Args:
@@ -50,12 +53,13 @@ def correct(rng: np.random.Generator, hints: Hint, target: Mask, shown: Mask) ->
         hints: Maps (H, X, Y, Z) of `click_hints.HINTS`.
         target: The object.
         shown: What the model shows.
+        hu: Intensities.
     """
     error = largest_error(target, shown)
     if error is None:
         return
     part, missed = error
-    _mark(rng, hints[_POSITIVE if missed else _NEGATIVE], part)
+    place(hints, _mark(rng, part), smoothed(hu), positive=missed)
 
 
 def largest_error(target: Mask, shown: Mask) -> tuple[Mask, bool] | None:
@@ -100,18 +104,20 @@ def deepest_point(mask: Mask, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Pos
     return np.array([part.start + index for part, index in zip(box, at, strict=True)], dtype=np.float64)
 
 
-def _mark(rng: np.random.Generator, hint: Hint, part: Mask) -> None:
-    """Click on a part, or draw a stroke in it."""
+def _mark(rng: np.random.Generator, part: Mask) -> Hint:
+    """Click on a part, or draw a stroke in it; returns the map of that alone."""
+    hint = np.zeros(part.shape, dtype=np.float32)
     depth, box = depth_inside(part)
     start = np.array([side.start for side in box], dtype=np.float64)
     draw = rng.random()
     if draw < _SCRIBBLE:
         stroke = [start + _well_inside(rng, depth) for _ in range(_STROKE_SAMPLES)]
         _paint_stroke(hint, part, stroke[0], stroke[1])
-        return
+        return hint
     deepest = np.asarray(np.unravel_index(int(depth.argmax()), depth.shape), dtype=np.float64)
     at = deepest if draw < _SCRIBBLE + _DEEPEST else _well_inside(rng, depth)
     paint_point(hint, start + at + rng.uniform(-0.4, 0.4, 3))
+    return hint
 
 
 def _well_inside(rng: np.random.Generator, depth: np.ndarray) -> Position:
