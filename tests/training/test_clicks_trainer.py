@@ -150,10 +150,12 @@ def test_weights_to_begin_with(tmp_path: Path) -> None:
     one.run()
     other = ClickTrainer(dataclasses.replace(SMALL, seed=5), tmp_path / "other")
 
-    other.start_from(one.averaged.state_dict())
+    other.start_from(one.averaged.state_dict(), origin="one (12345678)")
 
     for name, value in one.averaged.state_dict().items():
         assert torch.equal(other.network.state_dict()[name], value)
+    other.step = 1
+    assert "Began with the weights of one (12345678)." in export(other, tmp_path / "bundle").training_data
 
 
 class TestCommand:

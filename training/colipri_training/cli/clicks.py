@@ -38,7 +38,8 @@ def clicks(
     if init is not None and not begun:
         from colipri_core.model.click_bundle import load_click_bundle
 
-        trainer.start_from(load_click_bundle(init).network.state_dict())
+        other = load_click_bundle(init)
+        trainer.start_from(other.network.state_dict(), origin=f"{other.spec.name} ({other.sha256[:8]})")
     trainer.run()
     if bundle is not None:
         spec = export(trainer, bundle, overwrite=True)

@@ -34,13 +34,14 @@ def export(trainer: ClickTrainer, folder: Path, *, overwrite: bool = False) -> C
         msg = "The run has not begun: there is nothing to export yet."
         raise ValueError(msg)
     config = trainer.config
+    began = f" Began with the weights of {trainer.origin}." if trainer.origin else ""
     spec = ClickSpec(
         name=folder.name,
         description=_DESCRIPTION,
         architecture=config.network,
         region=config.shipped_region,
         licence="Apache-2.0",
-        training_data=_TRAINING_DATA.format(regions=trainer.step * config.batch_size),
+        training_data=_TRAINING_DATA.format(regions=trainer.step * config.batch_size) + began,
         synthetic=True,
     )
     return save_click_bundle(folder, spec=spec, network=trainer.averaged, overwrite=overwrite)

@@ -46,11 +46,13 @@ class ClickTrainer:
         network: What is trained.
         averaged: The moving average of its weights.
         step: Steps done.
+        origin: Whose weights the run began with; empty if its own.
     """
 
     def __init__(self, config: ClickConfig, folder: Path, *, minutes: float | None = None, device: str = "cpu") -> None:
         self.config = config
         self.step = 0
+        self.origin = ""
         self._minutes = minutes
         self._seconds = 0.0
         self._skipped = 0
@@ -94,6 +96,7 @@ class ClickTrainer:
             "step": self.step,
             "seconds": self._seconds,
             "skipped": self._skipped,
+            "origin": self.origin,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -123,10 +126,17 @@ class ClickTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.episodes.load(state["episodes"])
         self.step, self._seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
+        self.origin = state["origin"]
         return True
 
-    def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with the weights of another network of the same sizes."""
+    def start_from(self, weights: dict[str, Tensor], *, origin: str) -> None:
+        """Begin with the weights of another network of the same sizes.
+
+        Args:
+            weights: Its state.
+            origin: What it is called, for the bundle made of this run.
+        """
+        self.origin = origin
         self.network.load_state_dict(weights)
         self.averaged.load_state_dict(weights)
 
