@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from colipri_core.editing.change import Change
+from colipri_core.editing.change import EditingState
+from colipri_core.editing.edits import AddObject
+from colipri_core.editing.edits import Adopt
+from colipri_core.editing.edits import ChangeObject
+from colipri_core.editing.edits import Paint
+from colipri_core.editing.edits import RemoveObject
+from colipri_core.editing.edits import ResetObject
+from colipri_core.editing.log import replay_log
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import Session
@@ -13,17 +22,37 @@ from colipri_core.geometry import VolumeGeometry
 from colipri_core.io.checks import check_volume
 from colipri_core.io.read import read_volume
 from colipri_core.progress import CancelToken
+from colipri_core.prompts import Box
+from colipri_core.prompts import Crop
+from colipri_core.prompts import Lasso
+from colipri_core.prompts import Phrase
+from colipri_core.prompts import Point
+from colipri_core.prompts import Scribble
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
 __all__ = [
+    "AddObject",
+    "Adopt",
+    "Box",
     "CancelToken",
     "Capabilities",
+    "Change",
+    "ChangeObject",
+    "Crop",
+    "EditingState",
     "Engine",
     "EvidenceMap",
     "Finding",
     "Findings",
+    "Lasso",
+    "Paint",
+    "Phrase",
+    "Point",
+    "RemoveObject",
+    "ResetObject",
+    "Scribble",
     "Segment",
     "Segmentation",
     "Session",
@@ -32,4 +61,5 @@ __all__ = [
     "check_volume",
     "open_engine",
     "read_volume",
+    "replay_log",
 ]

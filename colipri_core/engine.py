@@ -12,16 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Protocol
 from typing import Self
 from typing import runtime_checkable
 
+from colipri_core.editing.change import Change
+from colipri_core.editing.change import EditingState
+from colipri_core.editing.edits import Edit
+from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.errors import MissingDependencyError
 from colipri_core.errors import ModelUnavailableError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
+from colipri_core.prompts import Prompt
 from colipri_core.provenance import ModelCard
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -111,6 +117,75 @@ class Session(Protocol):
         """
         ...
 
+    def prompt(
+        self,
+        prompt: Prompt,
+        *,
+        label: int = 1,
+        policy: OverlapPolicy = "keep",
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Change:
+        """Answer a point, scribble, box, lasso or phrase: the object's mask is proposed anew.
+
+        Args:
+            prompt: The prompt, in RAS+ mm.
+            label: The object; made if it does not exist.
+            policy: Whether voxels of other objects are kept or replaced.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Returns:
+            What changed, one step of the history.
+
+        Raises:
+            Cancelled: If `cancel` was set; labels, prompts and history are then as they were.
+            CapabilityError: If there is no interactive model.
+            ObjectLockedError: If the object is locked.
+            ValueError: If the prompt lies outside the volume.
+        """
+        ...
+
+    def edit(self, edit: Edit) -> Change:
+        """Paint, erase, adopt a segmentation, or add, change, reset or remove an object.
+
+        Raises:
+            ObjectLockedError: If the object is locked.
+            AutosaveError: If the edit could not be saved; nothing was changed then.
+            ValueError: If the object does not exist, or the voxels do not lie on the volume's grid.
+        """
+        ...
+
+    def undo(self) -> Change:
+        """Take the last edit back, its prompt included.
+
+        Raises:
+            EmptyHistoryError: If there is none.
+        """
+        ...
+
+    def redo(self) -> Change:
+        """Make the edit that was undone last once more.
+
+        Raises:
+            EmptyHistoryError: If there is none.
+        """
+        ...
+
+    @property
+    def editing(self) -> EditingState:
+        """Objects with their sizes and prompts, and what can be undone and redone."""
+        ...
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """A copy of the labels that are being edited, on the volume's own grid."""
+        ...
+
+    def edit_log(self) -> dict[str, Any]:
+        """Return what led to the present labels as JSON values, which `replay_log` turns into the same labels."""
+        ...
+
     def close(self) -> None:
         """Free what the session holds. Closing twice does nothing."""
         ...
@@ -141,8 +216,13 @@ class Engine(Protocol):
         """Device the model runs on, such as "cpu"."""
         ...
 
-    def open(self, volume: Volume) -> Session:
+    def open(self, volume: Volume, *, autosave: Path | None = None) -> Session:
         """Open a volume; nothing heavy happens before the first call of the session.
+
+        Args:
+            volume: The CT.
+            autosave: Folder in which edits are saved as they are made; those of an earlier session on the same volume
+                are taken up. None saves nothing.
 
         Raises:
             UnsupportedVolumeError: If the model cannot process the volume correctly.

@@ -89,6 +89,24 @@ class SessionClosedError(ColipriError):
     code = "session-closed"
 
 
+class ObjectLockedError(ColipriError):
+    """The object is locked against edits; unlock it first."""
+
+    code = "object-locked"
+
+
+class EmptyHistoryError(ColipriError):
+    """There is no edit left to undo, or to redo."""
+
+    code = "empty-history"
+
+
+class AutosaveError(ColipriError):
+    """The journal of edits cannot be written or read; the edit it was for was not made."""
+
+    code = "autosave-failed"
+
+
 class Cancelled(ColipriError):  # noqa: N818 - an outcome the user chose, not a failure
     """The caller cancelled the work; the session stays usable."""
 

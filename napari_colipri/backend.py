@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
 
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
@@ -20,6 +24,12 @@ from colipri_core.volume import Volume
 
 _LOADING_SHARE = 0.3
 """Share of the progress bar for loading a model that is not loaded yet (our choice)."""
+
+
+def edits_folder() -> Path:
+    """Where edits are saved as they are made: COLIPRI_EDITS_DIR, or the user's data folder."""
+    chosen = os.environ.get("COLIPRI_EDITS_DIR", "")
+    return Path(chosen) if chosen else platformdirs.user_data_path("colipri") / "edits"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,9 +78,13 @@ class Backend:
 
     Args:
         opener: Opens an engine, with the signature of `colipri_core.open_engine`, which it is by default.
+
+    Attributes:
+        edits_folder: Where edits are saved as they are made.
     """
 
     def __init__(self, opener: Callable[..., Engine] | None = None) -> None:
+        self.edits_folder = edits_folder()
         self._opener = opener or open_engine
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
@@ -109,7 +123,7 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.classify(findings, progress=rest, cancel=cancel)
 
     def evidence(
@@ -127,7 +141,7 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        _, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        _, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return session.evidence(text, progress=rest, cancel=cancel)
 
     def segment(
@@ -140,7 +154,7 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.segment(progress=rest, cancel=cancel)
 
     def close_volume(self) -> None:
@@ -156,15 +170,25 @@ class Backend:
         if engine is not None:
             engine.close()
 
-    def _open(
+    def open(
         self, request: Request, reporter: Reporter, cancel: CancelToken | None
     ) -> tuple[ModelInfo, Session, Reporter]:
+        """Open what a request needs, if it is not open; edits of an earlier session on the volume are taken up.
+
+        Args:
+            request: Model and volume.
+            reporter: Told of loading.
+            cancel: Cancels loading.
+
+        Returns:
+            The loaded model, the session, and the reporter for what is done with it.
+        """
         share = 0.0 if self._engine is not None and request.choice == self._choice else _LOADING_SHARE
         info = self.load(request.choice, reporter.part(0.0, share), cancel)
         session = self._session
         if session is None or self._volume is not request.volume:
             self.close_volume()
             assert self._engine is not None
-            session, self._volume = self._engine.open(request.volume), request.volume
+            session, self._volume = self._engine.open(request.volume, autosave=self.edits_folder), request.volume
             self._session = session
         return info, session, reporter.part(share, 1.0)

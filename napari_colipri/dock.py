@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -28,13 +27,17 @@ from napari_colipri.backend import Backend
 from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
 from napari_colipri.jobs import Jobs
+from napari_colipri.labelling import Labelling
 from napari_colipri.layers import outline_width
 from napari_colipri.panels.findings import FindingsPanel
 from napari_colipri.panels.footer import Footer
+from napari_colipri.panels.label import LabelPanel
 from napari_colipri.panels.model import ModelPanel
 from napari_colipri.panels.notice import NoticeBar
+from napari_colipri.panels.project import ProjectPanel
 from napari_colipri.panels.section import Section
 from napari_colipri.panels.structures import StructuresPanel
+from napari_colipri.project import ProjectDesk
 from napari_colipri.readout import Readout
 from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
@@ -70,6 +73,7 @@ class ColipriDock(QWidget):
         self.viewer = viewer
         self.jobs = Jobs()
         self.workflow = Workflow(viewer, self.jobs, backend)
+        self.labelling = Labelling(viewer, self.workflow, self.jobs)
         self.readout = Readout(viewer)
         self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(
@@ -79,6 +83,8 @@ class ColipriDock(QWidget):
         )
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
+        self.label_panel = LabelPanel(self.labelling)
+        self.project_panel = ProjectPanel(ProjectDesk(viewer, self.workflow.backend, self.jobs))
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -137,12 +143,16 @@ class ColipriDock(QWidget):
         layout.setSpacing(8)
         self.findings_section = Section("Findings", self.findings_panel)
         self.structures_section = Section("Structures", self.structures_panel)
+        self.label_section = Section("Label", self.label_panel)
+        self.project_section = Section("Project", self.project_panel)
+        layout.addWidget(self.project_section, 1)
         layout.addWidget(self.model_panel)
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
         layout.addWidget(_rule())
         layout.addWidget(self.findings_section, 3)
         layout.addWidget(self.structures_section, 2)
+        layout.addWidget(self.label_section, 2)
         layout.addWidget(_filler())
         layout.addWidget(self.footer)
 
@@ -174,6 +184,10 @@ class ColipriDock(QWidget):
         self.workflow.findings_changed.connect(self._on_findings)
         self.workflow.heat_changed.connect(self._on_heat)
         self.workflow.structures_changed.connect(self._on_structures)
+        self.labelling.failed.connect(self._on_failed)
+        self.project_panel.failed.connect(self._on_failed)
+        self.project_panel.desk.changed.connect(self.project_section.fit)
+        self.labelling.changed.connect(self.label_section.fit)
 
     def _connect_viewer(self) -> None:
         events = self._viewer_events()
@@ -181,7 +195,9 @@ class ColipriDock(QWidget):
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
-        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close, self.activity.end))
+        self._release = _Release(
+            self.viewer, events, (self.labelling.close, self.readout.close, self.workflow.close, self.activity.end)
+        )
         self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
@@ -201,16 +217,10 @@ class ColipriDock(QWidget):
     def _key_actions(self) -> dict[str, Callable[[object], None]]:
         actions: dict[str, Callable[[object], None]] = {}
         for key, window in zip(WINDOW_KEYS, navigation.WINDOWS, strict=True):
-            actions[key] = functools.partial(self._press_window, window)
+            actions[key] = lambda _viewer, window=window: self._on_window(window)
         for key, plane in zip(PLANE_KEYS, navigation.PLANES, strict=True):
-            actions[key] = functools.partial(self._press_plane, plane)
-        return actions
-
-    def _press_window(self, window: str, _viewer: object) -> None:
-        self._on_window(window)
-
-    def _press_plane(self, plane: str, _viewer: object) -> None:
-        navigation.show_plane(self.viewer, plane)
+            actions[key] = lambda _viewer, plane=plane: navigation.show_plane(self.viewer, plane)
+        return actions  # functions, not partials: napari asks what is bound for its name at every key press
 
     def _try(self, action: Callable[[], object]) -> None:
         try:
@@ -330,6 +340,8 @@ class ColipriDock(QWidget):
         self.setStyleSheet(style_sheet(colors))
         self.findings_panel.set_colors(colors)
         self.structures_panel.set_colors(colors)
+        self.label_panel.set_colors(colors)
+        self.project_panel.set_colors(colors)
 
 
 class _Release:

@@ -30,6 +30,8 @@ from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import apply_affine
 from colipri_core.geometry import reorientation
 
+Index = tuple[int, int, int]
+
 AXIS_LABELS = ("S", "P", "L")
 """Names of napari's world axes 0, 1, 2: the anatomical direction in which each grows."""
 
@@ -123,6 +125,34 @@ class LayerGrid:
             data: Array of `layer_shape`.
         """
         return np.transpose(data[self._flip_slices()], np.argsort(self.axes))
+
+    def layer_box(self, lower: Index, upper: Index) -> tuple[slice, slice, slice]:
+        """Slices of a box of the volume's grid in the layer's data.
+
+        Args:
+            lower: Voxel index of its first corner.
+            upper: Index just beyond its last corner.
+        """
+        first, second, third = (
+            slice(self.geometry.shape[axis] - upper[axis], self.geometry.shape[axis] - lower[axis])
+            if flip
+            else slice(lower[axis], upper[axis])
+            for axis, flip in zip(self.axes, self.flips, strict=True)
+        )
+        return first, second, third
+
+    def voxel_corner(self, start: Index, shape: Index) -> Index:
+        """Voxel index of the first corner of a box of the layer's data.
+
+        Args:
+            start: Layer index of its first corner.
+            shape: Its shape in layer order.
+        """
+        corner = [0, 0, 0]
+        for layer_axis, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
+            begin, size = start[layer_axis], shape[layer_axis]
+            corner[axis] = self.geometry.shape[axis] - begin - size if flip else begin
+        return corner[0], corner[1], corner[2]
 
     def layer_to_ras(self, indices: npt.ArrayLike) -> Points:
         """Map layer data indices (..., 3), continuous, to true RAS+ mm."""

@@ -3,12 +3,14 @@
 `Jobs` lives on the GUI thread and owns one worker thread. A job's callable runs on the worker and touches neither Qt
 nor layers; what it returns goes to `on_done` on the GUI thread. Signals cross the threads through a relay that the
 job itself keeps alive, so a job that ends after its dock was closed talks to nobody instead of to a deleted widget.
-A job marked `replaceable` (a heat map) gives way to the next one; others make `start` return False.
+A job marked `replaceable` (a heat map) gives way to the next one; one marked `waits` (an edit) queues behind what runs
+and is never dropped; others make `start` return False.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +56,7 @@ class Jobs(QObject):
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="colipri-job")
         self._job: Job | None = None
         self._next: Job | None = None
+        self._waiting: deque[Job] = deque()
         self._token = CancelToken()
         self._relay: _Relay | None = None
         self._closed = False
@@ -77,6 +80,9 @@ class Jobs(QObject):
         Returns:
             False if another job is running that may not be replaced, or `close` was called.
         """
+        if job.waits and self._job is not None and not self._closed:
+            self._waiting.append(job)
+            return True
         if not self.accepts:
             return False
         if self._job is not None:
@@ -87,7 +93,7 @@ class Jobs(QObject):
         return True
 
     def cancel(self) -> None:
-        """Ask the running job to stop and forget the one behind it."""
+        """Ask the running job to stop and forget the one behind it; jobs that wait for their turn stay."""
         self._next = None
         self._token.cancel()
 
@@ -121,7 +127,8 @@ class Jobs(QObject):
         self._job, self._token, self._relay = job, CancelToken(), _Relay()
         self._relay.progressed.connect(self._on_progress)
         self._relay.ended.connect(self._on_ended)
-        self.started.emit(job.title)
+        if not job.quiet:
+            self.started.emit(job.title)
         future = self._executor.submit(job.work, _throttled(self._relay), self._token)
         future.add_done_callback(self._relay.ended.emit)
 
@@ -133,13 +140,20 @@ class Jobs(QObject):
         self._job = self._next = self._relay = None
         error = future.exception()
         try:
-            if job is not None and error is None and not token.cancelled:
+            if job is not None and error is None and (job.waits or not token.cancelled):
                 job.on_done(future.result())
-            elif error is None or isinstance(error, Cancelled):
+                return
+            if job is not None and job.on_stopped is not None:
+                job.on_stopped()
+            if error is None or isinstance(error, Cancelled):
                 self.cancelled.emit()
             else:
                 self.failed.emit(error)
         finally:
+            if self._waiting and self._job is None and not self._closed:
+                if follower is not None:
+                    self._waiting.append(follower)
+                follower = self._waiting.popleft()
             if follower is not None and self._job is None and not self._closed:
                 self._launch(follower)
             if self._job is None:

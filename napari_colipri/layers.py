@@ -113,7 +113,7 @@ def show_heat(
             opacity=HEAT_OPACITY,
             contrast_limits=limits,
             interpolation2d="linear",
-            metadata=_metadata(ct_layer, "evidence"),
+            metadata=result_metadata(ct_layer, "evidence"),
             **placing(ct_layer),
         )
     else:
@@ -165,7 +165,7 @@ def show_structures(
             data,
             name=name,
             opacity=STRUCTURE_OPACITY,
-            metadata=_metadata(ct_layer, "structures"),
+            metadata=result_metadata(ct_layer, "structures"),
             **placing(ct_layer),
         )
         layer.contour = outline_width(layer)
@@ -207,7 +207,13 @@ def labelmap_for_layer(segmentation: Segmentation, source: CaseSource) -> npt.ND
     return np.array(source.grid.to_layer(segmentation.labelmap), order="C")
 
 
-def _metadata(ct_layer: Layer, role: str) -> dict[str, Any]:
+def result_metadata(ct_layer: Layer, role: str) -> dict[str, Any]:
+    """Metadata of a layer on the grid of a CT layer, which writers find the true geometry by.
+
+    Args:
+        ct_layer: The CT layer.
+        role: See `LayerSource`.
+    """
     source = layer_source(ct_layer)
     result = LayerSource(
         geometry=layer_grid(ct_layer).geometry,

@@ -48,7 +48,9 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
         InputError: If a path cannot be read as a CT volume; the message says what to do.
     """
     paths = [path] if isinstance(path, str) else list(path)
-    return [layer_data(volume) for item in paths for volume in _read_series(Path(item))]
+    read_ones = [read_series(Path(item)) for item in paths]
+    _notify([message for _, messages in read_ones for message in messages])
+    return [layer_data(volume) for volumes, _ in read_ones for volume in volumes]
 
 
 def layer_data(volume: Volume) -> LayerData:
@@ -66,7 +68,18 @@ def layer_data(volume: Volume) -> LayerData:
     return data, attributes, "image"
 
 
-def _read_series(path: Path) -> list[Volume]:
+def read_series(path: Path) -> tuple[list[Volume], list[str]]:
+    """Read a path; touches no viewer.
+
+    Args:
+        path: A file or folder.
+
+    Returns:
+        The volume, or one for each series of a DICOM folder; and what there is to be said about them.
+
+    Raises:
+        InputError: If the path cannot be read as a CT volume.
+    """
     from colipri_core.io import read_volume
 
     with warnings.catch_warnings(record=True) as caught:
@@ -77,8 +90,7 @@ def _read_series(path: Path) -> list[Volume]:
             if len(error.series) > _MAX_SERIES:
                 raise
             volumes = [read_volume(path, series=place) for place in range(1, len(error.series) + 1)]
-    _notify([str(item.message) for item in caught if issubclass(item.category, VolumeWarning)])
-    return volumes
+    return volumes, [str(item.message) for item in caught if issubclass(item.category, VolumeWarning)]
 
 
 def _notify(messages: Sequence[str]) -> None:

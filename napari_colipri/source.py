@@ -37,7 +37,7 @@ class LayerSource:
         unit: Meaning of the intensities, as in `Volume`.
         name: Name of the case.
         metadata: What the file said besides.
-        role: "ct" for an image, "evidence" or "structures" for results on its grid.
+        role: "ct" for an image, "evidence", "structures", "labels" or "prompts" for what lies on its grid.
     """
 
     geometry: VolumeGeometry

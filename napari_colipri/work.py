@@ -23,12 +23,19 @@ class Job:
         work: Runs on the worker thread; touches neither Qt nor layers.
         on_done: Receives the result on the GUI thread; not called when the job failed or was cancelled.
         replaceable: Whether a newer job may cancel this one and take its place.
+        waits: Whether it waits for its turn while others run, instead of being refused. What it did stands, so its
+            result is delivered even if Cancel came too late to stop it.
+        quiet: Whether it is too short to be announced.
+        on_stopped: Called on the GUI thread if the job failed or was cancelled.
     """
 
     title: str
     work: Work
     on_done: Callable[[Any], None]
     replaceable: bool = False
+    waits: bool = False
+    quiet: bool = False
+    on_stopped: Callable[[], None] | None = None
 
 
 class Runner(Protocol):

@@ -104,6 +104,11 @@ class Workflow:
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
+    def backend(self) -> Backend:
+        """Holds the model; to be used on the runner's worker only."""
+        return self._backend
+
+    @property
     def layer(self) -> Image | None:
         """The chosen CT layer."""
         return self._layer
@@ -244,6 +249,17 @@ class Workflow:
             if row.label in case.hidden:
                 self.set_structure_shown(row.label, shown=True)
             navigation.go_to(self.viewer, case.layer, row.center)
+
+    def case_to_edit(self) -> Case | None:
+        """The case of the chosen layer, begun if there is none yet; None without a layer.
+
+        Raises:
+            UnsupportedVolumeError: If the layer cannot be taken as a CT.
+        """
+        case = self._case_to_use()
+        if case is not None:
+            self._cases.setdefault(case.layer, case)
+        return case
 
     def close(self) -> None:
         """Cancel what runs, free volume and model, and let go of the viewer."""

@@ -66,15 +66,16 @@ def _local(device: str) -> dict[str, Any]:
 
 def _bundles() -> list[dict[str, Any]]:
     from colipri_core.model.bundle import SHIPPED
-    from colipri_core.model.bundle import read_spec
+    from colipri_core.model.bundle import read_any_spec
     from colipri_core.model.bundle import shipped_bundles
     from colipri_core.model.spec import WEIGHTS_FILE
 
     found = []
-    for name in shipped_bundles():
-        spec = read_spec(SHIPPED / name)
+    for name in shipped_bundles(None):
+        spec = read_any_spec(SHIPPED / name)
         size = (SHIPPED / name / WEIGHTS_FILE).stat().st_size
-        structures = list(spec.structures.names) if spec.structures is not None else []
+        outlined = getattr(spec, "structures", None)
+        structures = list(outlined.names) if outlined is not None else []
         card = spec.card(spec.files[WEIGHTS_FILE]).to_json()
         found.append({**card, "description": spec.description, "weights_bytes": size, "structures": structures})
     return found

@@ -35,3 +35,20 @@ UnusedModel = Annotated[
 UnusedDevice = Annotated[
     str, typer.Option("--device", metavar="NAME", help="Accepted by every verb; this one runs no model.")
 ]
+
+_Texts = list[str] | None
+Points = Annotated[
+    _Texts, typer.Option("--point", metavar="R,A,S[,+|-]", help="Point in RAS mm; repeat for more.", show_default=False)
+]
+Boxes = Annotated[
+    _Texts, typer.Option("--box", metavar="R,A,S,R,A,S[,+|-]", help="Box, by two corners.", show_default=False)
+]
+Scribbles = Annotated[
+    _Texts, typer.Option("--scribble", metavar="R,A,S,...[,+|-]", help="Stroke through positions.", show_default=False)
+]
+Lassos = Annotated[
+    _Texts, typer.Option("--lasso", metavar="R,A,S,...[,+|-]", help="Closed curve in one plane.", show_default=False)
+]
+Phrases = Annotated[
+    _Texts, typer.Option("--phrase", metavar="TEXT", help="Words for what is to be outlined.", show_default=False)
+]

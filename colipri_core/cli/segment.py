@@ -1,10 +1,14 @@
-"""`colipri segment`: outlines of structures, in the CT's own grid."""
+"""`colipri segment`: outlines of structures, or of what prompts point at, in the CT's own grid."""
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
+from typing import Any
 
 import typer
 
@@ -13,56 +17,246 @@ from colipri_core.cli import options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from colipri_core.cli.terminal import Terminal
+    from colipri_core.cli.work import Control
+    from colipri_core.cli.work import ModelChoice
+    from colipri_core.engine import Session
+    from colipri_core.prompts import Prompt
     from colipri_core.segmentation import Segmentation
 
 
+class Surface(enum.StrEnum):
+    """Formats of surfaces."""
+
+    STL = "stl"
+    OBJ = "obj"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to be outlined.
+
+    Args:
+        structures: Names of structures; None for all.
+        prompts: What to point at instead; empty for structures.
+        name: Name of the object the prompts make.
+        surface: Format of surfaces to write as well; None for none.
+    """
+
+    structures: Sequence[str] | None
+    prompts: tuple[Prompt, ...]
+    name: str
+    surface: Surface | None
+
+
 def segment(
-    ct: options.CT,
+    ct: Annotated[
+        list[Path], typer.Argument(metavar="CT...", help="CT volumes: files or DICOM folders.", show_default=False)
+    ],
     *,
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FILE", help=".nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm.", show_default=False
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=".nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm; of several CTs a folder.",
+            show_default=False,
         ),
     ],
     structure: Annotated[
         list[str] | None,
         typer.Option("--structure", metavar="NAME", help="Structure; repeat for more.", show_default=False),
     ] = None,
+    point: options.Points = None,
+    box: options.Boxes = None,
+    scribble: options.Scribbles = None,
+    lasso: options.Lassos = None,
+    phrase: options.Phrases = None,
+    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="Name of what prompts outline.")] = "",
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="JSON", help="Write the edits, to be replayed.", show_default=False)
+    ] = None,
+    surface: Annotated[
+        Surface | None,
+        typer.Option("--surface", help="Write the surface of each object beside it.", show_default=False),
+    ] = None,
+    suffix: Annotated[str, typer.Option("--suffix", help="Format of the files in a folder.")] = ".nii.gz",
     series: options.Series = None,
     model: options.Model = "tiny",
     device: options.Device = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write a labelmap of structures.
+    """Write a labelmap of structures, or of what points, boxes, strokes and phrases show.
 
-    It lies on the CT's own grid; the suffix of the file decides the format.
+    It lies on the CT's own grid; the suffix of the file decides the format. Prompts make one object: phrases are
+    answered first, then boxes, lassos, scribbles and points, each in the order given.
     """
+    from colipri_core.cli.prompts import PromptTexts
     from colipri_core.cli.terminal import Terminal
-    from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
-    from colipri_core.cli.work import opened
-    from colipri_core.io import write_labelmap
+
+    texts = PromptTexts(
+        phrases=phrase or (), boxes=box or (), lassos=lasso or (), scribbles=scribble or (), points=point or ()
+    )
+    wish = Wish(
+        structures=structure,
+        prompts=texts.parsed(),
+        name=name or next(iter(texts.phrases), ""),
+        surface=surface,
+    )
+    terminal = Terminal(json=json, quiet=quiet)
+    choice = ModelChoice(model=model, device=device)
+    _check(wish, needs_prompt=bool(name or log))
+    _check_outputs(ct, output, log, suffix)
+    if len(ct) == 1:
+        return _one(ct[0], wish, choice, terminal, files=(output, log), series=series)
+    return _many(ct, wish, choice, terminal, files=(output, suffix), series=series)
+
+
+def _check(wish: Wish, *, needs_prompt: bool) -> None:
+    if wish.structures and wish.prompts:
+        msg = "Expected structures to outline or prompts to answer, got both. Run the command once for each."
+        raise ValueError(msg)
+    if needs_prompt and not wish.prompts:
+        msg = "Expected a prompt to go with --name or --log, got none. Add --point, --box or --phrase."
+        raise ValueError(msg)
+
+
+def _check_outputs(cts: Sequence[Path], output: Path, log: Path | None, suffix: str) -> None:
+    """Refuse outputs before any work is done for them."""
+    from colipri_core.cli.terminal import check_output
     from colipri_core.io.suffixes import LABELMAP_SUFFIXES
 
-    check_output(output, suffixes=LABELMAP_SUFFIXES)
-    terminal = Terminal(json=json, quiet=quiet)
-    with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
-        found = session.segment(structure, progress=control.progress, cancel=control.cancel)
-    write_labelmap(found, output, source=session.volume)
-    if found.provenance is not None:
-        terminal.warn(found.provenance.warnings)
-    document = {"case": session.volume.name, **found.to_json(), "output": str(output)}
+    if len(cts) == 1:
+        check_output(output, suffixes=LABELMAP_SUFFIXES)
+        if log is not None:
+            check_output(log, suffixes=(".json",))
+        return
+    if not output.is_dir():
+        msg = f'Expected a folder for the labelmaps of {len(cts)} CTs, got "{output}". Create it first.'
+        raise ValueError(msg)
+    if log is not None or suffix not in LABELMAP_SUFFIXES:
+        found = "--log" if log is not None else f'the suffix "{suffix}"'
+        msg = f"Expected, for several CTs, no --log and a suffix of {', '.join(LABELMAP_SUFFIXES)}, got {found}."
+        raise ValueError(msg)
+
+
+def _one(
+    ct: Path,
+    wish: Wish,
+    choice: ModelChoice,
+    terminal: Terminal,
+    *,
+    files: tuple[Path, Path | None],
+    series: str | None,
+) -> int:
+    from colipri_core.cli.work import opened
+    from colipri_core.io.atomic import write_json
+
+    output, log = files
+    with opened(ct, choice, terminal, series=series) as (session, control):
+        found = _outlined(session, wish, control)
+        if log is not None:
+            write_json(log, session.edit_log())
+    document = _written(found, session, wish, output, terminal)
     terminal.result(document, lambda: _table(found))
     return 0
 
 
-def _table(segmentation: Segmentation) -> RenderableType:
+def _many(
+    cts: Sequence[Path],
+    wish: Wish,
+    choice: ModelChoice,
+    terminal: Terminal,
+    *,
+    files: tuple[Path, str],
+    series: str | None,
+) -> int:
+    import warnings
+
+    from rich.console import Group
+
+    from colipri_core.cli.work import controlled
+    from colipri_core.cli.work import engine_of
+    from colipri_core.errors import InputError
+    from colipri_core.errors import VolumeWarning
+    from colipri_core.io import read_volume
+
+    warnings.simplefilter("ignore", VolumeWarning)  # they come again with the result, under the name of their CT
+    documents: list[dict[str, Any]] = []
+    tables: list[RenderableType] = []
+    taken: set[Path] = set()
+    status = 0
+    with controlled(terminal) as control, engine_of(choice, control) as engine:
+        for ct in cts:
+            try:
+                with engine.open(read_volume(ct, series=series)) as session:
+                    found = _outlined(session, wish, control)
+                    output = _named(session.volume.name, wish, files, taken)
+                    documents.append(_written(found, session, wish, output, terminal))
+            except (InputError, ValueError) as error:
+                failed, code = (error.exit_code, error.code) if isinstance(error, InputError) else (2, "usage")
+                terminal.error(f"{ct.name}: {error}")
+                documents.append({"case": ct.name, "error": {"code": code, "message": str(error)}})
+                status = failed
+                continue
+            tables.append(_table(found, title=session.volume.name))
+    terminal.result({"cases": documents}, lambda: Group(*tables))
+    return status
+
+
+def _named(case: str, wish: Wish, files: tuple[Path, str], taken: set[Path]) -> Path:
+    """The file of a case in a folder; two cases of one name must not overwrite each other."""
+    from colipri_core.io import derivative_name
+
+    folder, suffix = files
+    description = "prompted" if wish.prompts else "structures"
+    path = folder / derivative_name(case, description=description, kind="dseg", suffix=suffix)
+    if path in taken:
+        msg = f'Expected cases of different names, got another "{case}". Run it with a folder of its own.'
+        raise ValueError(msg)
+    taken.add(path)
+    return path
+
+
+def _outlined(session: Session, wish: Wish, control: Control) -> Segmentation:
+    if not wish.prompts:
+        return session.segment(wish.structures, progress=control.progress, cancel=control.cancel)
+    from colipri_core.editing.edits import AddObject
+
+    session.edit(AddObject(name=wish.name, label=1))
+    for prompt in wish.prompts:
+        session.prompt(prompt, label=1, progress=control.progress, cancel=control.cancel)
+    return session.segmentation
+
+
+def _written(found: Segmentation, session: Session, wish: Wish, output: Path, terminal: Terminal) -> dict[str, Any]:
+    from colipri_core.io import write_labelmap
+    from colipri_core.io import write_surfaces
+    from colipri_core.io.suffixes import without_suffix
+
+    write_labelmap(found, output, source=session.volume)
+    case = session.volume.name
+    if found.provenance is not None:
+        terminal.warn(found.provenance.warnings)
+    if not found.labelmap.any():
+        terminal.warn([f"{case}: nothing was outlined; the labelmap is empty."])
+    document: dict[str, Any] = {"case": case, **found.to_json(), "output": str(output)}
+    if wish.prompts:
+        document["prompts"] = [prompt.to_json() for prompt in wish.prompts]
+    if wish.surface is not None:
+        beside = output.with_name(without_suffix(output.name))
+        document["surfaces"] = [str(path) for path in write_surfaces(found, beside, suffix=f".{wish.surface}")]
+    return document
+
+
+def _table(segmentation: Segmentation, *, title: str | None = None) -> RenderableType:
     from rich.table import Table
 
     notice = segmentation.provenance.model.notice if segmentation.provenance else ""
-    table = Table(caption=notice)
+    table = Table(title=title, caption=notice)
     table.add_column("label", justify="right")
     table.add_column("structure")
     table.add_column("volume (mL)", justify="right")

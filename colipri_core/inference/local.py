@@ -10,6 +10,10 @@ from colipri_core.cache import ArrayCache
 from colipri_core.engine import Capabilities
 from colipri_core.errors import SessionClosedError
 from colipri_core.inference.devices import choose_device
+from colipri_core.inference.labelling import Labelling
+from colipri_core.inference.labelling import LoadSegmenter
+from colipri_core.inference.labelling import SegmenterSlot
+from colipri_core.inference.labelling import load_clicks
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.session import LocalSession
 from colipri_core.inference.structures import known_structures
@@ -30,10 +34,14 @@ class LocalEngine:
         runtime: The loaded model.
         worker: The thread that owns it.
         cache: Where encoded features are kept.
+        segmenter: Loads the model that answers prompts; called at the first one, on the model's thread.
     """
 
-    def __init__(self, runtime: ModelRuntime, worker: ModelWorker, cache: ArrayCache) -> None:
+    def __init__(
+        self, runtime: ModelRuntime, worker: ModelWorker, cache: ArrayCache, *, segmenter: LoadSegmenter = load_clicks
+    ) -> None:
         self._runtime = runtime
+        self._segmenter = SegmenterSlot(segmenter, str(runtime.device))
         self._worker = worker
         self._cache = cache
         self._closed = False
@@ -47,6 +55,7 @@ class LocalEngine:
         cache_dir: Path | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
+        segmenter: LoadSegmenter = load_clicks,
     ) -> LocalEngine:
         """Load a model, place it on a device and warm it up.
 
@@ -56,6 +65,7 @@ class LocalEngine:
             cache_dir: Where encoded features are kept; None for the user's cache folder.
             progress: Receives (fraction, message).
             cancel: Cancels loading.
+            segmenter: Loads the model that answers prompts, when the first comes.
 
         Raises:
             ModelUnavailableError: If the model cannot be found, fetched or verified.
@@ -75,7 +85,7 @@ class LocalEngine:
         except BaseException:
             worker.close()
             raise
-        return cls(runtime, worker, cache)
+        return cls(runtime, worker, cache, segmenter=segmenter)
 
     @property
     def card(self) -> ModelCard:
@@ -92,8 +102,12 @@ class LocalEngine:
         """Device the model runs on, such as "cpu"."""
         return str(self._runtime.device)
 
-    def open(self, volume: Volume) -> LocalSession:
-        """Open a volume; it is read and encoded at the first question.
+    def open(self, volume: Volume, *, autosave: Path | None = None) -> LocalSession:
+        """Open a volume; it is read and encoded at the first question, its journal at the first look at its labels.
+
+        Args:
+            volume: The CT.
+            autosave: See `colipri_core.engine.Engine.open`.
 
         Raises:
             UnsupportedVolumeError: If the volume is a single slice, or too large.
@@ -103,7 +117,8 @@ class LocalEngine:
             msg = "The engine was closed. Open it again with open_engine()."
             raise SessionClosedError(msg)
         check_shape(volume.name, volume.shape)
-        return LocalSession(self._runtime, self._worker, volume, self._cache)
+        labelling = Labelling(volume, self._worker, self._segmenter, autosave=autosave)
+        return LocalSession(self._runtime, self._worker, volume, self._cache, labelling=labelling)
 
     def close(self) -> None:
         """Cancel what runs, stop the worker and free the model. Closing twice does nothing."""

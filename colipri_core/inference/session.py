@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 from typing import Self
 from typing import TypeVar
 
 from colipri_core.cache import ArrayCache
+from colipri_core.editing.change import Change
+from colipri_core.editing.change import EditingState
+from colipri_core.editing.edits import Edit
+from colipri_core.editing.edits import OverlapPolicy
+from colipri_core.editing.log import edit_log
 from colipri_core.errors import SessionClosedError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
@@ -16,6 +22,7 @@ from colipri_core.inference.evidence import evidence_map
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
+from colipri_core.inference.labelling import Labelling
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.structures import chosen_segments
 from colipri_core.inference.structures import paint
@@ -26,6 +33,7 @@ from colipri_core.inference.zero_shot import score
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
+from colipri_core.prompts import Prompt
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segmentation
 from colipri_core.vocabulary.wordings import Wording
@@ -46,13 +54,17 @@ class LocalSession:
         worker: The thread that owns it.
         volume: The volume.
         cache: Where encoded features are kept.
+        labelling: The labels that are edited, and the model behind prompts.
     """
 
-    def __init__(self, runtime: ModelRuntime, worker: ModelWorker, volume: Volume, cache: ArrayCache) -> None:
+    def __init__(
+        self, runtime: ModelRuntime, worker: ModelWorker, volume: Volume, cache: ArrayCache, *, labelling: Labelling
+    ) -> None:
         self._runtime = runtime
         self._worker = worker
         self._volume = volume
         self._store: FeatureStore | None = FeatureStore(runtime, volume, cache)
+        self._labelling = labelling
 
     @property
     def volume(self) -> Volume:
@@ -141,9 +153,51 @@ class LocalSession:
 
         return self._run(step, progress, cancel)
 
+    def prompt(
+        self,
+        prompt: Prompt,
+        *,
+        label: int = 1,
+        policy: OverlapPolicy = "keep",
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Change:
+        """See `colipri_core.engine.Session.prompt`."""
+        self._open_store()
+        asked = self._labelling.editor.ask(prompt, label=label, policy=policy)
+        return self._labelling.answer(asked, evidence=self.evidence, progress=progress, cancel=cancel)
+
+    def edit(self, edit: Edit) -> Change:
+        """See `colipri_core.engine.Session.edit`."""
+        return self._labelling.editor.apply(edit)
+
+    def undo(self) -> Change:
+        """See `colipri_core.engine.Session.undo`."""
+        return self._labelling.editor.undo()
+
+    def redo(self) -> Change:
+        """See `colipri_core.engine.Session.redo`."""
+        return self._labelling.editor.redo()
+
+    @property
+    def editing(self) -> EditingState:
+        """See `colipri_core.engine.Session.editing`."""
+        return self._labelling.editor.state
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """See `colipri_core.engine.Session.segmentation`."""
+        runtime = self._runtime
+        return self._labelling.segmentation(versions=runtime.versions, device=str(runtime.device))
+
+    def edit_log(self) -> dict[str, Any]:
+        """See `colipri_core.engine.Session.edit_log`."""
+        return edit_log(self._volume, self._labelling.editor.steps)
+
     def close(self) -> None:
-        """Free the encoded features. Closing twice does nothing."""
+        """Free encoded features and labels. Closing twice does nothing."""
         self._store = None
+        self._labelling.close()
 
     def __enter__(self) -> Self:
         return self

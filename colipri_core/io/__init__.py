@@ -11,13 +11,17 @@ from colipri_core.io.labelmap import write_labelmap
 from colipri_core.io.names import derivative_name
 from colipri_core.io.read import read_volume
 from colipri_core.io.suffixes import LABELMAP_SUFFIXES
+from colipri_core.io.suffixes import SURFACE_SUFFIXES
 from colipri_core.io.suffixes import VOLUME_SUFFIXES
+from colipri_core.io.surface import write_surface
+from colipri_core.io.surface import write_surfaces
 from colipri_core.io.write import convert
 from colipri_core.io.write import write_map
 from colipri_core.io.write import write_volume
 
 __all__ = [
     "LABELMAP_SUFFIXES",
+    "SURFACE_SUFFIXES",
     "VOLUME_SUFFIXES",
     "check_volume",
     "convert",
@@ -26,5 +30,7 @@ __all__ = [
     "read_volume",
     "write_labelmap",
     "write_map",
+    "write_surface",
+    "write_surfaces",
     "write_volume",
 ]

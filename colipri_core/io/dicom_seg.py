@@ -23,6 +23,8 @@ from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
 _PRODUCT = "napari-colipri"
+_INTERACTIVE = "clicks"
+"""Bundle kind of the models that answer a user's prompts: what they outline is semi-automatic."""
 _SERIES_NUMBER = 901  # our choice: far from the numbers scanners use
 _ANATOMY = ("123037004", "SCT", "Anatomical Structure")
 _TISSUE = ("85756007", "SCT", "Tissue")
@@ -196,6 +198,9 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
             name=segmentation.provenance.model.name, family=codes(*_ARTIFICIAL_INTELLIGENCE), version=_version()
         )
     kinds = highdicom.seg.SegmentAlgorithmTypeValues
+    kind = kinds.MANUAL
+    if segmentation.provenance:
+        kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind == _INTERACTIVE else kinds.AUTOMATIC
     descriptions = []
     for number, segment in enumerate(present, start=1):
         scheme, _, value = segment.code.partition(":")
@@ -205,7 +210,7 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
             segment_label=segment.name[:64],
             segmented_property_category=codes(*(_ANATOMY if value else _TISSUE)),
             segmented_property_type=codes(*coded),
-            algorithm_type=kinds.AUTOMATIC if algorithm else kinds.MANUAL,
+            algorithm_type=kind,
             algorithm_identification=algorithm,
             display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
         )

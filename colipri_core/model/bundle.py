@@ -12,6 +12,7 @@ import functools
 import json
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from transformers import PreTrainedTokenizerFast
 
 from colipri_core.errors import BundleError
 from colipri_core.errors import ModelUnavailableError
+from colipri_core.model.click_spec import CLICKS
+from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.export import save_bundle
 from colipri_core.model.report_decoder import ReportDecoder
@@ -126,8 +129,12 @@ def load_bundle(
     return bundle
 
 
-def resolve_folder(source: str | Path) -> Path | None:
+def resolve_folder(source: str | Path, *, shipped: Sequence[str] | None = None) -> Path | None:
     """Return the folder of a local or shipped bundle, or None if `source` is a hub id.
+
+    Args:
+        source: What the caller asked for.
+        shipped: Names that mean shipped bundles; those of the shipped encoders if omitted.
 
     Raises:
         ModelUnavailableError: If it is neither; the message lists the shipped bundles.
@@ -140,29 +147,44 @@ def resolve_folder(source: str | Path) -> Path | None:
         refuse_pickle(path)
         msg = f"Expected a bundle folder, got the file {path}. Pass the folder that holds {SPEC_FILE}."
         raise BundleError(msg)
-    if str(source) in shipped_bundles():
+    names = shipped_bundles() if shipped is None else shipped
+    if str(source) in names:
         return SHIPPED / str(source)
     if isinstance(source, str) and source.split("@")[0].count("/") == 1 and not source.startswith((".", "/", "~")):
         return None
     msg = (
-        f"Expected a bundle folder, a hub id (owner/name) or one of the shipped bundles {shipped_bundles()}, "
+        f"Expected a bundle folder, a hub id (owner/name) or one of the shipped bundles {list(names)}, "
         f"found no such model: {source}."
     )
     raise ModelUnavailableError(msg)
 
 
-def shipped_bundles() -> list[str]:
-    """Return the names of the bundles that ship with this package."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{SPEC_FILE}"))
+def shipped_bundles(kind: str | None = "colipri") -> list[str]:
+    """Return the names of the bundles that ship with this package.
+
+    Args:
+        kind: Which: encoders ("colipri"), interactive segmenters ("clicks"), or None for all.
+    """
+    found = sorted(path.parent for path in SHIPPED.glob(f"*/{SPEC_FILE}"))
+    return [folder.name for folder in found if kind in (None, read_any_spec(folder).kind)]
 
 
 def read_spec(folder: Path) -> BundleSpec:
-    """Read a bundle's spec.
+    """Read the spec of an encoder's bundle.
 
     Raises:
         UnsafeCheckpointError: If the folder holds a pickle checkpoint and no spec.
-        BundleError: If the spec is missing or wrong; the message names the key.
+        BundleError: If the spec is missing or wrong, naming the key, or is of another kind of bundle.
     """
+    spec = read_any_spec(folder)
+    if isinstance(spec, BundleSpec):
+        return spec
+    msg = f'Expected a bundle of kind "colipri" in {folder}, got kind "{spec.kind}". Open it with load_segmenter.'
+    raise BundleError(msg)
+
+
+def read_any_spec(folder: Path) -> BundleSpec | ClickSpec:
+    """Read the spec of a bundle of any kind; errors as `read_spec`."""
     path = folder / SPEC_FILE
     if not path.is_file():
         for other in sorted(folder.iterdir()):
@@ -171,7 +193,9 @@ def read_spec(folder: Path) -> BundleSpec:
         msg = f"Expected {SPEC_FILE} in {folder}, found none. Pass a folder written by export."
         raise BundleError(msg)
     try:
-        return BundleSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        is_clicks = isinstance(document, dict) and document.get("kind") == CLICKS
+        return ClickSpec.from_json(document) if is_clicks else BundleSpec.from_json(document)
     except (ValueError, TypeError, KeyError) as error:
         msg = f"Expected a bundle spec in {path}, got a wrong one: {error}. Export the model again."
         raise BundleError(msg) from error
@@ -181,30 +205,35 @@ def read_bundle(folder: Path, report: Reporter) -> Bundle:
     """Read and verify a bundle folder onto the CPU."""
     report(0.0, f"Reading {folder.name}")
     spec = read_spec(folder)
-    verify_files(folder, spec)
+    verify_files(folder, spec.files, needed=(WEIGHTS_FILE, TOKENIZER_FILE))
     report(0.3, f"Loading {spec.name}")
     weights = read_weights(folder / WEIGHTS_FILE)
     tokenizer = load_tokenizer(folder)
     return build_bundle(spec, weights, tokenizer, sha256=spec.files[WEIGHTS_FILE])
 
 
-def verify_files(folder: Path, spec: BundleSpec) -> None:
+def verify_files(folder: Path, files: Mapping[str, str], *, needed: Sequence[str]) -> None:
     """Refuse a bundle whose files are not the ones its spec was written for.
+
+    Args:
+        folder: The bundle.
+        files: File name -> SHA-256, as the spec has it.
+        needed: Names of the files it cannot do without.
 
     Raises:
         BundleError: Naming the file and both hashes.
         UnsafeCheckpointError: If a file is a pickle.
     """
-    for name in sorted({WEIGHTS_FILE, TOKENIZER_FILE} | set(spec.files)):
+    for name in sorted({*needed, *files}):
         path = folder / name
-        if name not in spec.files or not path.is_file():
+        if name not in files or not path.is_file():
             where = "in the spec's files" if path.is_file() else f"in {folder}"
             msg = f"Expected {name} {where}, found none. Export or fetch the bundle again."
             raise BundleError(msg)
         refuse_pickle(path)
-        if (found := file_sha256(path)) != spec.files[name]:
+        if (found := file_sha256(path)) != files[name]:
             msg = (
-                f"Expected SHA-256 {spec.files[name]} for {path}, found {found}: the file was changed or damaged. "
+                f"Expected SHA-256 {files[name]} for {path}, found {found}: the file was changed or damaged. "
                 "Export or fetch the bundle again."
             )
             raise BundleError(msg)

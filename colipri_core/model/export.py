@@ -7,14 +7,18 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from safetensors.torch import save_file
 from torch import Tensor
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.spec import HEAD_PREFIX
@@ -25,6 +29,11 @@ from colipri_core.model.spec import BundleSpec
 from colipri_core.model.tokenizer import TOKENIZER_FILE
 from colipri_core.model.tokenizer import save_tokenizer
 from colipri_core.model.weights import file_sha256
+
+if TYPE_CHECKING:
+    from colipri_core.model.click_network import ClickNetwork
+
+AnySpec = TypeVar("AnySpec", BundleSpec, ClickSpec)
 
 
 def save_bundle(
@@ -62,18 +71,67 @@ def save_bundle(
     if spec.report != (report_decoder and report_decoder.config.to_json()):
         msg = "spec.report must be the sizes of the report decoder, and None exactly if there is none"
         raise ValueError(msg)
+    parts = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
+
+    def write(fresh: Path) -> BundleSpec:
+        save_file(_tensors(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_tokenizer(tokenizer, fresh)
+        hashes = {name: file_sha256(fresh / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
+        return dataclasses.replace(spec, files=hashes)
+
+    return write_folder(folder, write, overwrite=overwrite)
+
+
+def save_click_bundle(folder: Path, *, spec: ClickSpec, network: ClickNetwork, overwrite: bool = False) -> ClickSpec:
+    """Write a bundle of the interactive segmenter, atomically as `save_bundle`.
+
+    Args:
+        folder: Where the bundle goes; its parent is created.
+        spec: The document; its `files` are filled in here.
+        network: The network. Its sizes must be the spec's.
+        overwrite: Replace a bundle that is there.
+
+    Returns:
+        The spec as written, with the hash of the weights.
+
+    Raises:
+        ValueError: If network and spec do not belong together.
+        FileExistsError: If the folder exists and `overwrite` is false.
+        OSError: If the disk is full or not writable; nothing is changed then.
+    """
+    if spec.architecture != network.config:
+        msg = f"spec and network must have the same sizes, got {spec.architecture} and {network.config}"
+        raise ValueError(msg)
+
+    def write(fresh: Path) -> ClickSpec:
+        save_file(_tensors({"": network}), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        return dataclasses.replace(spec, files={WEIGHTS_FILE: file_sha256(fresh / WEIGHTS_FILE)})
+
+    return write_folder(folder, write, overwrite=overwrite)
+
+
+def write_folder(folder: Path, write: Callable[[Path], AnySpec], *, overwrite: bool) -> AnySpec:
+    """Fill a temporary folder, add the spec, and rename it into place.
+
+    Args:
+        folder: Where the bundle goes; its parent is created.
+        write: Writes the files into the folder it is given and returns the spec with their hashes.
+        overwrite: Replace a bundle that is there.
+
+    Returns:
+        The spec as written.
+
+    Raises:
+        FileExistsError: If the folder exists and `overwrite` is false.
+        OSError: If the disk is full or not writable; nothing is changed then.
+    """
     if folder.exists() and not overwrite:
         msg = f"{folder} exists; pass overwrite=True to replace it"
         raise FileExistsError(msg)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        parts = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
-        save_file(_tensors(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
-        save_tokenizer(tokenizer, fresh)
-        written = dataclasses.replace(
-            spec, files={name: file_sha256(fresh / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
-        )
+        written = write(fresh)
         (fresh / SPEC_FILE).write_text(json.dumps(written.to_json(), indent=2) + "\n", encoding="utf-8")
         _publish(fresh, folder)
     finally:

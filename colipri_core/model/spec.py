@@ -120,16 +120,7 @@ class BundleSpec:
 
     def __post_init__(self) -> None:
         """Refuse a document this version cannot honour."""
-        if self.format_version != FORMAT_VERSION:
-            msg = f"format_version must be {FORMAT_VERSION}, got {self.format_version!r}; update this package"
-            raise ValueError(msg)
-        if self.kind not in KINDS:
-            msg = f"kind must be one of {KINDS}, got {self.kind!r}"
-            raise ValueError(msg)
-        for name, digest in self.files.items():
-            if "/" in name or "\\" in name or name.startswith(".") or not _SHA256.fullmatch(str(digest)):
-                msg = f"files must map plain file names to SHA-256 hashes, got {name!r}: {digest!r}"
-                raise ValueError(msg)
+        check_document(kind=self.kind, kinds=KINDS, format_version=self.format_version, files=self.files)
 
     def card(self, sha256: str) -> ModelCard:
         """Return the model's identity.
@@ -178,3 +169,27 @@ class BundleSpec:
         if document["calibration"] is not None:
             values["calibration"] = {code: (float(a), float(b)) for code, (a, b) in document["calibration"].items()}
         return cls(**values)
+
+
+def check_document(*, kind: str, kinds: tuple[str, ...], format_version: object, files: Mapping[str, str]) -> None:
+    """Refuse a bundle document this version cannot honour, of whatever kind.
+
+    Args:
+        kind: What the document says the weights are.
+        kinds: What they may be.
+        format_version: Version of the document.
+        files: File name -> SHA-256.
+
+    Raises:
+        ValueError: Naming the field.
+    """
+    if format_version != FORMAT_VERSION:
+        msg = f"format_version must be {FORMAT_VERSION}, got {format_version!r}; update this package"
+        raise ValueError(msg)
+    if kind not in kinds:
+        msg = f"kind must be one of {kinds}, got {kind!r}"
+        raise ValueError(msg)
+    for name, digest in files.items():
+        if "/" in name or "\\" in name or name.startswith(".") or not _SHA256.fullmatch(str(digest)):
+            msg = f"files must map plain file names to SHA-256 hashes, got {name!r}: {digest!r}"
+            raise ValueError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from napari.components import ViewerModel
@@ -15,6 +16,13 @@ from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume
 from napari_colipri.dock import ColipriDock
+
+
+@pytest.fixture(autouse=True)
+def edits_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where edits are saved: never the user's own folder."""
+    monkeypatch.setenv("COLIPRI_EDITS_DIR", str(tmp_path / "edits"))
+    return tmp_path / "edits"
 
 
 @pytest.fixture

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from growing import Grower
 
+from colipri_core.editing.editor import LabelEditor
+from colipri_core.editing.log import edit_log
 from colipri_core.engine import Capabilities
 from colipri_core.errors import CapabilityError
 from colipri_core.findings import EvidenceMap
@@ -39,8 +43,10 @@ STEPS = 20
 class ScriptedSession:
     """Answers by rule; every call has `STEPS` steps and may be held at a gate between them."""
 
-    def __init__(self, engine: ScriptedEngine, volume: Volume) -> None:
+    def __init__(self, engine: ScriptedEngine, volume: Volume, autosave: Path | None = None) -> None:
         self.volume = volume
+        self._autosave = autosave
+        self._editor: LabelEditor | None = None
         self._engine = engine
         self.closed = False
 
@@ -89,8 +95,46 @@ class ScriptedSession:
             labelmap=labelmap, geometry=self.volume.geometry, segments=segments, provenance=self._provenance()
         )
 
+    def prompt(self, prompt, *, label=1, policy="keep", progress=None, cancel=None):
+        """Regions grown from the prompts."""
+        asked = self.editor.ask(prompt, label=label, policy=policy)
+        self._engine.walk("Growing", progress, cancel)
+        phrase = next((p for p in reversed(asked.prompts) if p.kind == "phrase"), None)
+        attention = self.evidence(phrase.text) if phrase is not None else None
+        previous = None if asked.previous.is_empty else asked.previous
+        proposal = Grower().propose(self.volume, asked.prompts, previous=previous, attention=attention)
+        return self.editor.answer(asked, proposal, model=Grower.card)
+
+    def edit(self, edit):
+        return self.editor.apply(edit)
+
+    def undo(self):
+        return self.editor.undo()
+
+    def redo(self):
+        return self.editor.redo()
+
+    @property
+    def editor(self) -> LabelEditor:
+        if self._editor is None:
+            self._editor = LabelEditor(self.volume, autosave=self._autosave)
+        return self._editor
+
+    @property
+    def editing(self):
+        return self.editor.state
+
+    @property
+    def segmentation(self) -> Segmentation:
+        return Segmentation(labelmap=self.editor.labelmap, geometry=self.volume.geometry, segments=self.editor.segments)
+
+    def edit_log(self):
+        return edit_log(self.volume, self.editor.steps)
+
     def close(self) -> None:
         self.closed = True
+        if self._editor is not None:
+            self._editor.close()
 
     def _provenance(self) -> Provenance:
         return Provenance(
@@ -128,8 +172,8 @@ class ScriptedEngine:
         structures = STRUCTURES[:3] if self.with_structures else ()
         return Capabilities(findings=CT_RATE_FINDINGS, free_text=True, structures=structures)
 
-    def open(self, volume: Volume) -> ScriptedSession:
-        self.sessions.append(ScriptedSession(self, volume))
+    def open(self, volume: Volume, *, autosave: Path | None = None) -> ScriptedSession:
+        self.sessions.append(ScriptedSession(self, volume, autosave))
         return self.sessions[-1]
 
     def walk(self, message: str, progress: ProgressCallback | None, cancel: CancelToken | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from geometry_strategies import geometries
 from hypothesis import given
 from hypothesis import settings
 
+from colipri_core.editing.editor import LabelEditor
+from colipri_core.editing.edits import Paint
 from colipri_core.errors import UnreadableInputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.io import read_labelmap
 from colipri_core.io import read_volume
 from colipri_core.io import write_labelmap
+from colipri_core.prompts import Crop
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segment
@@ -104,6 +108,72 @@ def test_multiframe_source(tmp_path):
     indices = np.argwhere(found.labelmap >= 0)
     places = np.round(volume.geometry.world_to_index(found.geometry.index_to_world(indices))).astype(int)
     np.testing.assert_array_equal(found.labelmap.reshape(-1), expected[tuple(places.T)])
+
+
+ROTATION = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
+SOURCES = {
+    "axial": AFFINE,
+    "head first to feet first": AFFINE @ np.diag([1.0, 1.0, -1.0, 1.0]),
+    "sagittal": np.array([[0, 0, 3.0, -90], [0.6, 0, 0, 120], [0, -0.6, 0, 40], [0, 0, 0, 1]]),
+    "coronal, mirrored": np.array([[0.6, 0, 0, -90], [0, 0, 2.5, 120], [0, 0.9, 0, 40], [0, 0, 0, 1]]),
+    "oblique, anisotropic": np.block([[ROTATION * [0.7, 0.9, 4.0], np.array([[-80], [30], [-200]])], [np.zeros(3), 1]]),
+    "oblique, flipped": np.block([[ROTATION * [-0.7, 0.9, -1.5], np.array([[60], [30], [9]])], [np.zeros(3), 1]]),
+}
+
+
+@pytest.mark.parametrize("affine", SOURCES.values(), ids=list(SOURCES))
+def test_edited_labels_come_back_voxel_for_voxel_on_the_sources_grid(affine, tmp_path):
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(13, 11, 7), affine=affine))
+    editor = LabelEditor(volume)
+    for label, corner in ((1, (0, 0, 0)), (2, (5, 3, 2)), (3, (12, 10, 6))):
+        lower = tuple(max(0, c - 1) for c in corner)
+        mask = np.ones([min(3, size - a) for a, size in zip(lower, volume.shape, strict=True)], dtype=bool)
+        editor.apply(Paint(voxels=Crop(lower=lower, mask=mask), label=label))
+    edited = Segmentation(labelmap=editor.labelmap, geometry=volume.geometry, segments=editor.segments)
+    found = read_labelmap(write_labelmap(edited, tmp_path / "mask.dcm", source=volume))
+    assert [segment.name for segment in found.segments] == ["Object 1", "Object 2", "Object 3"]
+    # A SEG may hold only the slices that were drawn on: place each of its voxels among the source's.
+    indices = np.stack(np.meshgrid(*map(np.arange, found.labelmap.shape), indexing="ij"), axis=-1)
+    places = volume.geometry.world_to_index(found.geometry.index_to_world(indices))
+    assert np.abs(places - np.round(places)).max() < 1e-3
+    again = np.zeros(volume.shape, dtype=np.uint8)
+    i, j, k = np.moveaxis(np.round(places).astype(int), -1, 0)
+    again[i, j, k] = found.labelmap
+    np.testing.assert_array_equal(again, editor.labelmap)
+
+
+def test_a_real_ct_keeps_its_labels(shared_data, tmp_path):
+    series, frame_of_reference = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
+    for number, file in enumerate(sorted((shared_data / "dicom" / "example_ct_dicom").iterdir())):
+        dataset = pydicom.dcmread(file)  # its anonymisation took the identifiers a SEG has to refer to
+        dataset.SeriesInstanceUID = dataset.StudyInstanceUID = series
+        dataset.FrameOfReferenceUID = frame_of_reference
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        dataset.save_as(tmp_path / f"{number}.dcm")
+    volume = read_volume(tmp_path)
+    dense = volume.voxels > 300
+    edited = Segmentation(
+        labelmap=dense.astype(np.uint8), geometry=volume.geometry, segments=(Segment(label=1, name="Bone"),)
+    )
+    found = read_labelmap(write_labelmap(edited, tmp_path / "mask.dcm", source=volume))
+    offset = np.round(volume.geometry.world_to_index(found.geometry.origin)).astype(int)
+    step = np.round(np.linalg.inv(volume.affine[:3, :3]) @ found.geometry.affine[:3, :3]).astype(int)
+    places = np.argwhere(found.labelmap) @ step.T + offset
+    np.testing.assert_array_equal(np.unique(places, axis=0), np.argwhere(dense))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("clicks", "SEMIAUTOMATIC"), ("colipri", "AUTOMATIC"), (None, "MANUAL")]
+)
+def test_who_drew_the_segments(kind, expected, tmp_path):
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE))
+    provenance = None
+    if kind is not None:
+        card = dataclasses.replace(CARD, kind=kind)
+        provenance = Provenance(model=card, preprocessing={}, versions={}, device="cpu", timings={})
+    path = write_labelmap(segmented(volume, provenance=provenance), tmp_path / "mask.dcm", source=volume)
+    assert {item.SegmentAlgorithmType for item in pydicom.dcmread(path).SegmentSequence} == {expected}
 
 
 class TestRefusals:

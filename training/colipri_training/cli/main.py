@@ -12,6 +12,7 @@ from rich.logging import RichHandler
 from colipri_core.errors import ColipriError
 from colipri_training.cli.ablation import compare
 from colipri_training.cli.ablation import cost
+from colipri_training.cli.clicks import clicks
 from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
@@ -25,7 +26,7 @@ _USAGE = 2
 _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (phantoms, manifest, sort_reports, prepare, pretrain, structures, export, evaluate, compare, cost):
+for verb in (phantoms, manifest, sort_reports, prepare, pretrain, structures, clicks, export, evaluate, compare, cost):
     app.command()(verb)
 
 

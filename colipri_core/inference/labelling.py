@@ -1,0 +1,201 @@
+"""The labels of a session: the editor that holds them, and the interactive model that answers prompts for it."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from colipri_core.editing.change import Change
+from colipri_core.editing.editor import LabelEditor
+from colipri_core.editing.question import Question
+from colipri_core.errors import CapabilityError
+from colipri_core.errors import SessionClosedError
+from colipri_core.findings import EvidenceMap
+from colipri_core.inference.worker import ModelWorker
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.progress import Reporter
+from colipri_core.prompts import Crop
+from colipri_core.prompts import Phrase
+from colipri_core.prompts import Prompt
+from colipri_core.prompts import Segmenter
+from colipri_core.prompts import prompt_mask
+from colipri_core.provenance import Provenance
+from colipri_core.segmentation import Segmentation
+from colipri_core.volume import Volume
+
+LoadSegmenter = Callable[[str], Segmenter]
+"""Loads the model that answers prompts onto a device, such as "cpu" or "cuda:0"."""
+
+_EVIDENCE_SHARE = 0.7
+_SEGMENTER_MODULE = "colipri_core.inference.interactive"
+
+
+class AskEvidence(Protocol):
+    """Where a phrase is seen; `Session.evidence`."""
+
+    def __call__(
+        self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> EvidenceMap:
+        """Return the map of a phrase."""
+        ...
+
+
+def load_clicks(device: str) -> Segmenter:
+    """Load the shipped interactive model.
+
+    Args:
+        device: Where it runs.
+
+    Raises:
+        CapabilityError: If this installation has none.
+    """
+    try:
+        module = importlib.import_module(_SEGMENTER_MODULE)
+    except ModuleNotFoundError as error:
+        if error.name != _SEGMENTER_MODULE:
+            raise
+        msg = (
+            'Answering prompts needs the interactive model "clicks", which this version does not ship. '
+            "Edit with the brush, or install a version that ships it."
+        )
+        raise CapabilityError(msg) from error
+    segmenter: Segmenter = module.load_segmenter("clicks", device=device)
+    return segmenter
+
+
+class SegmenterSlot:
+    """The interactive model of an engine, loaded when it is first asked. To be used on the model's thread alone.
+
+    Args:
+        load: Loads the model.
+        device: Where it runs.
+    """
+
+    def __init__(self, load: LoadSegmenter, device: str) -> None:
+        self._load = load
+        self._device = device
+        self._segmenter: Segmenter | None = None
+
+    def get(self) -> Segmenter:
+        """The model."""
+        if self._segmenter is None:
+            self._segmenter = self._load(self._device)
+        return self._segmenter
+
+
+class Labelling:
+    """What a session delegates its labels to.
+
+    Args:
+        volume: The volume.
+        worker: The thread that owns the models.
+        segmenter: The engine's interactive model.
+        autosave: Folder for the journal of edits; None saves nothing.
+    """
+
+    def __init__(
+        self, volume: Volume, worker: ModelWorker, segmenter: SegmenterSlot, *, autosave: Path | None = None
+    ) -> None:
+        self._volume = volume
+        self._worker = worker
+        self._segmenter = segmenter
+        self._autosave = autosave
+        self._editor: LabelEditor | None = None
+        self._attention: EvidenceMap | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def editor(self) -> LabelEditor:
+        """The editor, made when it is first wanted.
+
+        Raises:
+            SessionClosedError: If the session was closed.
+            AutosaveError: If the journal cannot be used.
+        """
+        with self._lock:
+            if self._closed:
+                msg = "The session was closed. Open the volume again with engine.open()."
+                raise SessionClosedError(msg)
+            if self._editor is None:
+                self._editor = LabelEditor(self._volume, autosave=self._autosave)
+            return self._editor
+
+    def answer(
+        self, asked: Question, *, evidence: AskEvidence, progress: ProgressCallback | None, cancel: CancelToken | None
+    ) -> Change:
+        """Let the model answer and make its answer an edit; nothing is changed if it is cancelled or fails.
+
+        Args:
+            asked: What is asked.
+            evidence: Finds where a phrase is seen.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Raises:
+            Cancelled: If `cancel` was set.
+            CapabilityError: If there is no interactive model.
+            ValueError: If a position lies outside the volume.
+        """
+        _check_place(asked.prompt, self._volume)
+        phrase = next((prompt for prompt in reversed(asked.prompts) if isinstance(prompt, Phrase)), None)
+        reporter = Reporter(progress, cancel)
+        share = 0.0
+        if phrase is not None:
+            self._worker.run(lambda _: self._segmenter.get(), cancel=cancel)  # or the wait for the map may be in vain
+            share = _EVIDENCE_SHARE
+            self._attend(phrase, evidence, reporter.part(0.0, share), cancel)
+
+        def job(report: Reporter) -> tuple[Segmenter, Crop]:
+            segmenter = self._segmenter.get()
+            previous = None if asked.previous.is_empty else asked.previous
+            attention = self._attention if phrase is not None else None
+            proposal = segmenter.propose(
+                self._volume, asked.prompts, previous=previous, attention=attention, progress=report, cancel=cancel
+            )
+            report(1.0, "Done")
+            return segmenter, proposal
+
+        segmenter, proposal = self._worker.run(job, progress=reporter.part(share, 1.0), cancel=cancel)
+        return self.editor.answer(asked, proposal, model=segmenter.card)
+
+    def segmentation(self, *, versions: dict[str, str], device: str) -> Segmentation:
+        """A copy of the labels, with the model that had a hand in them.
+
+        Args:
+            versions: Package name -> version.
+            device: Device the models run on.
+        """
+        editor = self.editor
+        provenance = None
+        if editor.model is not None:
+            provenance = Provenance(model=editor.model, preprocessing={}, versions=versions, device=device, timings={})
+        return Segmentation(
+            labelmap=editor.labelmap,
+            geometry=self._volume.geometry,
+            segments=editor.segments,
+            provenance=provenance,
+        )
+
+    def close(self) -> None:
+        """Let go of labels and journal. Closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+            editor, self._editor, self._attention = self._editor, None, None
+        if editor is not None:
+            editor.close()
+
+    def _attend(self, phrase: Phrase, evidence: AskEvidence, report: Reporter, cancel: CancelToken | None) -> None:
+        """Have the map of a phrase at hand; it is kept for the clicks that follow."""
+        if self._attention is None or self._attention.text != phrase.text:
+            self._attention = None
+            self._attention = evidence(phrase.text, progress=report, cancel=cancel)
+
+
+def _check_place(prompt: Prompt, volume: Volume) -> None:
+    if not isinstance(prompt, Phrase):
+        prompt_mask(prompt, volume.geometry)

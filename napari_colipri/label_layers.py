@@ -1,0 +1,148 @@
+"""The layers of a case that is being labelled: labels, and the marks of prompts, on the grid of the CT layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from colipri_core.editing.change import Change
+from colipri_core.editing.change import EditingState
+from napari_colipri import layers as result_layers
+from napari_colipri.tools import prompt_marks
+
+if TYPE_CHECKING:
+    import napari.components
+    from napari.layers import Labels
+    from napari.layers import Points
+
+    from napari_colipri.workflow import Case
+
+POSITIVE, NEGATIVE = "#37d67a", "#ff4d4f"
+_OPACITY = 0.55
+_MARK_MM = 3.0
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Sheet:
+    """What is on the screen of the labels of one case.
+
+    Args:
+        case: The case.
+        labels: Layer of the labels.
+        marks: Layer of the prompts' marks.
+        state: Objects, prompts and history.
+        current: Label of the object that is edited.
+    """
+
+    case: Case
+    labels: Labels
+    marks: Points
+    state: EditingState
+    current: int = 1
+
+    def show(self, change: Change, state: EditingState) -> None:
+        """Draw a change: nothing but its box is written again.
+
+        Args:
+            change: What changed.
+            state: How things stand after it.
+        """
+        grid = self.case.source.grid
+        if change.labels.size:
+            self.labels.data[grid.layer_box(change.lower, change.upper)] = grid.to_layer(change.labels)
+            self.labels.refresh(extent=False)
+        self.take(state)
+
+    def take(self, state: EditingState) -> None:
+        """Show the objects and prompts of a state.
+
+        Args:
+            state: The state.
+        """
+        former, self.state = self.state, state
+        if former.objects != state.objects or former is state:
+            self._color()
+        self.draw_marks()
+
+    def choose(self, label: int) -> None:
+        """Edit another object.
+
+        Args:
+            label: The object.
+        """
+        self.current = label
+        self.labels.selected_label = label
+
+    def draw_marks(self, path: npt.NDArray[np.float64] | None = None, *, positive: bool = True) -> None:
+        """Mark the prompts, and a path that is being drawn.
+
+        Args:
+            path: Layer indices (N, 3).
+            positive: Colour of the path.
+        """
+        grid = self.case.source.grid
+        marked = [
+            (prompt_marks(p, grid), getattr(p, "positive", True)) for ps in self.state.prompts.values() for p in ps
+        ]
+        if path is not None:
+            marked.append((path, positive))
+        marked = [(points, sign) for points, sign in marked if len(points)]
+        points = np.concatenate([points for points, _ in marked]) if marked else np.zeros((0, 3))
+        colors = [POSITIVE if sign else NEGATIVE for points, sign in marked for _ in points]
+        self.marks.selected_data = set()
+        self.marks.data = points
+        if colors:
+            self.marks.face_color = colors
+
+    def _color(self) -> None:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        colors: dict[int | None, tuple[float, ...]] = {None: (0.9, 0.6, 0.0, 1.0), 0: (0.0, 0.0, 0.0, 0.0)}
+        for item in self.state.objects:
+            colors[item.label] = (*(channel / 255 for channel in item.color), 1.0)
+        self.labels.colormap = DirectLabelColormap(color_dict=colors)
+        volumes = self.state.volumes_ml()
+        self.labels.features = {
+            "index": [0, *(item.label for item in self.state.objects)],
+            "name": ["background", *(item.name for item in self.state.objects)],
+            "code": ["", *(item.code for item in self.state.objects)],
+            "volume_ml": [np.nan, *(volumes[item.label] for item in self.state.objects)],
+        }
+
+
+def make_sheet(
+    viewer: napari.components.ViewerModel, case: Case, labelmap: npt.NDArray[np.uint16], state: EditingState
+) -> Sheet:
+    """Add the layers of a case that is to be labelled.
+
+    Args:
+        viewer: The viewer.
+        case: The case.
+        labelmap: Labels in layer order.
+        state: How the session stands.
+    """
+    placing = result_layers.placing(case.layer)
+    labels = viewer.add_labels(
+        labelmap,
+        name=f"labels: {case.layer.name}",
+        opacity=_OPACITY,
+        metadata=result_layers.result_metadata(case.layer, "labels"),
+        **placing,
+    )
+    scale = np.abs(np.asarray(labels.scale))
+    marks = viewer.add_points(
+        np.zeros((0, 3)),
+        name=f"prompts: {case.layer.name}",
+        size=max(_MARK_MM / float(scale.min()), 1.0),
+        border_width=0,
+        metadata=result_layers.result_metadata(case.layer, "prompts"),
+        **placing,
+    )
+    sheet = Sheet(case=case, labels=labels, marks=marks, state=state)
+    sheet.take(state)
+    sheet.choose(state.objects[0].label if state.objects else 1)
+    viewer.layers.selection.active = labels
+    return sheet

@@ -1,0 +1,60 @@
+"""The JSON log of edits replays to the same labels, and says no to anything else."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from edit_scripts import RandomEditing
+from edit_scripts import blank_volume
+
+from colipri_core.editing.editor import LabelEditor
+from colipri_core.editing.log import edit_log
+from colipri_core.editing.log import replay_log
+from colipri_core.errors import UnreadableInputError
+
+SHAPE = (24, 20, 16)
+
+
+def log_of(editor: LabelEditor) -> dict[str, object]:
+    return json.loads(json.dumps(edit_log(editor.volume, editor.steps)))
+
+
+@pytest.fixture
+def editor() -> LabelEditor:
+    editor = LabelEditor(blank_volume(SHAPE))
+    editing = RandomEditing(editor, seed=2)
+    for _ in range(60):
+        editing.step()
+    return editor
+
+
+def test_a_log_replays_to_the_same_labels(editor: LabelEditor) -> None:
+    replayed = replay_log(log_of(editor))
+    assert np.array_equal(replayed.labelmap, editor.labelmap)
+    assert replayed.segments == editor.segments
+    assert replayed.geometry == editor.volume.geometry
+
+
+def test_a_log_names_prompts_and_models(editor: LabelEditor) -> None:
+    steps = log_of(editor)["steps"]
+    prompted = [step for step in steps if step["prompt"]]
+    assert prompted
+    assert all(step["model"]["name"] == "grower" and step["prompt"]["kind"] == "point" for step in prompted)
+
+
+@pytest.mark.parametrize("damage", ["format", "version", "shape", "steps", "box", "voxels"])
+def test_a_damaged_log_is_refused(editor: LabelEditor, damage: str) -> None:
+    log = log_of(editor)
+    drawn = next(step for step in log["steps"] if step["delta"])
+    if damage == "box":
+        drawn["delta"]["lower"] = [100, 0, 0]
+    elif damage == "voxels":
+        drawn["voxels"] = "AAAA"
+    elif damage == "version":
+        log["version"] = 99
+    else:
+        del log[damage]
+    with pytest.raises(UnreadableInputError, match="log of edits"):
+        replay_log(log)

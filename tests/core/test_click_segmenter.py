@@ -1,0 +1,289 @@
+"""The click segmenter on analytic volumes, with a network whose answer is known: all around the network is judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click_bundles import SameBrightness
+from click_bundles import brightness_bundle
+from click_bundles import random_network
+from click_bundles import spec
+
+from colipri_core.errors import Cancelled
+from colipri_core.findings import EvidenceMap
+from colipri_core.geometry import VolumeGeometry
+from colipri_core.inference.interactive import ClickSegmenter
+from colipri_core.inference.interactive import ClickSettings
+from colipri_core.model.click_bundle import ClickBundle
+from colipri_core.progress import CancelToken
+from colipri_core.prompts import Box
+from colipri_core.prompts import Crop
+from colipri_core.prompts import Lasso
+from colipri_core.prompts import Phrase
+from colipri_core.prompts import Point
+from colipri_core.prompts import Prompt
+from colipri_core.prompts import Scribble
+from colipri_core.prompts import Segmenter
+from colipri_core.provenance import Provenance
+from colipri_core.volume import Volume
+
+Spheres = list[tuple[tuple[float, float, float], float]]
+BALL: Spheres = [((4.0, -6.0, 10.0), 14.0)]
+SHAPE = (72, 64, 56)
+
+
+def rotation(degrees: float) -> np.ndarray:
+    """A turn about a slanted axis (Rodrigues)."""
+    axis = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)
+    cross = np.cross(np.eye(3), axis)
+    angle = np.deg2rad(degrees)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def affine_of(
+    spacing: tuple[float, float, float], *, degrees: float = 0.0, shape: tuple[int, ...] = SHAPE
+) -> np.ndarray:
+    """An affine whose grid has its middle near the world's origin."""
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(degrees) * np.asarray(spacing)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return affine
+
+
+def inside(geometry: VolumeGeometry, spheres: Spheres) -> np.ndarray:
+    places = geometry.index_to_world(np.moveaxis(np.indices(geometry.shape), 0, -1))
+    return np.any([np.linalg.norm(places - centre, axis=-1) < radius for centre, radius in spheres], axis=0)
+
+
+def volume_of(affine: np.ndarray, spheres: Spheres = BALL, shape: tuple[int, int, int] = SHAPE) -> Volume:
+    geometry = VolumeGeometry(shape=shape, affine=affine)
+    return Volume(voxels=np.where(inside(geometry, spheres), 150, -50).astype(np.int16), affine=affine)
+
+
+def segmenter(**settings: object) -> ClickSegmenter:
+    return ClickSegmenter(brightness_bundle(), settings=ClickSettings(**settings))  # type: ignore[arg-type]
+
+
+def propose(volume: Volume, *prompts: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+    before = None if previous is None else Crop.around(previous)
+    return segmenter().propose(volume, prompts, previous=before).on_grid(volume.shape)
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def test_it_is_a_segmenter() -> None:
+    assert isinstance(segmenter(), Segmenter)
+    assert segmenter().card.synthetic
+
+
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 45.0, 100.0])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 2.5), (2.0, 0.9, 1.4)])
+def test_a_clicked_ball_is_outlined_on_any_grid(degrees: float, spacing: tuple[float, float, float]) -> None:
+    volume = volume_of(affine_of(spacing, degrees=degrees))
+
+    mask = propose(volume, Point(ras=BALL[0][0]))
+
+    assert dice(mask, inside(volume.geometry, BALL)) > 0.97
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "LAS", "SPR", "AIL"])
+@pytest.mark.parametrize("degrees", [0.0, 20.0])
+def test_the_same_patient_gets_the_same_mask_however_the_axes_are_stored(orientation: str, degrees: float) -> None:
+    """With random weights: no symmetry of the network helps."""
+    volume = volume_of(affine_of((0.9, 1.1, 2.0), degrees=degrees))
+    noise = np.random.default_rng(0).normal(0, 40, volume.shape)
+    volume = volume.replace_voxels((volume.voxels + noise).astype(np.int16))
+    other = volume.reoriented(orientation)
+    model = ClickSegmenter(ClickBundle(spec=spec(), network=random_network(), sha256="0" * 64))
+    clicks = [Point(ras=BALL[0][0]), Point(ras=(20.0, 0.0, 0.0), positive=False)]
+
+    masks = [model.propose(v, clicks, previous=None).on_grid(v.shape) for v in (volume, other)]
+
+    one = volume.replace_voxels(masks[0].astype(np.uint8)).reoriented(orientation).voxels
+    assert 0 < masks[0].sum() < masks[0].size
+    assert np.array_equal(one, masks[1])
+
+
+def test_it_zooms_out_until_the_object_fits() -> None:
+    large: Spheres = [((0.0, 0.0, 0.0), 70.0)]
+    volume = volume_of(affine_of((2.5, 2.5, 2.5)), large)
+    model = segmenter()
+
+    mask = model.propose(volume, [Point(ras=(30.0, 10.0, -20.0))], previous=None).on_grid(volume.shape)
+
+    network = model._network
+    assert isinstance(network, SameBrightness)
+    assert network.looks >= 2
+    assert dice(mask, inside(volume.geometry, large)) > 0.97
+
+
+def test_a_small_object_is_looked_at_closely() -> None:
+    small: Spheres = [((3.0, 2.0, 1.0), 4.0)]
+    volume = volume_of(affine_of((0.7, 0.7, 0.7)), small)
+
+    mask = propose(volume, Point(ras=(3.0, 2.0, 1.0)))
+
+    assert dice(mask, inside(volume.geometry, small)) > 0.97
+
+
+def test_only_what_is_attached_to_the_click_is_kept() -> None:
+    apart: Spheres = [((-14.0, 0.0, 0.0), 8.0), ((14.0, 0.0, 0.0), 8.0)]
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)), apart)
+
+    mask = propose(volume, Point(ras=(-14.0, 0.0, 0.0)))
+
+    assert dice(mask, inside(volume.geometry, apart[:1])) > 0.97
+    both = segmenter(attached=False).propose(volume, [Point(ras=(-14.0, 0.0, 0.0))], previous=None)
+    assert dice(both.on_grid(volume.shape), inside(volume.geometry, apart)) > 0.97
+
+
+def test_a_negative_click_removes_and_keeps_the_rest() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    first = propose(volume, Point(ras=BALL[0][0]))
+    removed = (12.0, -6.0, 10.0)
+
+    mask = propose(volume, Point(ras=BALL[0][0]), Point(ras=removed, positive=False), previous=first)
+
+    i, j, k = np.round(volume.geometry.world_to_index(removed)).astype(int)
+    assert first[i, j, k]
+    assert not mask[i - 1 : i + 2, j - 1 : j + 2, k - 1 : k + 2].any()
+    assert 0.7 * first.sum() < mask.sum() < first.sum()
+
+
+def test_a_correction_leaves_alone_what_it_does_not_reach() -> None:
+    """A hand has drawn something far from the newest prompt of a large object; it stays to the voxel."""
+    large: Spheres = [((0.0, 0.0, 0.0), 45.0)]
+    shape = (180, 100, 100)
+    volume = volume_of(affine_of((1.0, 1.0, 1.0), shape=shape), large, shape)
+    hand = inside(volume.geometry, large)
+    hand[160:165, 10:20, 30:50] = True
+    hand[43:47, 48:52, 48:52] = False
+
+    mask = propose(volume, Point(ras=(-44.5, 0.0, 0.0)), previous=hand)
+
+    assert np.array_equal(mask[100:], hand[100:])
+    assert mask[45, 50, 50]
+
+
+def test_prompts_are_honoured_to_the_voxel_and_the_later_counts() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 2.0)))
+    stroke = Scribble(ras=((-25.0, 20.0, 0.0), (-15.0, 20.0, 0.0)), radius_mm=1.5)
+    hole = Lasso(ras=((0.0, -10.0, 10.0), (8.0, -10.0, 10.0), (8.0, -2.0, 10.0), (0.0, -2.0, 10.0)), positive=False)
+    again = Point(ras=(4.0, -6.0, 10.0))
+
+    mask = propose(volume, Point(ras=BALL[0][0]), stroke, hole, again)
+
+    def at(*ras: float) -> bool:
+        i, j, k = np.floor(volume.geometry.world_to_index(ras) + 0.5).astype(int)
+        return bool(mask[i, j, k])
+
+    assert at(-20.0, 20.0, 0.0)
+    assert not at(2.0, -8.0, 10.0)
+    assert at(4.0, -6.0, 10.0)
+
+
+def test_a_box_bounds_the_object_until_a_click_outside_widens_it() -> None:
+    joined: Spheres = [((-8.0, 0.0, 0.0), 12.0), ((8.0, 0.0, 0.0), 12.0)]
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)), joined)
+    box = Box(lower_ras=(-22.0, -14.0, -14.0), upper_ras=(0.0, 14.0, 14.0))
+    geometry = volume.geometry
+
+    bounded = propose(volume, box)
+    widened = propose(volume, box, Point(ras=(15.0, 0.0, 0.0)), previous=bounded)
+
+    right = geometry.index_to_world(np.moveaxis(np.indices(volume.shape), 0, -1))[..., 0] > 0.6
+    assert dice(bounded, inside(geometry, joined) & ~right) > 0.95
+    assert dice(widened, inside(geometry, joined)) > 0.95
+
+
+def test_a_flat_box_bounds_the_object_in_its_slice_only() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    flat = Box(lower_ras=(-2.5, -25.0, 10.5), upper_ras=(10.5, 15.0, 10.5))
+
+    mask = propose(volume, flat)
+
+    k = round(volume.geometry.world_to_index((0.0, 0.0, 10.5))[2])
+    whole = inside(volume.geometry, BALL)
+    assert mask[:, :, k].sum() < 0.7 * whole[:, :, k].sum()
+    assert dice(mask[:, :, k + 3], whole[:, :, k + 3]) > 0.95
+
+
+def test_a_negative_box_empties_itself() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    box = Box(lower_ras=(4.5, -30.0, -30.0), upper_ras=(30.0, 30.0, 30.0), positive=False)
+
+    mask = propose(volume, Point(ras=(-2.0, -6.0, 10.0)), box)
+
+    places = volume.geometry.index_to_world(np.moveaxis(np.indices(volume.shape), 0, -1))
+    assert mask[places[..., 0] < 0].any()
+    assert not mask[(places[..., 0] > 5.1) & (np.abs(places[..., 1:]) < 28).all(axis=-1)].any()
+
+
+def test_negative_prompts_alone_outline_nothing() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+
+    assert segmenter().propose(volume, [Point(ras=BALL[0][0], positive=False)], previous=None).is_empty
+    assert segmenter().propose(volume, [Phrase(text="a ball")], previous=None).is_empty
+
+
+def test_a_phrase_nobody_can_place_changes_nothing() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    before = Crop.around(inside(volume.geometry, BALL))
+
+    after = segmenter().propose(volume, [Phrase(text="a ball")], previous=before)
+
+    assert np.array_equal(after.on_grid(volume.shape), before.on_grid(volume.shape))
+
+
+def test_a_phrase_is_clicked_where_it_is_seen_best() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    card = segmenter().card
+    provenance = Provenance(model=card, preprocessing={}, versions={}, device="cpu", timings={})
+    attention = EvidenceMap(
+        text="a ball",
+        values=np.zeros(volume.shape, dtype=np.float32),
+        geometry=volume.geometry,
+        peak_ras=np.array(BALL[0][0]),
+        peak_value=1.0,
+        provenance=provenance,
+    )
+
+    mask = segmenter().propose(volume, [Phrase(text="a ball")], previous=None, attention=attention)
+
+    assert dice(mask.on_grid(volume.shape), inside(volume.geometry, BALL)) > 0.97
+
+
+def test_cancelling_between_looks_leaves_it_usable() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    token, model, heard = CancelToken(), segmenter(), []
+
+    def listen(fraction: float, message: str) -> None:
+        heard.append((fraction, message))
+        token.cancel()
+
+    with pytest.raises(Cancelled):
+        model.propose(volume, [Point(ras=BALL[0][0])], previous=None, progress=listen, cancel=token)
+    assert len(heard) == 1
+    again = model.propose(volume, [Point(ras=BALL[0][0])], previous=None)
+    assert dice(again.on_grid(volume.shape), inside(volume.geometry, BALL)) > 0.97
+
+
+def test_a_thin_slab_is_outlined() -> None:
+    shape = (80, 80, 5)
+    volume = volume_of(affine_of((1.0, 1.0, 2.5), shape=shape), [((0.0, 0.0, 0.0), 10.0)], shape)
+
+    mask = propose(volume, Point(ras=(0.0, 0.0, 0.0)))
+
+    assert dice(mask, inside(volume.geometry, [((0.0, 0.0, 0.0), 10.0)])) > 0.95
+
+
+def test_voxels_without_a_value_are_no_object() -> None:
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    voxels = volume.voxels.astype(np.float32)
+    voxels[:10] = np.nan
+
+    mask = propose(volume.replace_voxels(voxels), Point(ras=BALL[0][0]))
+
+    assert dice(mask, inside(volume.geometry, BALL)) > 0.97

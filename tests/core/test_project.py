@@ -1,0 +1,95 @@
+"""A label project finds its scans, keeps its marks, and refuses what it cannot read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from colipri_core.errors import UnreadableInputError
+from colipri_core.project import PROJECT_FILE
+from colipri_core.project import LabelProject
+
+SCANS = ["a.nii.gz", "b.nrrd", "c", "d.MHA"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.nii.gz", "b.nrrd", "d.MHA", "notes.txt", "a_dseg.nii.gz", "b.seg.nrrd", ".hidden.nii"):
+        (tmp_path / name).touch()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "IM0001").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "edits").mkdir()
+    (tmp_path / "edits" / "a.colipri-edits").touch()
+    return tmp_path
+
+
+def test_scans_are_found_and_labelmaps_journals_and_notes_are_not(folder: Path) -> None:
+    project = LabelProject(folder)
+    assert [case.name for case in project.cases] == SCANS
+    assert project.path("c") == folder / "c"
+    assert project.progress() == {"open": 4, "done": 0, "review": 0}
+
+
+def test_marks_outlive_the_project_and_new_scans_join(folder: Path) -> None:
+    LabelProject(folder).mark("a.nii.gz", "done")
+    project = LabelProject(folder)
+    project.mark("c", "review")
+    (folder / "e.nii").touch()
+    (folder / "a.nii.gz").unlink()
+    again = LabelProject(folder)
+    assert [(case.name, case.mark) for case in again.cases] == [
+        ("b.nrrd", "open"),
+        ("c", "review"),
+        ("d.MHA", "open"),
+        ("e.nii", "open"),
+    ]
+    assert again.progress() == {"open": 3, "done": 0, "review": 1}
+
+
+def test_stepping_stops_at_the_ends_and_the_next_open_case_goes_round(folder: Path) -> None:
+    project = LabelProject(folder)
+    assert project.step(None, 1) == "a.nii.gz"
+    assert project.step("a.nii.gz", 1) == "b.nrrd"
+    assert project.step("a.nii.gz", -1) is None
+    assert project.step("d.MHA", 1) is None
+    assert project.step(None, -1) == "d.MHA"
+    project.mark("d.MHA", "done")
+    assert project.next_open("c") == "a.nii.gz"
+    for name in SCANS:
+        project.mark(name, "done")
+    assert project.next_open() is None
+
+
+def test_a_mark_that_cannot_be_saved_is_not_made(folder: Path) -> None:
+    project = LabelProject(folder)
+    with pytest.raises(ValueError, match="review"):
+        project.mark("c", "perhaps")
+    with pytest.raises(KeyError):
+        project.mark("z", "done")
+    (folder / PROJECT_FILE).mkdir()
+    with pytest.raises(OSError, match=PROJECT_FILE):
+        project.mark("c", "done")
+    assert project.progress()["done"] == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 9, "marks": {}}', '{"version": 1, "marks": {"a": "x"}}'])
+def test_a_damaged_project_file_is_refused(folder: Path, text: str) -> None:
+    (folder / PROJECT_FILE).write_text(text)
+    with pytest.raises(UnreadableInputError, match="Move it away"):
+        LabelProject(folder)
+
+
+def test_folders_that_are_no_project_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="found none"):
+        LabelProject(tmp_path)
+    with pytest.raises(UnreadableInputError, match="Choose a folder"):
+        LabelProject(tmp_path / "absent")
+
+
+def test_the_file_says_what_it_is(folder: Path) -> None:
+    LabelProject(folder).mark("c", "done")
+    document = json.loads((folder / PROJECT_FILE).read_text())
+    assert document == {"format": "colipri-project", "version": 1, "marks": {"c": "done"}}

@@ -1,0 +1,210 @@
+"""Synthetic scenes: a cube of CT-like intensities with one object to outline, of random shape among random neighbours.
+
+Domain randomisation: nothing here is anatomy. Cells that touch each other stand for organs, bent bands for body wall,
+fat and air, ellipsoids for nodules, masses and organs, branching tubes for vessels and airways, and large dark
+ellipsoids full of tubes for lungs. Contrasts, textures, blur, slice thickness and noise are drawn anew for each scene.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from colipri_training.clicks import appearance
+from colipri_training.clicks import shapes
+from colipri_training.clicks.shapes import Mask
+from colipri_training.clicks.smooth import Field
+
+SMALLEST_TARGET = 12
+"""In voxels: a nodule of 3 voxels across (our choice)."""
+
+LARGEST_TARGET = 0.75
+"""As a share of the cube (our choice)."""
+
+_CONNECTED = np.ones((3, 3, 3), dtype=bool)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """A region of a CT and the object a user means.
+
+    Args:
+        hu: float32 (X, Y, Z), in HU.
+        target: bool (X, Y, Z), one connected object.
+    """
+
+    hu: Field
+    target: Mask
+
+
+class Canvas:
+    """Label map under construction.
+
+    Args:
+        rng: Source of randomness.
+        size: Edge of the cube.
+
+    Attributes:
+        labels: (X, Y, Z), each label with a mean HU.
+        means: Label -> mean HU.
+        owner: Label of a part -> label of the object it belongs to as well (a vessel in a lung).
+        objects: Labels that were put in on purpose.
+    """
+
+    def __init__(self, rng: np.random.Generator, size: int) -> None:
+        self._rng = rng
+        self.size = size
+        draw = rng.random()
+        if draw < 0.55:
+            self.labels = shapes.mosaic(rng, size, int(rng.integers(2, 16)))
+        elif draw < 0.9:
+            self.labels = shapes.layers(rng, size, int(rng.integers(2, 6)))
+        else:
+            self.labels = np.zeros((size,) * 3, dtype=np.int16)
+        self.means = {label: appearance.draw_mean(rng) for label in range(int(self.labels.max()) + 1)}
+        self.owner: dict[int, int] = {}
+        self.objects: list[int] = []
+
+    def put(self, mask: Mask, mean: float, *, owner: int | None = None) -> int:
+        """Paint a mask with a label of its own; returns the label."""
+        label = max(self.means) + 1
+        self.labels[mask] = label
+        self.means[label] = mean
+        if owner is not None:
+            self.owner[label] = owner
+        return label
+
+    def mean_at(self, place: shapes.Position) -> float:
+        """Mean HU of what lies at a place now."""
+        i, j, k = np.clip(np.round(place), 0, self.size - 1).astype(int)
+        return self.means[int(self.labels[i, j, k])]
+
+    def place(self, spread: float) -> shapes.Position:
+        """A random place around the middle; `spread` 1 reaches the faces."""
+        middle = (self.size - 1) / 2
+        return middle + self._rng.uniform(-spread, spread, 3) * middle
+
+    def add_blob(self, *, spread: float) -> None:
+        """Put in a nodule, mass or organ, at times with spicules."""
+        rng, size = self._rng, self.size
+        radius = float(np.exp(rng.uniform(np.log(1.4), np.log(0.55 * size))))
+        centre = self.place(spread)
+        roughness = float(rng.uniform(0, 0.35)) if rng.random() < 0.8 else 0.0
+        radii = radius * np.exp(rng.uniform(-0.5, 0.5, 3))
+        waves = float(np.clip(size / radius * rng.uniform(0.4, 1.5), 1, size / 3))
+        mask = shapes.blob(rng, size, shapes.Blob(centre=centre, radii=radii, roughness=roughness, waves=waves))
+        if radius < 8 and rng.random() < 0.25:
+            for _ in range(int(rng.integers(2, 6))):
+                self._tubes(mask, shapes.Tree(start=centre, radius=0.8, length=2 * radius, generations=0, turn=0.05))
+        self.objects.append(self.put(mask, appearance.draw_neighbour_mean(rng, self.mean_at(centre))))
+
+    def add_tree(self, *, spread: float) -> None:
+        """Put in vessels, or airways with a wall."""
+        rng = self._rng
+        centre = self.place(spread)
+        radius = float(np.exp(rng.uniform(np.log(0.7), np.log(self.size / 7))))
+        grown = shapes.Tree(
+            start=centre,
+            radius=radius,
+            length=float(rng.uniform(0.3, 1.0)) * self.size,
+            generations=int(rng.integers(0, 4)),
+            turn=float(rng.uniform(0.0, 0.12)),
+        )
+        lumen, wall = (np.zeros_like(self.labels, dtype=bool) for _ in range(2))
+        points, radii = shapes.tree(rng, grown)
+        shapes.paint_tubes(lumen, points, radii)
+        around = self.mean_at(centre)
+        if rng.random() < 0.25:
+            shapes.paint_tubes(wall, points, radii + rng.uniform(0.7, 1.5))
+            self.put(wall, appearance.draw_neighbour_mean(rng, around))
+        self.objects.append(self.put(lumen, appearance.draw_neighbour_mean(rng, around)))
+
+    def add_lung(self, *, spread: float) -> None:
+        """Put in a large dark organ full of vessels, which count as part of it unless they are the object."""
+        rng, size = self._rng, self.size
+        radii = size * rng.uniform(0.25, 0.75, 3)
+        centre = self.place(spread)
+        body = shapes.Blob(centre=centre, radii=radii, roughness=float(rng.uniform(0, 0.25)), waves=rng.uniform(1.5, 4))
+        mask = shapes.blob(rng, size, body)
+        lung = self.put(mask, float(rng.uniform(-950, -650)))
+        vessels = np.zeros_like(mask)
+        for _ in range(int(rng.integers(1, 5))):
+            start = centre + rng.uniform(-0.6, 0.6, 3) * radii
+            radius, length = float(rng.uniform(0.6, 2.5)), float(rng.uniform(0.2, 0.7)) * size
+            self._tubes(vessels, shapes.Tree(start=start, radius=radius, length=length, generations=3, turn=0.08))
+        self.put(vessels & mask, float(rng.uniform(-300, 200)), owner=lung)
+        self.objects.append(lung)
+        if rng.random() < 0.3:
+            self.add_blob(spread=0.4)
+
+    def _tubes(self, mask: Mask, tree: shapes.Tree) -> None:
+        shapes.paint_tubes(mask, *shapes.tree(self._rng, tree))
+
+
+def synthetic_scene(rng: np.random.Generator, size: int) -> Scene:
+    """Draw a scene.
+
+    Args:
+        rng: Source of randomness; the scene is a function of its state.
+        size: Edge of the cube in voxels.
+    """
+    while True:
+        canvas = Canvas(rng, size)
+        if rng.random() < 0.2:
+            canvas.add_lung(spread=0.6)
+        for _ in range(int(rng.integers(1, 4))):
+            add = canvas.add_blob if rng.random() < 0.65 else canvas.add_tree
+            add(spread=float(rng.uniform(0.2, 0.9)))
+        target = draw_target(rng, canvas)
+        if target is not None:
+            hu = appearance.paint(rng, canvas.labels, canvas.means)
+            return vary(rng, Scene(hu=appearance.scan(rng, hu), target=target))
+
+
+def draw_target(rng: np.random.Generator, canvas: Canvas) -> Mask | None:
+    """Choose what the user means: mostly an object put in, at times a cell behind; None if nothing is fit."""
+    cells = [label for label in canvas.means if label not in canvas.objects and label not in canvas.owner]
+    wanted = canvas.objects if rng.random() < 0.75 else cells
+    for label in rng.permutation(np.asarray(wanted, dtype=int)):
+        mask = canvas.labels == label
+        for part, owner in canvas.owner.items():
+            if owner == label:
+                mask |= canvas.labels == part
+        target = one_component(rng, mask)
+        if target is not None:
+            return target
+    return None
+
+
+def one_component(rng: np.random.Generator, mask: Mask) -> Mask | None:
+    """Choose one connected part of a mask, the large ones more often; None if none is of a fit size."""
+    numbered, count = ndimage.label(mask, structure=_CONNECTED)
+    if not count:
+        return None
+    sizes = np.bincount(numbered.ravel())[1:]
+    fit = (sizes >= SMALLEST_TARGET) & (sizes <= LARGEST_TARGET * mask.size)
+    if not fit.any():
+        return None
+    weights = np.sqrt(sizes) * fit
+    chosen = int(rng.choice(count, p=weights / weights.sum())) + 1
+    return np.asarray(numbered == chosen)
+
+
+def vary(rng: np.random.Generator, scene: Scene) -> Scene:
+    """Turn and mirror a scene at random; at times repeat its outer planes, as beyond the end of a thin slab."""
+    order = rng.permutation(3)
+    flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
+    hu, target = (np.ascontiguousarray(array.transpose(order)[flips]) for array in (scene.hu, scene.target))
+    if rng.random() < 0.12:
+        axis = int(rng.integers(3))
+        inside = np.flatnonzero(target.any(axis=tuple(other for other in range(3) if other != axis)))
+        middle, half = int(rng.choice(inside)), float(rng.uniform(3, 14))
+        planes = np.clip(np.arange(hu.shape[axis]), max(0, round(middle - half)), round(middle + half))
+        hu, cut = hu.take(planes, axis=axis), target.take(planes, axis=axis)
+        kept = one_component(rng, cut)
+        if kept is None:
+            return scene
+        target = kept
+    return Scene(hu=hu, target=target)
