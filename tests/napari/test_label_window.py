@@ -46,7 +46,7 @@ class Hand:
         return self.dock.labelling.state
 
     def settle(self) -> None:
-        self.qtbot.waitUntil(lambda: not self.dock.jobs.busy, timeout=20_000)
+        self.qtbot.waitUntil(lambda: not self.dock.jobs.busy, timeout=60_000)
 
     def key(self, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
         self.canvas.setFocus()
