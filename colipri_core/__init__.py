@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from colipri_core.cases import CaseFilter
+from colipri_core.cases import Match
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import Session
@@ -10,6 +12,7 @@ from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Finding
 from colipri_core.findings import Findings
 from colipri_core.geometry import VolumeGeometry
+from colipri_core.index.store import open_store
 from colipri_core.io.checks import check_volume
 from colipri_core.io.read import read_volume
 from colipri_core.progress import CancelToken
@@ -20,10 +23,12 @@ from colipri_core.volume import Volume
 __all__ = [
     "CancelToken",
     "Capabilities",
+    "CaseFilter",
     "Engine",
     "EvidenceMap",
     "Finding",
     "Findings",
+    "Match",
     "Segment",
     "Segmentation",
     "Session",
@@ -31,5 +36,6 @@ __all__ = [
     "VolumeGeometry",
     "check_volume",
     "open_engine",
+    "open_store",
     "read_volume",
 ]

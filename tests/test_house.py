@@ -42,7 +42,7 @@ FIGURE = re.compile(r"\b\d+(?:\.\d+)?\s?(?:%|ms|s|min|minutes|seconds|MB|GB|GiB|
 
 OPTIONAL = PYPROJECT["project"]["optional-dependencies"]
 IMPORT_NAMES = {"pillow": "pil", "scikit_learn": "sklearn"}  # where a distribution and what one imports differ
-PACKAGES = {"colipri_core": ("local", "dicom"), "napari_colipri": ("napari",), "training": ("train", "local")}
+PACKAGES = {"colipri_core": ("local", "dicom", "index"), "napari_colipri": ("napari",), "training": ("train", "local")}
 
 
 def requirements(*extras: str) -> list[Requirement]:
