@@ -38,6 +38,8 @@ from napari_colipri.panels.structures import StructuresPanel
 from napari_colipri.readout import Readout
 from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
+from napari_colipri.similar import SimilarCases
+from napari_colipri.similar_view import SimilarView
 from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
 from napari_colipri.style import style_sheet
@@ -69,7 +71,9 @@ class ColipriDock(QWidget):
         self.setObjectName("ColipriDock")
         self.viewer = viewer
         self.jobs = Jobs()
+        backend = backend or Backend()
         self.workflow = Workflow(viewer, self.jobs, backend)
+        self.similar = SimilarView(viewer, SimilarCases(self.workflow, self.jobs, backend), self._try)
         self.readout = Readout(viewer)
         self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(
@@ -137,12 +141,15 @@ class ColipriDock(QWidget):
         layout.setSpacing(8)
         self.findings_section = Section("Findings", self.findings_panel)
         self.structures_section = Section("Structures", self.structures_panel)
+        self.similar_section = Section("Similar cases", self.similar.panel)
+        self.similar_section.header.setChecked(False)
         layout.addWidget(self.model_panel)
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
         layout.addWidget(_rule())
         layout.addWidget(self.findings_section, 3)
         layout.addWidget(self.structures_section, 2)
+        layout.addWidget(self.similar_section, 2)
         layout.addWidget(_filler())
         layout.addWidget(self.footer)
 
@@ -181,7 +188,9 @@ class ColipriDock(QWidget):
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
-        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close, self.activity.end))
+        self._release = _Release(
+            self.viewer, events, (self.readout.close, self.similar.close, self.workflow.close, self.activity.end)
+        )
         self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
@@ -264,6 +273,7 @@ class ColipriDock(QWidget):
         self.model_panel.set_busy(busy=busy, ready=ready)
         self.findings_panel.set_askable(askable=ready and not busy)
         self.structures_panel.outline.setEnabled(ready and not busy)
+        self.similar.panel.set_ready(ready=ready, busy=busy)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ColipriError | ValueError | OSError):
@@ -330,6 +340,7 @@ class ColipriDock(QWidget):
         self.setStyleSheet(style_sheet(colors))
         self.findings_panel.set_colors(colors)
         self.structures_panel.set_colors(colors)
+        self.similar.panel.set_colors(colors)
 
 
 class _Release:

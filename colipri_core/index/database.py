@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ class Database:
 
     def __init__(self, address: str, *, create: bool, storage_options: Mapping[str, str] | None = None) -> None:
         self.address = address
+        self._tables: dict[str, Table] = {}
+        self._about: tuple[int, About] | None = None
         if not create:
             _check_there(address)
         self._connection = _connect(address, storage_options)
@@ -63,8 +66,11 @@ class Database:
         if table is None:
             raise StoreError(_no_store(self.address))
         with self.translated():
-            rows = table.search().limit(1).to_list()
-        return About.from_row(rows[0] if rows else {}, self.address)
+            version = table.version
+            if self._about is None or self._about[0] != version:
+                rows = table.search().limit(1).to_list()
+                self._about = version, About.from_row(rows[0] if rows else {}, self.address)
+        return self._about[1]
 
     def set_about(self, about: About) -> None:
         """Replace what the store says of itself, in one commit."""
@@ -74,7 +80,7 @@ class Database:
         row = pa.Table.from_pylist([about.to_row()])
         with self.translated():
             if table is None:
-                self._connection.create_table(_ABOUT, data=row, mode="overwrite")
+                self._connection.create_table(_ABOUT, data=row)
             else:
                 table.add(row, mode="overwrite")
 
@@ -118,18 +124,29 @@ class Database:
         Args:
             generation: The oldest to keep.
         """
-        with self.translated():
-            for name in list(self._connection.list_tables().tables):
-                kind, _, number = name.rpartition("_")
-                if kind in KINDS and number.isdecimal() and int(number) < generation:
-                    self._connection.drop_table(name)
+        self._drop(lambda number: number < generation)
 
     def drop(self, generation: int) -> None:
         """Remove the tables of one generation, left over from a rebuild that did not end."""
+        self._drop(lambda number: number == generation)
+
+    def _drop(self, chosen: Callable[[int], bool]) -> None:
         with self.translated():
-            for kind in KINDS:
-                if self.table(kind, generation) is not None:
-                    self._connection.drop_table(f"{kind}_{generation}")
+            for name in self._names():
+                kind, _, number = name.rpartition("_")
+                if kind in KINDS and number.isdecimal() and chosen(int(number)):
+                    self._connection.drop_table(name)
+                    self._tables.pop(name, None)
+
+    def _names(self) -> list[str]:
+        names: list[str] = []
+        page = self._connection.list_tables()
+        while page.tables:
+            names += page.tables
+            if not page.page_token:
+                break
+            page = self._connection.list_tables(page_token=page.page_token)
+        return names
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -145,8 +162,11 @@ class Database:
             raise StoreError(msg) from error
 
     def _table(self, name: str) -> Table | None:
+        """An open table; it follows what other processes write to it."""
         try:
-            return self._connection.open_table(name)
+            if name not in self._tables:
+                self._tables[name] = self._connection.open_table(name)
+            return self._tables[name]
         except ValueError as error:
             if _MISSING not in str(error):
                 raise StoreError(f'The table "{name}" of "{self.address}" cannot be opened: {error}') from error

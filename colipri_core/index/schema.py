@@ -73,10 +73,10 @@ def rows_of(record: CaseRecord, entry: str) -> dict[str, Rows]:
     key = {"entry": entry, "case": record.source.case}
     filters = _filter_columns(record)
     regions = [
-        {**key, **filters, "name": region.name, "center_ras": list(region.center_ras), "vector": _half(region.vector)}
+        {**key, **filters, "name": region.name, "center_ras": list(region.center_ras), "vector": region.vector}
         for region in record.regions
     ]
-    sentences = [{**key, "text": text, "vector": _half(vector)} for text, vector in record.sentences.items()]
+    sentences = [{**key, "text": text, "vector": vector} for text, vector in record.sentences.items()]
     return {REGIONS: regions, SENTENCES: sentences, CASES: [{**key, **filters, **_case_columns(record)}]}
 
 
@@ -98,10 +98,20 @@ def stored_case(row: Mapping[str, Any]) -> StoredCase:
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], columns: pa.Schema) -> pa.Table:
-    """Return rows as an Arrow table of exactly these columns."""
+    """Return rows as an Arrow table of exactly these columns, the last of which is their vectors.
+
+    Args:
+        rows: At least one.
+        columns: See `schema`.
+    """
     import pyarrow as pa
 
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=columns)
+    listed = [dict(row) for row in rows]
+    field = columns.field("vector")
+    vectors = np.concatenate([row.pop("vector") for row in listed]).astype(field.type.value_type.to_pandas_dtype())
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=field.type)
+    others = pa.Table.from_pylist(listed, schema=columns.remove(columns.get_field_index("vector")))
+    return others.append_column(field, column)
 
 
 def _filter_columns(record: CaseRecord) -> dict[str, Any]:
@@ -124,9 +134,5 @@ def _case_columns(record: CaseRecord) -> dict[str, Any]:
         "warnings": json.dumps(provenance.warnings),
         "provenance": json.dumps(provenance.to_json()),
         **{plane: record.thumbnails.get(plane) for plane in PLANES},
-        "vector": record.embedding.vector.tolist(),
+        "vector": record.embedding.vector,
     }
-
-
-def _half(vector: np.ndarray[Any, Any]) -> Any:
-    return vector.astype(np.float16)

@@ -244,7 +244,8 @@ class CaseStore:
                     "Update or remove them first, or name the new cases otherwise. Nothing was added."
                 )
                 raise StoreError(msg)
-            self._write(about, records)
+            if records:
+                write_records(self._database, about, records)
 
     def update(self, records: Sequence[CaseRecord]) -> None:
         """Put cases in the place of those of the same names, or add them, in one batch.
@@ -258,7 +259,11 @@ class CaseStore:
             StoreBusyError: If another writer does not finish in time.
         """
         with self._writing() as about:
-            self._write(about, records)
+            former = self._entries(about, [record.source.case for record in records])
+            if records:
+                write_records(self._database, about, records, replace=True)
+            if former:
+                self._delete_parts(about, one_of("entry", former))
 
     def remove(self, cases: Collection[str]) -> None:
         """Remove cases.
@@ -310,16 +315,9 @@ class CaseStore:
         with writer_lock(self.address), self._database.translated():
             yield self._database.about()
 
-    def _write(self, about: About, records: Sequence[CaseRecord]) -> None:
-        if records:
-            former = self._entries(about, [record.source.case for record in records])
-            about = write_records(self._database, about, records)
-            if former:
-                self._delete_parts(about, one_of("entry", former))
-
-    def _entries(self, about: About, names: Iterable[str]) -> list[str]:
+    def _entries(self, about: About, names: Collection[str]) -> list[str]:
         table = self._database.table(CASES, about.generation)
-        if table is None:
+        if table is None or not names:
             return []
         rows = table.search().where(one_of("case", names)).select(["entry"]).limit(None).to_list()
         return [row["entry"] for row in rows]
@@ -386,13 +384,14 @@ class NextGeneration:
             self._database.drop_before(self._about.generation - 1)
 
 
-def write_records(database: Database, about: About, records: Sequence[CaseRecord]) -> About:
-    """Write one batch of cases, `cases` last; return what the store says of itself afterwards.
+def write_records(database: Database, about: About, records: Sequence[CaseRecord], *, replace: bool = False) -> None:
+    """Write one batch of cases, `cases` last.
 
     Args:
         database: The store's tables.
         about: What the store says of itself, or will say.
         records: The cases, at least one.
+        replace: Put them in the place of those of the same names, if there are any.
 
     Raises:
         StoreError: If a vector holds NaN or is of another length.
@@ -411,8 +410,7 @@ def write_records(database: Database, about: About, records: Sequence[CaseRecord
         database.set_about(about)
     database.append(REGIONS, about, rows[REGIONS])
     database.append(SENTENCES, about, rows[SENTENCES])
-    database.replace(CASES, about, rows[CASES])
-    return about
+    (database.replace if replace else database.append)(CASES, about, rows[CASES])
 
 
 def columns_of(table: Table, *names: str) -> tuple[list[str], ...]:

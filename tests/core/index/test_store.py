@@ -55,7 +55,9 @@ class TestSearch:
 
     def test_a_region_is_found_in_the_case_that_has_it_and_so_is_its_place(self, tmp_path: Path) -> None:
         store = open_store(tmp_path / "store", "w")
-        store.add([record(number, regions=tuple(unit(100 * number + part) for part in range(40))) for number in range(6)])
+        store.add(
+            [record(number, regions=tuple(unit(100 * number + part) for part in range(40))) for number in range(6)]
+        )
         query = between(unit(417), unit(7), 0.1)
 
         found = store.search(embedding(query), 3, by_region=True)
