@@ -151,8 +151,8 @@ class Backend:
         region: RegionMask | None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
-    ) -> Embedding:
-        """Return the vector of the volume, or of a part of it.
+    ) -> tuple[ModelInfo, Embedding]:
+        """Return the loaded model and the vector of the volume, or of a part of it.
 
         Args:
             request: Model and volume.
@@ -160,8 +160,8 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        _, session, rest = self._open(request, Reporter(progress, cancel), cancel)
-        return session.embedding(region, progress=rest, cancel=cancel)
+        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        return info, session.embedding(region, progress=rest, cancel=cancel)
 
     def embed_phrase(
         self,
@@ -169,8 +169,8 @@ class Backend:
         phrase: str,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
-    ) -> Embedding:
-        """Return the vector to search images with for a phrase.
+    ) -> tuple[ModelInfo, Embedding]:
+        """Return the loaded model and the vector to search images with for a phrase.
 
         Args:
             choice: The model.
@@ -178,9 +178,9 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels loading the model.
         """
-        self.load(choice, progress, cancel)
+        info = self.load(choice, progress, cancel)
         assert self._engine is not None
-        return self._engine.embed_text(phrase, contrast=True)
+        return info, self._engine.embed_text(phrase, contrast=True)
 
     def close_volume(self) -> None:
         """Free the open volume; the model stays loaded."""

@@ -62,14 +62,15 @@ class Side:
         self.viewer.dims.set_point(range(first, first + 3), [float(value) for value in self.position_of(ras)])
 
     def mark(self, ras: npt.ArrayLike) -> None:
-        """Show the cross at a place."""
+        """Show the cross at a place, on the slice in sight: linked slices are at the same depth."""
         position = self.position_of(ras)[None]
+        sliced = self.viewer.dims.order[-3] - (self.viewer.dims.ndim - 3)
+        position[:, sliced] = self.viewer.dims.point[self.viewer.dims.order[-3]]
         if self._marker is None or self._marker not in self.viewer.layers:
             active = self.viewer.layers.selection.active
             self._marker = self.viewer.add_points(
                 position, name=MARKER, symbol="cross", size=_MARKER_MM, face_color=_MARKER_COLOR, units=_MM
             )
-            self._marker.out_of_slice_display = True
             self.viewer.layers.selection.active = active
         else:
             self._marker.data = position

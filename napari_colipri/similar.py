@@ -12,6 +12,7 @@ from colipri_core.index import CaseStore
 from colipri_core.index import open_store
 from colipri_core.io import read_volume
 from napari_colipri.backend import Backend
+from napari_colipri.backend import ModelInfo
 from napari_colipri.backend import Request
 from napari_colipri.region import DrawnRegion
 from napari_colipri.region import drawn_region
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from colipri_core.progress import CancelToken
     from colipri_core.progress import ProgressCallback
     from colipri_core.volume import Volume
+
+_Answer = tuple[ModelInfo, tuple[Match, ...]]
 
 NUM_MATCHES = 8
 """Matches that are listed (our choice)."""
@@ -126,15 +129,17 @@ class SimilarCases:
         source = case.source if case is not None else read_case(layer)
         request = Request(choice=self._workflow.choice, volume=source.volume)
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> list[Match]:
+        def work(progress: ProgressCallback, cancel: CancelToken) -> _Answer:
             store = self._opened()
-            query = self._backend.embed(request, region, progress, cancel)
+            info, query = self._backend.embed(request, region, progress, cancel)
             matches = store.search(query, NUM_MATCHES + 1, by_region=region is not None)
             others = [match for match in matches if match.volume_sha256 != request.volume.sha256]
-            return others[:NUM_MATCHES]
+            return info, tuple(others[:NUM_MATCHES])
 
-        def done(matches: list[Match]) -> None:
-            self._show(tuple(matches), layer, region, "The store has no other case." if not matches else "")
+        def done(answer: _Answer) -> None:
+            info, matches = answer
+            self._workflow.set_model(info)
+            self._show(matches, layer, region, "The store has no other case." if not matches else "")
 
         title = "Looking for the region elsewhere" if by_region else "Looking for similar cases"
         return self._runner.start(Job(title=title, work=work, on_done=done))
@@ -153,13 +158,15 @@ class SimilarCases:
             return False
         choice, layer = self._workflow.choice, self._workflow.layer
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> list[Match]:
+        def work(progress: ProgressCallback, cancel: CancelToken) -> _Answer:
             store = self._opened()
-            query = self._backend.embed_phrase(choice, text, progress, cancel)
-            return store.search(query, NUM_MATCHES, by_region=True)
+            info, query = self._backend.embed_phrase(choice, text, progress, cancel)
+            return info, tuple(store.search(query, NUM_MATCHES, by_region=True))
 
-        def done(matches: list[Match]) -> None:
-            self._show(tuple(matches), layer, None, "The store has no cases yet." if not matches else "")
+        def done(answer: _Answer) -> None:
+            info, matches = answer
+            self._workflow.set_model(info)
+            self._show(matches, layer, None, "The store has no cases yet." if not matches else "")
 
         return self._runner.start(Job(title=f'Searching for "{text}"', work=work, on_done=done))
 

@@ -6,6 +6,7 @@ one commit, and a writer that is killed leaves the batches it finished.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -234,7 +235,7 @@ class CaseStore:
         with self._writing() as about:
             table = self._database.table(CASES, about.generation)
             names = [record.source.case for record in records]
-            taken = {name for name in names if names.count(name) > 1}
+            taken = {name for name, count in collections.Counter(names).items() if count > 1}
             if table is not None and names:
                 rows = table.search().where(one_of("case", names)).select(["case"]).limit(None).to_list()
                 taken |= {row["case"] for row in rows}

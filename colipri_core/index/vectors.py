@@ -26,7 +26,7 @@ INDEX_FROM_NUMBERS = 8_000_000
 
 ROWS_PER_GROUP = 1024
 GROUPS_LOOKED_AT = 24
-REFINE = 4
+REFINE = 2
 """Candidates compared exactly, for each result wanted."""
 
 REGROUP_AT = 3

@@ -28,7 +28,7 @@ from napari_colipri.style import Colors
 PICTURE = 54
 """Edge of a thumbnail in pixels."""
 
-_REPORT_HEIGHT = 110
+_REPORT_HEIGHT = 90
 _EMPTY = "Choose a store of cases, made with colipri index add."
 
 
@@ -144,7 +144,7 @@ class SimilarPanel(QWidget):
         self.note.setProperty("kind", "muted")
         self.note.setWordWrap(True)
         self.report.setReadOnly(True)
-        self.report.setMaximumHeight(_REPORT_HEIGHT)
+        self.report.setFixedHeight(_REPORT_HEIGHT)
         self.report.setAccessibleName("Report of the chosen case")
 
     def _connect(self) -> None:
