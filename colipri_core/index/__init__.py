@@ -9,6 +9,7 @@ from colipri_core.index.add import AddOptions
 from colipri_core.index.add import AddReport
 from colipri_core.index.add import add_cases
 from colipri_core.index.add import encode_case
+from colipri_core.index.add import encode_volume
 from colipri_core.index.rebuild import rebuild_store
 from colipri_core.index.shard import Shard
 from colipri_core.index.sources import find_sources
@@ -24,6 +25,7 @@ __all__ = [
     "StoreInfo",
     "add_cases",
     "encode_case",
+    "encode_volume",
     "find_sources",
     "open_store",
     "rebuild_store",

@@ -27,6 +27,7 @@ from colipri_core.language.sentences import split_report
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
+from colipri_core.volume import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -140,9 +141,7 @@ def encode_case(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> CaseRecord:
-    """Read a scan and return all a store keeps of it.
-
-    Where no findings are given they are read from the report by rules.
+    """Read a scan and return all a store keeps of it; see `encode_volume`.
 
     Args:
         engine: The model.
@@ -154,7 +153,32 @@ def encode_case(
         InputError: If the scan cannot be read or used.
         Cancelled: If `cancel` was set.
     """
-    volume = read_volume(source.path)
+    return encode_volume(engine, source, read_volume(source.path), progress=progress, cancel=cancel)
+
+
+def encode_volume(
+    engine: Engine,
+    source: CaseSource,
+    volume: Volume,
+    *,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> CaseRecord:
+    """Return all a store keeps of a scan that is read already.
+
+    Where no findings are given they are read from the report by rules.
+
+    Args:
+        engine: The model.
+        source: What is known of the scan.
+        volume: The scan.
+        progress: Receives (fraction, message).
+        cancel: Cancels the call.
+
+    Raises:
+        InputError: If the scan cannot be used.
+        Cancelled: If `cancel` was set.
+    """
     with engine.open(volume) as session:
         embedding = session.embedding(progress=progress, cancel=cancel)
         regions = session.regions(cancel=cancel)
