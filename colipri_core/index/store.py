@@ -10,9 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import os
-import uuid
 from collections.abc import Collection
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -20,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Literal
-
-import numpy as np
 
 from colipri_core.cases import CaseFilter
 from colipri_core.cases import CaseRecord
@@ -41,13 +37,15 @@ from colipri_core.index.schema import KINDS
 from colipri_core.index.schema import REGIONS
 from colipri_core.index.schema import SENTENCES
 from colipri_core.index.schema import STORED
-from colipri_core.index.schema import rows_of
 from colipri_core.index.schema import stored_case
 from colipri_core.index.search import matches_by_case
 from colipri_core.index.search import matches_by_region
 from colipri_core.index.search import matching_sentences
 from colipri_core.index.vectors import bring_up_to_date
 from colipri_core.index.vectors import has_index
+from colipri_core.index.writing import NextGeneration
+from colipri_core.index.writing import check_vectors
+from colipri_core.index.writing import write_records
 from colipri_core.provenance import ModelCard
 
 if TYPE_CHECKING:
@@ -349,7 +347,7 @@ class CaseStore:
             raise ValueError(msg)
         about = self._database.about()
         about.check_model(query.provenance.model, self.address)
-        _check_vectors("the query", [query.vector], about.dimension or len(query.vector))
+        check_vectors("the query", [query.vector], about.dimension or len(query.vector))
         return about
 
     def _count(self, kind: str, about: About) -> int:
@@ -358,77 +356,10 @@ class CaseStore:
             return table.count_rows() if table is not None else 0
 
 
-class NextGeneration:
-    """Tables that are being filled for another model; made by `CaseStore.next_generation`.
-
-    Args:
-        database: The store's tables.
-        about: What the store will say of itself.
-    """
-
-    def __init__(self, database: Database, about: About) -> None:
-        self._database = database
-        self._about = about
-
-    def write(self, records: Sequence[CaseRecord]) -> None:
-        """Write one batch of cases.
-
-        Args:
-            records: The cases, none of them written before.
-        """
-        write_records(self._database, self._about, records)
-
-    def use(self) -> None:
-        """Let the store be these tables from now on; the former ones stay for readers until the next rebuild."""
-        with writer_lock(self._database.address), self._database.translated():
-            self._database.set_about(self._about)
-            self._database.drop_before(self._about.generation - 1)
-
-
-def write_records(database: Database, about: About, records: Sequence[CaseRecord], *, replace: bool = False) -> None:
-    """Write one batch of cases, `cases` last.
-
-    Args:
-        database: The store's tables.
-        about: What the store says of itself, or will say.
-        records: The cases, at least one.
-        replace: Put them in the place of those of the same names, if there are any.
-
-    Raises:
-        StoreError: If a vector holds NaN or is of another length.
-        StoreModelError: If they are of other weights.
-    """
-    if about.card is None:
-        first = records[0].embedding
-        about = dataclasses.replace(about, card=first.provenance.model, dimension=len(first.vector))
-    for record in records:
-        about.check_model(record.embedding.provenance.model, database.address)
-        vectors = [record.embedding.vector, *(region.vector for region in record.regions), *record.sentences.values()]
-        _check_vectors(f'the case "{record.source.case}"', vectors, about.dimension)
-    written = [rows_of(record, uuid.uuid4().hex) for record in records]
-    rows = {kind: [row for one in written for row in one[kind]] for kind in KINDS}
-    if database.about().card is None:
-        database.set_about(about)
-    database.append(REGIONS, about, rows[REGIONS])
-    database.append(SENTENCES, about, rows[SENTENCES])
-    (database.replace if replace else database.append)(CASES, about, rows[CASES])
-
-
 def columns_of(table: Table, *names: str) -> tuple[list[str], ...]:
     """Return whole columns of text."""
     rows = table.search().select(list(names)).limit(None).to_arrow()
     return tuple(rows[name].to_pylist() for name in names)
-
-
-def _check_vectors(whose: str, vectors: Iterable[np.ndarray[Any, Any]], dimension: int) -> None:
-    for vector in vectors:
-        if vector.shape != (dimension,) or not np.isfinite(vector).all():
-            found = f"shape {vector.shape}" if vector.shape != (dimension,) else "NaN or infinity"
-            msg = (
-                f"Expected vectors of {dimension} finite numbers, found {found} in {whose}. "
-                "Check the scan and the model; nothing was stored."
-            )
-            raise StoreError(msg)
 
 
 def _listed(names: Collection[str]) -> str:
