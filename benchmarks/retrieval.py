@@ -29,8 +29,8 @@ from colipri_core.cases import Embedding
 from colipri_core.engine import Engine
 from colipri_core.errors import VolumeWarning
 from colipri_core.index import CaseStore
-from colipri_core.index import encode_volume
 from colipri_core.index import open_store
+from colipri_core.index.add import encode_volume
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import CaseStore as PhantomStore

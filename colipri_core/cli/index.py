@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from colipri_core.cases import StoredCase
-    from colipri_core.index import AddReport
     from colipri_core.index import StoreInfo
+    from colipri_core.index.add import AddReport
 
 index = typer.Typer(no_args_is_help=True, help="Make and keep a store of cases, for similar and search.")
 
@@ -57,11 +57,11 @@ def add(
     from colipri_core.cli.work import controlled
     from colipri_core.cli.work import engine_of
     from colipri_core.errors import VolumeWarning
-    from colipri_core.index import AddOptions
-    from colipri_core.index import Shard
-    from colipri_core.index import add_cases
-    from colipri_core.index import find_sources
     from colipri_core.index import open_store
+    from colipri_core.index.add import AddOptions
+    from colipri_core.index.add import add_cases
+    from colipri_core.index.shard import Shard
+    from colipri_core.index.sources import find_sources
 
     terminal = Terminal(json=json, quiet=quiet)
     warnings.simplefilter("ignore", VolumeWarning)  # they are kept with each case
@@ -133,7 +133,7 @@ def rebuild(
     from colipri_core.cli.work import engine_of
     from colipri_core.errors import VolumeWarning
     from colipri_core.index import open_store
-    from colipri_core.index import rebuild_store
+    from colipri_core.index.rebuild import rebuild_store
 
     terminal = Terminal(json=json, quiet=quiet)
     warnings.simplefilter("ignore", VolumeWarning)

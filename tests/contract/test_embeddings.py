@@ -15,8 +15,8 @@ from colipri_core.cases import CaseSource
 from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
 from colipri_core.errors import StoreModelError
-from colipri_core.index import encode_volume
 from colipri_core.index import open_store
+from colipri_core.index.add import encode_volume
 from colipri_core.vocabulary.wordings import wording
 
 VOLUME = chest().reoriented("LPS")

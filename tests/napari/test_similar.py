@@ -16,8 +16,8 @@ from scenes import chest_like
 
 import colipri_core as cc
 from colipri_core.errors import UnsupportedVolumeError
-from colipri_core.index import add_cases
-from colipri_core.index import find_sources
+from colipri_core.index.add import add_cases
+from colipri_core.index.sources import find_sources
 from colipri_core.io import write_volume
 from napari_colipri.dock import ColipriDock
 from napari_colipri.linked import MARKER

@@ -15,14 +15,14 @@ from colipri_core.engine import open_engine
 from colipri_core.errors import Cancelled
 from colipri_core.errors import StoreError
 from colipri_core.errors import StoreModelError
-from colipri_core.index import AddOptions
 from colipri_core.index import CaseStore
-from colipri_core.index import Shard
-from colipri_core.index import add_cases
-from colipri_core.index import encode_case
-from colipri_core.index import find_sources
 from colipri_core.index import open_store
-from colipri_core.index import rebuild_store
+from colipri_core.index.add import AddOptions
+from colipri_core.index.add import add_cases
+from colipri_core.index.add import encode_case
+from colipri_core.index.rebuild import rebuild_store
+from colipri_core.index.shard import Shard
+from colipri_core.index.sources import find_sources
 from colipri_core.io import write_volume
 from colipri_core.progress import CancelToken
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from colipri_core.errors import UnreadableInputError
-from colipri_core.index import find_sources
+from colipri_core.index.sources import find_sources
 from colipri_core.index.table import read_reports
 
 

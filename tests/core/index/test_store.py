@@ -25,6 +25,18 @@ def store(tmp_path: Path) -> CaseStore:
     return store
 
 
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
+    """A store of three cases of which something is known."""
+    store = open_store(tmp_path_factory.mktemp("described") / "store", "w")
+    store.add([
+        record(1, findings=("Emphysema",), sex="F", age=61.0, date=datetime.date(2023, 12, 31)),
+        record(2, findings=("Lung nodule",), sex="M", age=60.0, date=datetime.date(2024, 5, 31), tags=("it's",)),
+        record(3, findings=("Lung nodule", "Emphysema"), age=20.0),
+    ])  # fmt: skip
+    return store
+
+
 def names(matches) -> list[str]:
     return [match.case for match in matches]
 
@@ -96,17 +108,10 @@ class TestSearch:
         ],
     )
     @pytest.mark.parametrize("by_region", [False, True])
-    def test_filters(self, tmp_path: Path, where: CaseFilter, expected: set[int], by_region: bool) -> None:
-        store = open_store(tmp_path / "store", "w")
-        store.add([
-            record(1, findings=("Emphysema",), sex="F", age=61.0, date=datetime.date(2023, 12, 31)),
-            record(2, findings=("Lung nodule",), sex="M", age=60.0, date=datetime.date(2024, 5, 31), tags=("it's",)),
-            record(3, findings=("Lung nodule", "Emphysema"), age=20.0),
-        ])  # fmt: skip
-
-        found = store.search(embedding(unit(1)), 5, where=where, by_region=by_region)
+    def test_filters(self, described: CaseStore, where: CaseFilter, expected: set[int], by_region: bool) -> None:
+        found = described.search(embedding(unit(1)), 5, where=where, by_region=by_region)
         assert set(names(found)) == {f"case-{number}" for number in expected}
-        assert {case.case for case in store.cases(where)} == set(names(found))
+        assert {case.case for case in described.cases(where)} == set(names(found))
 
 
 class TestChange:
