@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from colipri_core.cases import CaseFilter
+from colipri_core.cases import Match
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
 from colipri_core.editing.edits import AddObject
@@ -19,6 +21,7 @@ from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Finding
 from colipri_core.findings import Findings
 from colipri_core.geometry import VolumeGeometry
+from colipri_core.index.store import open_store
 from colipri_core.io.checks import check_volume
 from colipri_core.io.read import read_volume
 from colipri_core.progress import CancelToken
@@ -38,6 +41,7 @@ __all__ = [
     "Box",
     "CancelToken",
     "Capabilities",
+    "CaseFilter",
     "Change",
     "ChangeObject",
     "Crop",
@@ -47,6 +51,7 @@ __all__ = [
     "Finding",
     "Findings",
     "Lasso",
+    "Match",
     "Paint",
     "Phrase",
     "Point",
@@ -60,6 +65,7 @@ __all__ = [
     "VolumeGeometry",
     "check_volume",
     "open_engine",
+    "open_store",
     "read_volume",
     "replay_log",
 ]

@@ -17,6 +17,12 @@ from typing import Protocol
 from typing import Self
 from typing import runtime_checkable
 
+from colipri_core.cases import CaseFilter
+from colipri_core.cases import CaseSearch
+from colipri_core.cases import Embedding
+from colipri_core.cases import Match
+from colipri_core.cases import RegionEmbedding
+from colipri_core.cases import RegionMask
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
 from colipri_core.editing.edits import Edit
@@ -186,6 +192,67 @@ class Session(Protocol):
         """Return what led to the present labels as JSON values, which `replay_log` turns into the same labels."""
         ...
 
+    def embedding(
+        self,
+        region: RegionMask | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Embedding:
+        """Return the vector of the whole volume, or of a part of it.
+
+        Args:
+            region: A part of the volume, on its own grid; None for the whole.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Raises:
+            Cancelled: If `cancel` was set.
+            ValueError: If the region is empty or lies outside what the model looks at.
+        """
+        ...
+
+    def regions(
+        self, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> tuple[RegionEmbedding, ...]:
+        """Return the vectors of the parts of the volume that a case store keeps.
+
+        Args:
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Raises:
+            Cancelled: If `cancel` was set.
+        """
+        ...
+
+    def similar(
+        self,
+        store: CaseSearch,
+        k: int = 5,
+        *,
+        region: RegionMask | None = None,
+        where: CaseFilter | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[Match]:
+        """Return the most similar cases of a store, nearest first; the volume itself is among them if it is stored.
+
+        Args:
+            store: Where to look; see `colipri_core.open_store`.
+            k: How many cases at most.
+            region: Look for this part of the volume among the parts of the cases; None compares whole volumes.
+            where: Which cases to look at; None for all.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Raises:
+            Cancelled: If `cancel` was set.
+            StoreModelError: If the store was made with other weights.
+            ValueError: If the region is empty or lies outside what the model looks at.
+        """
+        ...
+
     def close(self) -> None:
         """Free what the session holds. Closing twice does nothing."""
         ...
@@ -214,6 +281,33 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Device the model runs on, such as "cpu"."""
+        ...
+
+    def embed_text(self, text: str, *, contrast: bool = False) -> Embedding:
+        """Return the vector of a text; see `embed_texts`."""
+        ...
+
+    def embed_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        contrast: bool = False,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[Embedding, ...]:
+        """Return the vectors of texts in the space of the images.
+
+        Args:
+            texts: Phrases or sentences.
+            contrast: Return the direction from a finding's absence to its presence, as `classify` compares them,
+                instead of the text as it stands: the better question for searching images by a phrase.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Raises:
+            Cancelled: If `cancel` was set.
+            ValueError: If a text is empty.
+        """
         ...
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> Session:

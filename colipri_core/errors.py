@@ -50,6 +50,34 @@ class SeveralSeriesError(UnsupportedVolumeError):
         self.series = series
 
 
+class StoreError(InputError):
+    """The case store cannot be used: it is missing, damaged, no store at all, or of a newer format."""
+
+    code = "unfit-store"
+
+
+class StoreModelError(StoreError):
+    """The case store was made with other weights; vectors of two models cannot be compared.
+
+    Attributes:
+        stored: Hash of the weights the store was made with.
+        given: Hash of the weights that were to be used with it.
+    """
+
+    code = "store-of-other-weights"
+
+    def __init__(self, message: str, *, stored: str, given: str) -> None:
+        super().__init__(message)
+        self.stored = stored
+        self.given = given
+
+
+class StoreBusyError(StoreError):
+    """Another process is writing to the case store."""
+
+    code = "store-busy"
+
+
 class ModelUnavailableError(ColipriError):
     """The model cannot be found, fetched or reached."""
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from colipri_core.cases import Embedding
+from colipri_core.cases import RegionMask
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import Session
@@ -156,6 +158,43 @@ class Backend:
         """
         info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.segment(progress=rest, cancel=cancel)
+
+    def embed(
+        self,
+        request: Request,
+        region: RegionMask | None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[ModelInfo, Embedding]:
+        """Return the loaded model and the vector of the volume, or of a part of it.
+
+        Args:
+            request: Model and volume.
+            region: The part, None for the whole.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+        """
+        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        return info, session.embedding(region, progress=rest, cancel=cancel)
+
+    def embed_phrase(
+        self,
+        choice: ModelChoice,
+        phrase: str,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[ModelInfo, Embedding]:
+        """Return the loaded model and the vector to search images with for a phrase.
+
+        Args:
+            choice: The model.
+            phrase: A finding or any other phrase.
+            progress: Receives (fraction, message).
+            cancel: Cancels loading the model.
+        """
+        info = self.load(choice, progress, cancel)
+        assert self._engine is not None
+        return info, self._engine.embed_text(phrase, contrast=True)
 
     def close_volume(self) -> None:
         """Free the open volume; the model stays loaded."""

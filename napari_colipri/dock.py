@@ -41,6 +41,8 @@ from napari_colipri.project import ProjectDesk
 from napari_colipri.readout import Readout
 from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
+from napari_colipri.similar import SimilarCases
+from napari_colipri.similar_view import SimilarView
 from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
 from napari_colipri.style import style_sheet
@@ -72,8 +74,10 @@ class ColipriDock(QWidget):
         self.setObjectName("ColipriDock")
         self.viewer = viewer
         self.jobs = Jobs()
+        backend = backend or Backend()
         self.workflow = Workflow(viewer, self.jobs, backend)
         self.labelling = Labelling(viewer, self.workflow, self.jobs)
+        self.similar = SimilarView(viewer, SimilarCases(self.workflow, self.jobs, backend), self._try)
         self.readout = Readout(viewer)
         self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(
@@ -153,6 +157,7 @@ class ColipriDock(QWidget):
         layout.addWidget(self.findings_section, 3)
         layout.addWidget(self.structures_section, 2)
         layout.addWidget(self.label_section, 2)
+        layout.addWidget(self.similar.section, 2)
         layout.addWidget(_filler())
         layout.addWidget(self.footer)
 
@@ -196,7 +201,9 @@ class ColipriDock(QWidget):
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
         self._release = _Release(
-            self.viewer, events, (self.labelling.close, self.readout.close, self.workflow.close, self.activity.end)
+            self.viewer,
+            events,
+            (self.labelling.close, self.readout.close, self.similar.close, self.workflow.close, self.activity.end),
         )
         self.destroyed.connect(self._release)
         application = QApplication.instance()
@@ -274,6 +281,7 @@ class ColipriDock(QWidget):
         self.model_panel.set_busy(busy=busy, ready=ready)
         self.findings_panel.set_askable(askable=ready and not busy)
         self.structures_panel.outline.setEnabled(ready and not busy)
+        self.similar.panel.set_ready(ready=ready, busy=busy)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ColipriError | ValueError | OSError):
@@ -342,6 +350,7 @@ class ColipriDock(QWidget):
         self.structures_panel.set_colors(colors)
         self.label_panel.set_colors(colors)
         self.project_panel.set_colors(colors)
+        self.similar.panel.set_colors(colors)
 
 
 class _Release:

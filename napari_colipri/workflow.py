@@ -169,7 +169,7 @@ class Workflow:
 
         def done(result: tuple[ModelInfo, Findings]) -> None:
             info, findings = result
-            self._set_model(info)
+            self.set_model(info)
             case.rows = merged(case.rows, finding_rows(findings, asked=True))
             self._store(case, findings.provenance.warnings)
             self.findings_changed.emit()
@@ -261,6 +261,15 @@ class Workflow:
             self._cases.setdefault(case.layer, case)
         return case
 
+    def set_model(self, info: ModelInfo) -> None:
+        """Take note of the model that answered.
+
+        Args:
+            info: The model.
+        """
+        self.info = info
+        self.model_changed.emit(info)
+
     def close(self) -> None:
         """Cancel what runs, free volume and model, and let go of the viewer."""
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -287,7 +296,7 @@ class Workflow:
         return self._runner.start(Job(title="Outlining structures", work=work, on_done=done))
 
     def _take_findings(self, case: Case, info: ModelInfo, findings: Findings) -> None:
-        self._set_model(info)
+        self.set_model(info)
         if case.layer not in self.viewer.layers:
             return
         former = self._cases.get(case.layer)
@@ -332,7 +341,7 @@ class Workflow:
         rows: tuple[StructureRow, ...],
         labelmap: np.ndarray,
     ) -> None:
-        self._set_model(info)
+        self.set_model(info)
         if case.layer not in self.viewer.layers:
             return
         case.structures, case.hidden = rows, result_layers.hidden_at_first(rows)
@@ -347,10 +356,6 @@ class Workflow:
         case.warnings = tuple(dict.fromkeys((*case.warnings, *warnings, *case.source.notes)))
         if case.layer == self._layer:
             self.case_changed.emit()
-
-    def _set_model(self, info: ModelInfo) -> None:
-        self.info = info
-        self.model_changed.emit(info)
 
     def _drop_old_heat(self, case: Case) -> None:
         hidden = [text for text, layer in case.heat.items() if not layer.visible]

@@ -47,7 +47,7 @@ IMPORT_NAMES = {
     "scikit_learn": "sklearn",
 }  # where a distribution and what one imports differ
 PACKAGES = {
-    "colipri_core": ("local", "dicom", "surface"),
+    "colipri_core": ("local", "dicom", "index", "surface"),
     "napari_colipri": ("napari",),
     "training": ("train", "local"),
 }
@@ -197,7 +197,8 @@ def test_tests_share_code_through_modules_not_conftest() -> None:
 def test_the_documented_commands_are_those_of_the_program() -> None:
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     verbs = typer.main.get_command(app).commands
-    options = {flag for verb in verbs.values() for parameter in verb.params for flag in parameter.opts}
+    commands = [*verbs.values(), *(part for verb in verbs.values() for part in getattr(verb, "commands", {}).values())]
+    options = {flag for command in commands for parameter in command.params for flag in parameter.opts}
 
     assert set(re.findall(r"^\| `colipri ([a-z]+)", page, re.MULTILINE)) == set(verbs)
     assert set(re.findall(r"--[a-z]+", page)) <= options | {"--help", "--version"}

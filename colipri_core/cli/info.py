@@ -12,7 +12,18 @@ from colipri_core.cli import options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_PACKAGES = ("napari-colipri", "numpy", "SimpleITK", "nibabel", "pydicom", "torch", "monai", "transformers", "napari")
+_PACKAGES = (
+    "napari-colipri",
+    "numpy",
+    "SimpleITK",
+    "nibabel",
+    "pydicom",
+    "torch",
+    "monai",
+    "transformers",
+    "lancedb",
+    "napari",
+)
 
 
 def info(

@@ -23,8 +23,11 @@ from colipri_core.cli.convert import convert
 from colipri_core.cli.demo import demo
 from colipri_core.cli.doctor import doctor
 from colipri_core.cli.evidence import evidence
+from colipri_core.cli.index import index
 from colipri_core.cli.info import info
+from colipri_core.cli.search import search
 from colipri_core.cli.segment import segment
+from colipri_core.cli.similar import similar
 from colipri_core.errors import ColipriError
 from colipri_core.errors import SeveralSeriesError
 
@@ -42,8 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, classify, evidence, segment, convert, info, doctor):
+for verb in (demo, classify, evidence, segment, similar, search, convert, info, doctor):
     app.command()(verb)
+app.add_typer(index, name="index")
 
 
 def _show_version(wanted: bool) -> None:

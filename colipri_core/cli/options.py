@@ -29,6 +29,15 @@ Series = Annotated[
     ),
 ]
 
+Store = Annotated[
+    str, typer.Option("--store", metavar="STORE", help="Case store: a folder or an object store.", show_default=False)
+]
+Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many cases at most.")]
+OnlyFinding = Annotated[
+    str, typer.Option("--finding", metavar="NAME", help="Only cases known to have this finding.", show_default=False)
+]
+OnlyTag = Annotated[str, typer.Option("--tag", metavar="WORD", help="Only cases with this tag.", show_default=False)]
+
 UnusedModel = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="Accepted by every verb; this one runs no model.")
 ]

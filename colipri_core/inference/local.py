@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from colipri_core.cache import ArrayCache
+from colipri_core.cases import Embedding
 from colipri_core.engine import Capabilities
 from colipri_core.errors import SessionClosedError
 from colipri_core.inference.devices import choose_device
+from colipri_core.inference.embeddings import embed_texts
 from colipri_core.inference.labelling import Labelling
 from colipri_core.inference.labelling import LoadSegmenter
 from colipri_core.inference.labelling import SegmenterSlot
@@ -25,6 +28,8 @@ from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 from colipri_core.volume import Volume
+
+_CLOSED = "The engine was closed. Open it again with open_engine()."
 
 
 class LocalEngine:
@@ -114,11 +119,35 @@ class LocalEngine:
             SessionClosedError: If the engine was closed.
         """
         if self._closed:
-            msg = "The engine was closed. Open it again with open_engine()."
-            raise SessionClosedError(msg)
+            raise SessionClosedError(_CLOSED)
         check_shape(volume.name, volume.shape)
         labelling = Labelling(volume, self._worker, self._segmenter, autosave=autosave)
         return LocalSession(self._runtime, self._worker, volume, self._cache, labelling=labelling)
+
+    def embed_text(self, text: str, *, contrast: bool = False) -> Embedding:
+        """See `colipri_core.engine.Engine.embed_text`."""
+        return self.embed_texts([text], contrast=contrast)[0]
+
+    def embed_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        contrast: bool = False,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[Embedding, ...]:
+        """See `colipri_core.engine.Engine.embed_texts`.
+
+        Raises:
+            SessionClosedError: If the engine was closed.
+        """
+        if self._closed:
+            raise SessionClosedError(_CLOSED)
+        return self._worker.run(
+            lambda report: embed_texts(self._runtime, texts, contrast=contrast, report=report),
+            progress=progress,
+            cancel=cancel,
+        )
 
     def close(self) -> None:
         """Cancel what runs, stop the worker and free the model. Closing twice does nothing."""

@@ -6,6 +6,8 @@ import importlib.metadata
 import logging
 import platform
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -19,6 +21,7 @@ from colipri_core.inference.texts import TextEmbedder
 from colipri_core.model.bundle import Bundle
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
+from colipri_core.provenance import Provenance
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 
 logger = logging.getLogger(__name__)
@@ -87,6 +90,23 @@ class ModelRuntime:
         """Versions of what computes."""
         names = ("napari-colipri", "torch", "numpy")
         return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+    def provenance(self, *, timings: Mapping[str, float], warnings: Iterable[str] = ()) -> Provenance:
+        """Return what produced a result of this model.
+
+        Args:
+            timings: Step -> seconds.
+            warnings: What the reader should know of the input.
+        """
+        return Provenance(
+            model=self.card,
+            preprocessing=self.bundle.spec.preprocessing.to_json(),
+            versions=self.versions,
+            device=str(self.device),
+            precision=self.precision_name,
+            timings=dict(timings),
+            warnings=(*warnings, *self.notices),
+        )
 
     def warm_up(self, report: Reporter) -> None:
         """Run every part once on the smallest input, so that the first question does not wait for it."""

@@ -10,6 +10,12 @@ from typing import Self
 from typing import TypeVar
 
 from colipri_core.cache import ArrayCache
+from colipri_core.cases import CaseFilter
+from colipri_core.cases import CaseSearch
+from colipri_core.cases import Embedding
+from colipri_core.cases import Match
+from colipri_core.cases import RegionEmbedding
+from colipri_core.cases import RegionMask
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
 from colipri_core.editing.edits import Edit
@@ -18,6 +24,8 @@ from colipri_core.editing.log import edit_log
 from colipri_core.errors import SessionClosedError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
+from colipri_core.inference.embeddings import region_embeddings
+from colipri_core.inference.embeddings import region_vector
 from colipri_core.inference.evidence import evidence_map
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
@@ -194,6 +202,52 @@ class LocalSession:
         """See `colipri_core.engine.Session.edit_log`."""
         return edit_log(self._volume, self._labelling.editor.steps)
 
+    def embedding(
+        self,
+        region: RegionMask | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Embedding:
+        """See `colipri_core.engine.Session.embedding`."""
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Embedding:
+            with stopwatch("embed"):
+                if region is None:
+                    vector = features.pooled.numpy()
+                else:
+                    vector = region_vector(features, self._open_store().dense(features), region)
+            report(1.0, "Done")
+            return Embedding(vector=vector, provenance=self._provenance(features, stopwatch, []))
+
+        return self._run(step, progress, cancel)
+
+    def regions(
+        self, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> tuple[RegionEmbedding, ...]:
+        """See `colipri_core.engine.Session.regions`."""
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> tuple[RegionEmbedding, ...]:
+            found = region_embeddings(features, self._open_store().dense(features))
+            report(1.0, "Done")
+            return found
+
+        return self._run(step, progress, cancel)
+
+    def similar(
+        self,
+        store: CaseSearch,
+        k: int = 5,
+        *,
+        region: RegionMask | None = None,
+        where: CaseFilter | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[Match]:
+        """See `colipri_core.engine.Session.similar`."""
+        query = self.embedding(region, progress=progress, cancel=cancel)
+        return store.search(query, k, where=where, by_region=region is not None)
+
     def close(self) -> None:
         """Free encoded features and labels. Closing twice does nothing."""
         self._store = None
@@ -235,24 +289,8 @@ class LocalSession:
         return [runtime.texts.pair(question, runtime.device) for question in questions]
 
     def _provenance(self, features: Features, stopwatch: Stopwatch, texts: Sequence[str]) -> Provenance:
-        runtime = self._runtime
-        return Provenance(
-            model=runtime.card,
-            preprocessing=runtime.bundle.spec.preprocessing.to_json(),
-            versions=runtime.versions,
-            device=str(runtime.device),
-            precision=runtime.precision_name,
-            timings=dict(stopwatch.seconds),
-            warnings=(*features.warnings, *self._unknown_words(texts), *runtime.notices),
-        )
-
-    def _unknown_words(self, texts: Sequence[str]) -> list[str]:
-        counts = [(text, *self._runtime.texts.unknown_pieces(text)) for text in texts]
-        return [
-            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model, which cannot heed them.'
-            for text, unknown, pieces in counts
-            if unknown
-        ]
+        warnings = (*features.warnings, *self._runtime.texts.warnings(texts))
+        return self._runtime.provenance(timings=stopwatch.seconds, warnings=warnings)
 
 
 def _texts(names: Sequence[str]) -> list[str]:

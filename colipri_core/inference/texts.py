@@ -93,6 +93,19 @@ class TextEmbedder:
         unknown = int((ids == self._bundle.tokenizer.unk_token_id).sum())
         return unknown, int(mask.sum()) - 2  # without the markers of beginning and end
 
+    def warnings(self, texts: Sequence[str]) -> list[str]:
+        """Return one line for each text with words the model's vocabulary lacks.
+
+        Args:
+            texts: Any texts.
+        """
+        counts = [(text, *self.unknown_pieces(text)) for text in texts]
+        return [
+            f'{unknown} of {pieces} word pieces of "{text}" are unknown to this model, which cannot heed them.'
+            for text, unknown, pieces in counts
+            if unknown
+        ]
+
     def _encode(self, texts: Sequence[str], device: torch.device) -> Tensor:
         ids, mask = self._tokenize(texts)
         legacy = self._bundle.spec.text.legacy_padding

@@ -137,7 +137,9 @@ class TestUsage:
         assert cli("--help")[0] == 0
         assert cli("--version")[1].startswith("colipri ")
 
-    @pytest.mark.parametrize("verb", ["demo", "classify", "evidence", "segment", "convert", "info", "doctor"])
+    @pytest.mark.parametrize(
+        "verb", ["demo", "classify", "evidence", "segment", "similar", "search", "convert", "info", "doctor"]
+    )
     def test_every_verb_takes_the_common_options(self, cli, verb: str) -> None:
         status, out, _ = cli(verb, "--help")
         assert status == 0

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "transformers", "monai", "tokenizers", "safetensors", "einops", "napari", "qtpy", "PySide6", "vtk"}
+STORES = {"lancedb", "pyarrow", "filelock", "PIL"}
 READERS = {"SimpleITK", "nibabel", "pydicom", "highdicom"}
 
 
@@ -27,10 +28,11 @@ def loaded_by(statement: str) -> set[str]:
         "import colipri_core.io, colipri_core.cache, colipri_core.preprocess",
         "import colipri_core.vocabulary.wordings, colipri_core.model.spec",
         "import colipri_core.cli.main",
+        "import colipri_core.index",
     ],
 )
 def test_the_base_loads_no_torch_and_no_viewer(statement: str) -> None:
-    assert not loaded_by(statement) & HEAVY
+    assert not loaded_by(statement) & (HEAVY | STORES)
 
 
 @pytest.mark.parametrize("statement", ["import colipri_core", "import colipri_core.cli.main"])
@@ -39,5 +41,6 @@ def test_readers_are_loaded_when_a_file_is_read(statement: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    statement = "from colipri_core.cli.main import main\nassert main(['classify', '--help']) == 0"
-    assert not loaded_by(statement) & (HEAVY | READERS)
+    for verb in ("['classify', '--help']", "['index', 'add', '--help']"):
+        statement = f"from colipri_core.cli.main import main\nassert main({verb}) == 0"
+        assert not loaded_by(statement) & (HEAVY | READERS | STORES)

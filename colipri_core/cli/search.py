@@ -1,0 +1,45 @@
+"""`colipri search`: the cases of a store that show what a phrase says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from colipri_core.cli import options
+
+
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Finding or free text.", show_default=False)],
+    *,
+    store: options.Store,
+    k: options.Count = 5,
+    finding: options.OnlyFinding = "",
+    tag: options.OnlyTag = "",
+    model: options.Model = "tiny",
+    device: options.Device = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write the cases of a store that show what a phrase says, nearest first.
+
+    The images are searched, not the reports: the phrase is compared with every part of every case.
+    """
+    from colipri_core.cases import CaseFilter
+    from colipri_core.cli.similar import show
+    from colipri_core.cli.terminal import Terminal
+    from colipri_core.cli.work import ModelChoice
+    from colipri_core.cli.work import controlled
+    from colipri_core.cli.work import engine_of
+    from colipri_core.index import open_store
+    from colipri_core.vocabulary.wordings import wording
+
+    wording(text)  # empty text is refused before anything is read
+    terminal = Terminal(json=json, quiet=quiet)
+    cases = open_store(store)
+    where = CaseFilter(finding=finding, tag=tag)
+    with controlled(terminal) as control, engine_of(ModelChoice(model=model, device=device), control) as engine:
+        query = engine.embed_text(text, contrast=True)
+    matches = cases.search(query, k, where=where, by_region=True)
+    terminal.warn(query.provenance.warnings)
+    show(terminal, matches, query.provenance.model, empty=not len(cases))
