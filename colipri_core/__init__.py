@@ -13,6 +13,10 @@ from colipri_core.geometry import VolumeGeometry
 from colipri_core.io.checks import check_volume
 from colipri_core.io.read import read_volume
 from colipri_core.progress import CancelToken
+from colipri_core.report import DraftOptions
+from colipri_core.report import Report
+from colipri_core.report import ReportSection
+from colipri_core.report import ReportSentence
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -21,9 +25,13 @@ __all__ = [
     "CancelToken",
     "Capabilities",
     "Engine",
+    "DraftOptions",
     "EvidenceMap",
     "Finding",
     "Findings",
+    "Report",
+    "ReportSection",
+    "ReportSentence",
     "Segment",
     "Segmentation",
     "Session",

@@ -23,6 +23,10 @@ from colipri_core.findings import Findings
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.provenance import ModelCard
+from colipri_core.report import DraftOptions
+from colipri_core.report import Report
+from colipri_core.report import SentenceCallback
+from colipri_core.report import SentenceStore
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
@@ -38,11 +42,13 @@ class Capabilities:
         findings: Names of the findings it is asked about by default.
         free_text: Whether any phrase can be asked for.
         structures: Structures it can outline; empty without a structure head.
+        report: Whether it was taught to write reports; without, a draft is composed from its findings.
     """
 
     findings: tuple[str, ...]
     free_text: bool
     structures: tuple[StructureConcept, ...]
+    report: bool = False
 
 
 @runtime_checkable
@@ -108,6 +114,29 @@ class Session(Protocol):
             Cancelled: If `cancel` was set.
             CapabilityError: If the model has no structure head.
             ValueError: If a name is unknown; the message lists the known ones.
+        """
+        ...
+
+    def draft_report(
+        self,
+        *,
+        store: SentenceStore | None = None,
+        on_sentence: SentenceCallback | None = None,
+        options: DraftOptions | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """Draft a report: written by the model's decoder where it has one, else composed from its findings.
+
+        Args:
+            store: Earlier reports; without a decoder, what is found is worded as their best-matching sentences.
+            on_sentence: Receives each sentence once it is written and checked, on the model's thread.
+            options: How; None for the defaults.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call, also in the middle of a sentence.
+
+        Raises:
+            Cancelled: If `cancel` was set; the sentences handed over so far are lost.
         """
         ...
 

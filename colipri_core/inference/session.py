@@ -16,6 +16,8 @@ from colipri_core.inference.evidence import evidence_map
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
+from colipri_core.inference.reports import DraftRequest
+from colipri_core.inference.reports import draft
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.structures import chosen_segments
 from colipri_core.inference.structures import paint
@@ -27,6 +29,10 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import Provenance
+from colipri_core.report import DraftOptions
+from colipri_core.report import Report
+from colipri_core.report import SentenceCallback
+from colipri_core.report import SentenceStore
 from colipri_core.segmentation import Segmentation
 from colipri_core.vocabulary.wordings import Wording
 from colipri_core.vocabulary.wordings import wording
@@ -136,6 +142,30 @@ class LocalSession:
                 labelmap=labelmap,
                 geometry=self._volume.geometry,
                 segments=segments,
+                provenance=self._provenance(features, stopwatch, []),
+            )
+
+        return self._run(step, progress, cancel)
+
+    def draft_report(
+        self,
+        *,
+        store: SentenceStore | None = None,
+        on_sentence: SentenceCallback | None = None,
+        options: DraftOptions | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """See `colipri_core.engine.Session.draft_report`."""
+        request = DraftRequest(options=options or DraftOptions(), store=store, on_sentence=on_sentence)
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
+            with stopwatch("draft"):
+                found = draft(self._runtime, features, self._open_store().dense(features), request, report)
+            return Report(
+                case=self._volume.name,
+                sections=found.sections,
+                unmentioned=found.unmentioned,
                 provenance=self._provenance(features, stopwatch, []),
             )
 

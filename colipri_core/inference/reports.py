@@ -1,0 +1,121 @@
+"""Drafting a report: with the bundle's decoder where it has one, composed from findings where not; every sentence checked.
+
+A model that was taught to write says more than its findings; one that was not still has them, and says so: each sentence
+names its source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from colipri_core.findings import Finding
+from colipri_core.inference.features import Features
+from colipri_core.inference.report_composing import compose
+from colipri_core.inference.report_lines import Line
+from colipri_core.inference.report_lines import TakeLine
+from colipri_core.inference.report_writing import write
+from colipri_core.inference.runtime import ModelRuntime
+from colipri_core.inference.second_opinion import SecondOpinion
+from colipri_core.language.labeller import label_report
+from colipri_core.language.sections import SectionName
+from colipri_core.progress import Reporter
+from colipri_core.report import DraftOptions
+from colipri_core.report import ReportSection
+from colipri_core.report import ReportSentence
+from colipri_core.report import SentenceCallback
+from colipri_core.report import SentenceStore
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class DraftRequest:
+    """What a draft is asked for with.
+
+    Args:
+        options: How.
+        store: Sentences of earlier reports, used where the model has no decoder.
+        on_sentence: Receives each sentence once it is written and checked.
+    """
+
+    options: DraftOptions
+    store: SentenceStore | None = None
+    on_sentence: SentenceCallback | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A drafted report without its provenance.
+
+    Args:
+        sections: The sections in order.
+        unmentioned: Findings above the threshold that no sentence names.
+    """
+
+    sections: tuple[ReportSection, ...]
+    unmentioned: tuple[Finding, ...]
+
+
+def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: DraftRequest, report: Reporter) -> Draft:
+    """Draft a report of a volume.
+
+    Args:
+        runtime: The loaded model.
+        features: What is known of the volume.
+        dense: Unit vectors (E, x, y, z) of its tokens.
+        request: How, and who is told.
+        report: Told of the progress; cancelling it ends the draft, also in the middle of a sentence.
+
+    Raises:
+        Cancelled: If the reporter's cancel token is set.
+    """
+    report(0.0, "Asking for the findings")
+    opinion = SecondOpinion(runtime, features, dense)
+    findings = opinion.findings(runtime.findings)
+    written: list[tuple[SectionName, ReportSentence]] = []
+
+    def take(line: Line) -> None:
+        sentence = opinion.sentence(line, findings)
+        written.append((line.section, sentence))
+        if request.on_sentence is not None:
+            request.on_sentence(sentence)
+
+    _lines(runtime, features, findings, request, report.part(0.05, 1.0), take)
+    sections = tuple(
+        ReportSection(name=name.capitalize(), sentences=tuple(own for section, own in written if section is name))
+        for name in dict.fromkeys(section for section, _ in written)
+    )
+    report(1.0, "The draft is written")
+    return Draft(sections=sections, unmentioned=_unmentioned(sections, findings, request.options.threshold))
+
+
+def _lines(
+    runtime: ModelRuntime,
+    features: Features,
+    findings: Mapping[str, Finding],
+    request: DraftRequest,
+    report: Reporter,
+    take: TakeLine,
+) -> None:
+    if runtime.bundle.report_decoder is not None:
+        runtime.on_device(lambda: write(runtime, features, request.options, report, take))
+        return
+    lines = compose(
+        list(findings.values()),
+        threshold=request.options.threshold,
+        vector=features.pooled.numpy(),
+        store=request.store,
+    )
+    for number, line in enumerate(lines):
+        report(number / len(lines), "Writing the draft")
+        take(line)
+
+
+def _unmentioned(
+    sections: tuple[ReportSection, ...], findings: Mapping[str, Finding], threshold: float
+) -> tuple[Finding, ...]:
+    text = " ".join(sentence.text for section in sections for sentence in section.sentences)
+    named = {label.name for label in label_report(text).findings if label.assertion is not None}
+    missing = [item for item in findings.values() if item.probability >= threshold and item.name not in named]
+    return tuple(sorted(missing, key=lambda item: -item.probability))
