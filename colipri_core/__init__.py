@@ -24,8 +24,8 @@ from colipri_core.volume import Volume
 __all__ = [
     "CancelToken",
     "Capabilities",
-    "Engine",
     "DraftOptions",
+    "Engine",
     "EvidenceMap",
     "Finding",
     "Findings",

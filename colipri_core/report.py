@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from colipri_core.findings import Finding
 from colipri_core.language.assertions import Assertion
+from colipri_core.language.labeller import main_mention
 from colipri_core.provenance import Provenance
 
 DRAFT = "DRAFT"
@@ -26,6 +27,9 @@ DRAFT = "DRAFT"
 
 RESEARCH_USE = "DRAFT, not verified. Research use only, not for diagnosis."
 """Stands on every export, beside the name of the model."""
+
+READER = "reader"
+"""Source of sentences that a person wrote."""
 
 Place = tuple[float, float, float]
 """World position in RAS+ mm."""
@@ -51,7 +55,7 @@ _MEANINGS = {
     Flag.PLACE_DISPUTED: "What the decoder looked at while writing lies elsewhere than the evidence for the finding.",
     Flag.SIDE_DISPUTED: "The sentence names the other side than the one on which the evidence peaks.",
     Flag.UNCHECKED: "No second opinion: the sentence has no opposite that the model could be asked.",
-    Flag.EDITED: "Written or changed by the reader; the support below is that of the model's own words.",
+    Flag.EDITED: "Written or changed by the reader; the model was not asked about these words.",
 }
 
 
@@ -104,7 +108,7 @@ class ReportSentence:
         place_ras: Where to look, RAS+ mm: the peak of the evidence. For a denied finding this is where the scan comes
             nearest to it.
         flags: Why it needs a second look; empty if nothing speaks against it.
-        original: The model's words, where a reader changed them.
+        original: What the model wrote, where a reader changed it.
     """
 
     text: str
@@ -112,7 +116,7 @@ class ReportSentence:
     support: SentenceSupport
     place_ras: Place | None = None
     flags: tuple[Flag, ...] = ()
-    original: str | None = None
+    original: ReportSentence | None = None
 
     @property
     def is_affirmed(self) -> bool:
@@ -127,7 +131,7 @@ class ReportSentence:
             "support": self.support.to_json(),
             "place_ras": None if self.place_ras is None else list(self.place_ras),
             "flags": [str(flag) for flag in self.flags],
-            **({} if self.original is None else {"original": self.original}),
+            **({} if self.original is None else {"original": self.original.to_json()}),
         }
 
 
@@ -191,9 +195,11 @@ class Report:
         return any(Flag.EDITED in sentence.flags for sentence in self)
 
     def edited(self, section: int, index: int, text: str) -> Report:
-        """Return the report with the words of one sentence changed; its place and support stay.
+        """Return the report with the words of one sentence changed.
 
-        Empty text removes the sentence; the model's own words bring its flags back.
+        The new words are the reader's: what they say of a finding is read from them, the model's numbers do not carry
+        over, and its place stays only while the finding is the same or none is named. Empty text removes the sentence;
+        the model's own words bring its sentence back.
 
         Args:
             section: Number of the section.
@@ -224,8 +230,7 @@ class Report:
         if not words:
             msg = "A sentence needs words, got empty text."
             raise ValueError(msg)
-        own = ReportSentence(text=words, finding=None, support=SentenceSupport(source="reader"), flags=(Flag.EDITED,))
-        return self._with(section, (*self.sections[section].sentences, own))
+        return self._with(section, (*self.sections[section].sentences, _from_reader(words, None)))
 
     def to_json(self) -> dict[str, Any]:
         """Return `{"status", "case", "model", "notice", "sections", "unmentioned", "provenance"}`."""
@@ -298,11 +303,20 @@ SentenceCallback = Callable[[ReportSentence], None]
 
 
 def _reworded(former: ReportSentence, words: str) -> ReportSentence:
-    original = former.original or (None if former.support.source == "reader" else former.text)
-    if words == original:
-        return dataclasses.replace(former, text=original, original=None, flags=_own_flags(former))
-    return dataclasses.replace(former, text=words, original=original, flags=(Flag.EDITED, *_own_flags(former)))
+    original = former.original if Flag.EDITED in former.flags else former
+    if original is not None and words == original.text:
+        return original
+    return _from_reader(words, original)
 
 
-def _own_flags(sentence: ReportSentence) -> tuple[Flag, ...]:
-    return tuple(flag for flag in sentence.flags if flag is not Flag.EDITED)
+def _from_reader(words: str, original: ReportSentence | None) -> ReportSentence:
+    main = main_mention(words)
+    finding = main.finding if main is not None else None
+    stays = original is not None and (finding is None or finding == original.finding)
+    place = original.place_ras if original is not None and stays else None
+    phrase = original.support.evidence_text if original is not None and stays else finding
+    assertion = main.assertion if main is not None else None
+    support = SentenceSupport(source=READER, assertion=assertion, evidence_text=phrase)
+    return ReportSentence(
+        text=words, finding=finding, support=support, place_ras=place, flags=(Flag.EDITED,), original=original
+    )

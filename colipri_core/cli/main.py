@@ -24,6 +24,7 @@ from colipri_core.cli.demo import demo
 from colipri_core.cli.doctor import doctor
 from colipri_core.cli.evidence import evidence
 from colipri_core.cli.info import info
+from colipri_core.cli.report import report
 from colipri_core.cli.segment import segment
 from colipri_core.errors import ColipriError
 from colipri_core.errors import SeveralSeriesError
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, classify, evidence, segment, convert, info, doctor):
+for verb in (demo, classify, evidence, segment, report, convert, info, doctor):
     app.command()(verb)
 
 

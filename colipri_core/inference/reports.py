@@ -1,7 +1,7 @@
-"""Drafting a report: with the bundle's decoder where it has one, composed from findings where not; every sentence checked.
+"""Drafting a report: written by the bundle's decoder where it has one, else composed from findings; then checked.
 
-A model that was taught to write says more than its findings; one that was not still has them, and says so: each sentence
-names its source.
+A model that was taught to write says more than its findings. One that was not still has them, and each sentence names
+its source.
 """
 
 from __future__ import annotations

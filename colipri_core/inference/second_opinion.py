@@ -26,7 +26,7 @@ from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.zero_shot import score
 from colipri_core.language.assertions import Assertion
 from colipri_core.language.labeller import label_sentence
-from colipri_core.language.labels import Mention
+from colipri_core.language.labeller import main_mention
 from colipri_core.language.opposites import opposite
 from colipri_core.language.sides import side_named
 from colipri_core.report import Flag
@@ -47,8 +47,6 @@ sees, whichever is more."""
 
 MIDLINE_MM = 10.0
 """Half the width of what counts as neither left nor right."""
-
-_ORDER = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,9 +89,8 @@ class SecondOpinion:
             line: The line.
             findings: Probabilities by name, for the finding it names.
         """
-        mentions = sorted(label_sentence(line.text), key=lambda mention: _ORDER.index(mention.assertion))
-        main = mentions[0] if mentions else None
-        check = self._check(line.text, mentions, findings)
+        main = main_mention(line.text)
+        check = self._check(line.text, findings)
         subject = main.finding if main else line.text
         peak = self._peak(subject)
         finding = findings.get(main.finding) if main else None
@@ -114,11 +111,12 @@ class SecondOpinion:
         name = main.finding if main else None
         return ReportSentence(text=line.text, finding=name, support=support, place_ras=_place(peak), flags=flags)
 
-    def _check(self, text: str, mentions: Sequence[Mention], findings: Mapping[str, Finding]) -> _Check | None:
+    def _check(self, text: str, findings: Mapping[str, Finding]) -> _Check | None:
         turned = opposite(text)
         if turned is not None:
             asked = self._score(text, Wording(present=(text,), absent=(turned,)))
             return _Check(probability=asked.probability, opposite=turned)
+        mentions = label_sentence(text)
         if len(mentions) != 1 or mentions[0].finding not in findings:
             return None
         (mention,) = mentions

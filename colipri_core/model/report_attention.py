@@ -5,6 +5,7 @@ Naming: L word pieces, M memory tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -54,7 +55,7 @@ class AttentionWatch:
         return rows_LM[start:stop].mean(dim=0)
 
 
-def _collector(seen: list[Tensor]) -> "torch.nn.modules.module._ForwardHook":  # noqa: UP037 - torch's name is private
+def _collector(seen: list[Tensor]) -> Callable[[torch.nn.Module, tuple[Tensor, KeysValues], Tensor], None]:
     def collect(module: torch.nn.Module, inputs: tuple[Tensor, KeysValues], output: Tensor) -> None:
         assert isinstance(module, Attention)
         seen.append(module.weights(*inputs)[0].float().cpu())
