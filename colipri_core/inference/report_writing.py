@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.evidence import token_grid
@@ -34,6 +36,8 @@ from colipri_core.report import DraftOptions
 from colipri_core.report import Place
 
 SOURCE = "report decoder"
+
+Look = Callable[[int, int], Place]
 
 _STOPS = frozenset(".?!")
 _SECTIONS = {heading: name for name, headings in HEADINGS.items() for heading in headings}
@@ -58,35 +62,34 @@ def write(runtime: ModelRuntime, features: Features, options: DraftOptions, repo
     generation = _options(runtime, options)
     longest = min(generation.max_length, decoder.config.max_length)
     with AttentionWatch(decoder) as watch:
-        splitter = SentenceSplitter(runtime, _Looker(watch, features, decoder.config.memory_pool), take)
+        look = _Looker(watch, features, decoder.config.memory_pool)
+        splitter = SentenceSplitter(runtime.bundle.tokenizer, look, take)
 
         def on_step(ids: Tensor) -> None:
             report(ids.shape[1] / longest, "Writing the draft")
             if options.beams == 1 and int(ids[0, -1]) != generation.end:
                 splitter.add(int(ids[0, -1]))
 
-        if options.beams == 1:
-            generate(decoder, memory_BMW, generation, on_step=on_step)
-    if options.beams > 1:
         (pieces,) = generate(decoder, memory_BMW, generation, on_step=on_step)
-        with watch, torch.inference_mode():
+        if options.beams > 1:
+            watch.forget()
             decoder(torch.tensor([[generation.begin, *pieces]], device=runtime.device), memory_BMW)
-        for piece in pieces:
-            splitter.add(piece)
-    splitter.finish()
+            for piece in pieces:
+                splitter.add(piece)
+    splitter.finish(is_cut=len(pieces) == longest - 1)
 
 
 class SentenceSplitter:
     """Collects word pieces and hands over each sentence once its end is certain.
 
     Args:
-        runtime: The model, for its word pieces.
-        look: Where the decoder looked while it wrote pieces `start` to `stop` - 1.
+        tokenizer: Names the word pieces.
+        look: Returns where the decoder looked while it wrote pieces `start` to `stop` - 1.
         take: Receives the sentences.
     """
 
-    def __init__(self, runtime: ModelRuntime, look: _Looker, take: TakeLine) -> None:
-        self._names = runtime.bundle.tokenizer
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, look: Look, take: TakeLine) -> None:
+        self._names = tokenizer
         self._look = look
         self._take = take
         self._section = SectionName.FINDINGS
@@ -106,9 +109,15 @@ class SentenceSplitter:
         elif word in _STOPS and not (len(self._pieces) > 1 and self._pieces[-2].isdigit()):
             self._hand_over()
 
-    def finish(self) -> None:
-        """Hand over what is left: the report has ended."""
-        self._hand_over()
+    def finish(self, *, is_cut: bool = False) -> None:
+        """Hand over what is left: the report has ended.
+
+        Args:
+            is_cut: Whether it reached its longest length: then a sentence without an end is dropped, since half a
+                sentence may say the opposite of the whole.
+        """
+        if not is_cut or (self._pieces and self._pieces[-1] in _STOPS):
+            self._hand_over()
 
     def _is_decimal(self, word: str) -> bool:
         return word.isdigit() and len(self._pieces) > 1 and self._pieces[-2].isdigit()

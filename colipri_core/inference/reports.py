@@ -15,7 +15,6 @@ from colipri_core.findings import Finding
 from colipri_core.inference.features import Features
 from colipri_core.inference.report_composing import compose
 from colipri_core.inference.report_lines import Line
-from colipri_core.inference.report_lines import TakeLine
 from colipri_core.inference.report_writing import write
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.second_opinion import SecondOpinion
@@ -81,35 +80,30 @@ def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: Dra
         if request.on_sentence is not None:
             request.on_sentence(sentence)
 
-    _lines(runtime, features, findings, request, report.part(0.05, 1.0), take)
+    rest = report.part(0.05, 1.0)
+    if runtime.bundle.report_decoder is not None:
+
+        def attempt() -> None:
+            written.clear()  # a GPU that runs out of memory makes the CPU begin again
+            write(runtime, features, request.options, rest, take)
+
+        runtime.on_device(attempt)
+    else:
+        lines = compose(
+            list(findings.values()),
+            threshold=request.options.threshold,
+            vector=features.pooled.numpy(),
+            store=request.store,
+        )
+        for number, line in enumerate(lines):
+            rest(number / len(lines), "Writing the draft")
+            take(line)
     sections = tuple(
         ReportSection(name=name.capitalize(), sentences=tuple(own for section, own in written if section is name))
         for name in dict.fromkeys(section for section, _ in written)
     )
     report(1.0, "The draft is written")
     return Draft(sections=sections, unmentioned=_unmentioned(sections, findings, request.options.threshold))
-
-
-def _lines(
-    runtime: ModelRuntime,
-    features: Features,
-    findings: Mapping[str, Finding],
-    request: DraftRequest,
-    report: Reporter,
-    take: TakeLine,
-) -> None:
-    if runtime.bundle.report_decoder is not None:
-        runtime.on_device(lambda: write(runtime, features, request.options, report, take))
-        return
-    lines = compose(
-        list(findings.values()),
-        threshold=request.options.threshold,
-        vector=features.pooled.numpy(),
-        store=request.store,
-    )
-    for number, line in enumerate(lines):
-        report(number / len(lines), "Writing the draft")
-        take(line)
 
 
 def _unmentioned(

@@ -113,8 +113,7 @@ class _Images:
             return None
         plane = round(float(self._source.geometry.world_to_index(place)[2]))
         k = min(max(plane, 0), len(self._by_plane) - 1)
-        frame, image = self._frames[k], self._by_plane[k]
-        return str(image.SOPClassUID), str(image.SOPInstanceUID), None if frame is None else frame + 1
+        return str(self._by_plane[k].SOPClassUID), str(self._by_plane[k].SOPInstanceUID), self._frames[k]
 
 
 def _header(name: str, file: Any) -> Any:

@@ -44,6 +44,11 @@ class AttentionWatch:
             hook.remove()
         self._hooks.clear()
 
+    def forget(self) -> None:
+        """Drop what was collected so far."""
+        for seen in self._seen:
+            seen.clear()
+
     def mean(self, start: int, stop: int) -> Tensor:
         """Return the mean attention (M,) while pieces `start` to `stop` - 1 were chosen; piece 0 is the first written.
 
