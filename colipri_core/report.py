@@ -290,11 +290,24 @@ class StoredSentence(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class SentenceQuery:
+    """What a store of sentences is asked with: the volume's place in the joint space.
+
+    Args:
+        vector: float32 (E,), of unit length.
+        provenance: What produced it; vectors of different weights cannot be compared.
+    """
+
+    vector: npt.NDArray[np.float32]
+    provenance: Provenance
+
+
 class SentenceStore(Protocol):
     """Where sentences of earlier reports are looked up; a case store is one."""
 
-    def sentences(self, vector: npt.NDArray[np.float32], k: int) -> Sequence[StoredSentence]:
-        """Return the k sentences nearest to a vector of the joint space (E,), nearest first."""
+    def sentences(self, query: SentenceQuery, k: int) -> Sequence[StoredSentence]:
+        """Return at most k sentences, nearest to the query first."""
         ...
 
 

@@ -7,11 +7,9 @@ denies. All of this is our choice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
 
 from colipri_core.findings import Finding
 from colipri_core.inference.report_lines import Line
@@ -20,7 +18,7 @@ from colipri_core.language.labeller import label_sentence
 from colipri_core.language.opposites import opposite
 from colipri_core.language.sections import SectionName
 from colipri_core.language.sentences import normalise
-from colipri_core.report import SentenceStore
+from colipri_core.report import StoredSentence
 from colipri_core.vocabulary.findings import find_concept
 
 SOURCE = "findings"
@@ -33,24 +31,21 @@ _NEAREST = 64
 """Stored sentences looked at."""
 
 
-def compose(
-    findings: Sequence[Finding],
-    *,
-    threshold: float,
-    vector: npt.NDArray[np.float32],
-    store: SentenceStore | None = None,
-) -> list[Line]:
+FindSentences = Callable[[int], Sequence[StoredSentence]]
+"""Returns at most that many sentences of earlier reports, the best match first."""
+
+
+def compose(findings: Sequence[Finding], *, threshold: float, find: FindSentences | None = None) -> list[Line]:
     """Return the lines of a draft: what is there, most probable first; what is not; the impression.
 
     Args:
         findings: Known findings with their probabilities.
         threshold: Probability from which a finding counts as there.
-        vector: The volume's unit vector (E,), by which stored sentences are found.
-        store: Where sentences of earlier reports come from.
+        find: Finds sentences of earlier reports; None words all findings plainly.
     """
     there = sorted((item for item in findings if item.probability >= threshold), key=lambda item: -item.probability)
     found = {item.name for item in there}
-    stored = _stored(store, vector, found) if store is not None else {}
+    stored = _stored(find(_NEAREST), found) if find is not None else {}
     lines = [stored.get(item.name) or _line(_affirmed(item, threshold)) for item in there]
     lines += [_line(_denied(item)) for item in findings if item.name not in found]
     summary = [_summarised(item, threshold) for item in there] or [NOTHING]
@@ -84,10 +79,10 @@ def _summarised(item: Finding, threshold: float) -> str:
     return f"Possible {term_of(item.name)}" if item.probability < threshold + DOUBT else term_of(item.name)
 
 
-def _stored(store: SentenceStore, vector: npt.NDArray[np.float32], found: set[str]) -> Mapping[str, Line]:
+def _stored(sentences: Sequence[StoredSentence], found: set[str]) -> Mapping[str, Line]:
     """For each finding that is there, the nearest stored sentence that affirms it and nothing that is not there."""
     lines: dict[str, Line] = {}
-    for sentence in store.sentences(vector, _NEAREST):
+    for sentence in sentences:
         text = normalise(sentence.text)
         mentions = label_sentence(text)
         names = [mention.finding for mention in mentions if mention.assertion is Assertion.PRESENT]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from colipri_core.findings import Finding
 from colipri_core.inference.features import Features
+from colipri_core.inference.report_composing import FindSentences
 from colipri_core.inference.report_composing import compose
 from colipri_core.inference.report_lines import Line
 from colipri_core.inference.report_writing import write
@@ -25,7 +26,6 @@ from colipri_core.report import DraftOptions
 from colipri_core.report import ReportSection
 from colipri_core.report import ReportSentence
 from colipri_core.report import SentenceCallback
-from colipri_core.report import SentenceStore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,12 +34,12 @@ class DraftRequest:
 
     Args:
         options: How.
-        store: Sentences of earlier reports, used where the model has no decoder.
+        find: Finds sentences of earlier reports, used where the model has no decoder.
         on_sentence: Receives each sentence once it is written and checked.
     """
 
     options: DraftOptions
-    store: SentenceStore | None = None
+    find: FindSentences | None = None
     on_sentence: SentenceCallback | None = None
 
 
@@ -89,12 +89,7 @@ def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: Dra
 
         runtime.on_device(attempt)
     else:
-        lines = compose(
-            list(findings.values()),
-            threshold=request.options.threshold,
-            vector=features.pooled.numpy(),
-            store=request.store,
-        )
+        lines = compose(list(findings.values()), threshold=request.options.threshold, find=request.find)
         for number, line in enumerate(lines):
             rest(number / len(lines), "Writing the draft")
             take(line)

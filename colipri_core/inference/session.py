@@ -32,7 +32,9 @@ from colipri_core.provenance import Provenance
 from colipri_core.report import DraftOptions
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
+from colipri_core.report import SentenceQuery
 from colipri_core.report import SentenceStore
+from colipri_core.report import StoredSentence
 from colipri_core.segmentation import Segmentation
 from colipri_core.vocabulary.wordings import Wording
 from colipri_core.vocabulary.wordings import wording
@@ -157,9 +159,16 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Report:
         """See `colipri_core.engine.Session.draft_report`."""
-        request = DraftRequest(options=options or DraftOptions(), store=store, on_sentence=on_sentence)
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
+            def find(k: int) -> Sequence[StoredSentence]:
+                assert store is not None
+                provenance = self._provenance(features, stopwatch, [])
+                return store.sentences(SentenceQuery(vector=features.pooled.numpy(), provenance=provenance), k)
+
+            request = DraftRequest(
+                options=options or DraftOptions(), find=None if store is None else find, on_sentence=on_sentence
+            )
             with stopwatch("draft"):
                 found = draft(self._runtime, features, self._open_store().dense(features), request, report)
             return Report(

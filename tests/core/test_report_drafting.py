@@ -31,6 +31,7 @@ from colipri_core.progress import CancelToken
 from colipri_core.report import DraftOptions
 from colipri_core.report import Flag
 from colipri_core.report import ReportSentence
+from colipri_core.report import SentenceQuery
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 
 WRITES = (
@@ -184,13 +185,13 @@ class TestComposing:
                 Finding(name=concept.name, code=concept.code, probability=probability, calibrated=False)
                 for concept in CT_RATE_CONCEPTS
             ]
-            lines = compose(items, threshold=0.5, vector=np.zeros(4, np.float32))
+            lines = compose(items, threshold=0.5)
             labels = label_report(" ".join(line.text for line in lines))
             assert [label.positive for label in labels.findings] == [wanted] * 18
 
     def test_an_empty_impression_says_so(self) -> None:
         items = [Finding(name="Emphysema", code="", probability=0.1, calibrated=False)]
-        lines = compose(items, threshold=0.5, vector=np.zeros(4, np.float32))
+        lines = compose(items, threshold=0.5)
         assert [line.text for line in lines if line.section is SectionName.IMPRESSION] == [NOTHING]
 
     def test_sentences_of_similar_cases_are_taken_where_they_say_nothing_else(self) -> None:
@@ -200,34 +201,31 @@ class TestComposing:
             "  There is a 6 mm nodule in the right upper lobe ",
             "Another nodule is seen.",
         )
-        vector = np.ones(4, np.float32)
-        asked = []
 
-        class Store:
-            def sentences(self, given: np.ndarray, k: int) -> list[SimpleNamespace]:
-                asked.append((given, k))
-                return [SimpleNamespace(text=text, case=f"case-{n}") for n, text in enumerate(texts)]
+        def find(k: int) -> list[SimpleNamespace]:
+            return [SimpleNamespace(text=text, case=f"case-{n}") for n, text in enumerate(texts)][:k]
 
         items = [
             Finding(name="Lung nodule", code="", probability=0.8, calibrated=False),
             Finding(name="Emphysema", code="", probability=0.1, calibrated=False),
         ]
-        first = compose(items, threshold=0.5, vector=vector, store=Store())[0]
+        first = compose(items, threshold=0.5, find=find)[0]
         assert first.text == "There is a 6 mm nodule in the right upper lobe."
         assert first.source == "similar case case-2"
-        assert np.array_equal(asked[0][0], vector)
 
     def test_the_session_hands_its_vector_to_the_store(self, tiny: cc.Engine) -> None:
         given = []
 
         class Store:
-            def sentences(self, vector: np.ndarray, k: int) -> list[SimpleNamespace]:
-                given.append(vector)
+            def sentences(self, query: SentenceQuery, k: int) -> list[SimpleNamespace]:
+                given.append(query)
                 return []
 
         with tiny.open(VOLUME) as session:
             session.draft_report(store=Store())
-        assert np.linalg.norm(given[0]) == pytest.approx(1.0, abs=1e-5)
+        (query,) = given
+        assert np.linalg.norm(query.vector) == pytest.approx(1.0, abs=1e-5)
+        assert query.provenance.model == tiny.card
 
 
 def test_a_real_scan_gets_a_checked_draft(tiny: cc.Engine, shared_data: Path) -> None:
