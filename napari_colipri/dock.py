@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from typing import Any
 
 import napari.utils.notifications
 from qtpy.QtCore import QEvent
@@ -33,9 +32,13 @@ from napari_colipri.panels.findings import FindingsPanel
 from napari_colipri.panels.footer import Footer
 from napari_colipri.panels.model import ModelPanel
 from napari_colipri.panels.notice import NoticeBar
+from napari_colipri.panels.report import ReportPanel
 from napari_colipri.panels.section import Section
 from napari_colipri.panels.structures import StructuresPanel
 from napari_colipri.readout import Readout
+from napari_colipri.release import Release
+from napari_colipri.release import ViewerEvents
+from napari_colipri.reporting import Reporting
 from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
 from napari_colipri.source import is_candidate
@@ -53,7 +56,6 @@ PLANE_KEYS = ("Alt-A", "Alt-C", "Alt-S")
 """Keys of CT windows and planes, bound while the dock is there."""
 
 _WIDTH = 380
-_Events = tuple[tuple[Any, Callable[[], None]], ...]
 
 
 class ColipriDock(QWidget):
@@ -79,6 +81,8 @@ class ColipriDock(QWidget):
         )
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
+        self.report_panel = ReportPanel()
+        self.reporting = Reporting(self.workflow)
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -137,12 +141,14 @@ class ColipriDock(QWidget):
         layout.setSpacing(8)
         self.findings_section = Section("Findings", self.findings_panel)
         self.structures_section = Section("Structures", self.structures_panel)
+        self.report_section = Section("Draft report", self.report_panel)
         layout.addWidget(self.model_panel)
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
         layout.addWidget(_rule())
         layout.addWidget(self.findings_section, 3)
         layout.addWidget(self.structures_section, 2)
+        layout.addWidget(self.report_section, 3)
         layout.addWidget(_filler())
         layout.addWidget(self.footer)
 
@@ -162,6 +168,21 @@ class ColipriDock(QWidget):
         structures.toggled.connect(self._on_eye)
         structures.opacity_changed.connect(self._on_opacity)
         structures.fill_changed.connect(self._on_fill)
+        self._connect_report()
+
+    def _connect_report(self) -> None:
+        panel, reporting = self.report_panel, self.reporting
+        panel.draft_clicked.connect(lambda: self._try(reporting.draft))
+        panel.cancel_clicked.connect(self.jobs.cancel)
+        panel.chosen.connect(lambda row: self._try(lambda: reporting.choose(row)))
+        panel.edited.connect(reporting.edit)
+        panel.added.connect(reporting.add)
+        panel.copied.connect(reporting.copy)
+        panel.exported.connect(lambda path: self._try(lambda: reporting.export(path)))
+        panel.hidden.connect(self.workflow.hide_evidence)
+        reporting.changed.connect(self._on_report)
+        self.jobs.cancelled.connect(reporting.give_up)
+        self.jobs.failed.connect(reporting.give_up)
 
     def _connect_workflow(self) -> None:
         self.jobs.started.connect(self._on_started)
@@ -181,13 +202,14 @@ class ColipriDock(QWidget):
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
-        self._release = _Release(self.viewer, events, (self.readout.close, self.workflow.close, self.activity.end))
+        closers = (self.readout.close, self.reporting.close, self.workflow.close, self.activity.end)
+        self._release = Release(self.viewer, events, closers, keys=(*WINDOW_KEYS, *PLANE_KEYS))
         self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._release)
 
-    def _viewer_events(self) -> _Events:
+    def _viewer_events(self) -> ViewerEvents:
         viewer = self.viewer
         return (
             (viewer.layers.events.inserted, self._on_layers),
@@ -257,13 +279,15 @@ class ColipriDock(QWidget):
 
     def _on_idle(self) -> None:
         self.activity.end()
-        self._show_busy(busy=False)
+        self.reporting.end()
+        self._show_busy(busy=self.jobs.busy)
 
     def _show_busy(self, *, busy: bool) -> None:
         ready = self.workflow.layer is not None
         self.model_panel.set_busy(busy=busy, ready=ready)
         self.findings_panel.set_askable(askable=ready and not busy)
         self.structures_panel.outline.setEnabled(ready and not busy)
+        self.report_panel.set_state(ready=ready, busy=busy, drafting=self.reporting.drafting)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ColipriError | ValueError | OSError):
@@ -278,6 +302,7 @@ class ColipriDock(QWidget):
         case = self.workflow.case
         self.warning_bar.show_texts(case.warnings if case is not None else ())
         self._show_layer(self.workflow.layer)
+        self._on_report()
         self._show_busy(busy=self.jobs.busy)
 
     def _on_findings(self) -> None:
@@ -290,7 +315,8 @@ class ColipriDock(QWidget):
 
     def _on_heat(self) -> None:
         case = self.workflow.case
-        self.findings_panel.set_shown(case.shown if case is not None else frozenset())
+        for panel in (self.findings_panel, self.report_panel):
+            panel.set_shown(case.shown if case is not None else frozenset())
 
     def _on_structures(self) -> None:
         case = self.workflow.case
@@ -298,6 +324,14 @@ class ColipriDock(QWidget):
         self.structures_panel.set_rows(rows, case.hidden if case is not None else frozenset())
         self.structures_section.summary.setText(f"{len(rows)} structures" if rows else "")
         self.structures_section.fit()
+
+    def _on_report(self) -> None:
+        report, rows = self.reporting.report, self.reporting.rows
+        status = f"{report.status}, not verified. {report.provenance.model.name}" if report is not None else ""
+        note = " ".join(text for text in (self.reporting.note, status) if text)
+        self.report_panel.set_rows(rows, note=note, case=report.case if report is not None else "draft")
+        self.report_section.summary.setText(f"{len(report)} sentences" if report is not None else "")
+        self.report_section.fit()
 
     def _on_layers(self) -> None:
         candidates = [layer for layer in self.viewer.layers if is_candidate(layer)]
@@ -330,34 +364,7 @@ class ColipriDock(QWidget):
         self.setStyleSheet(style_sheet(colors))
         self.findings_panel.set_colors(colors)
         self.structures_panel.set_colors(colors)
-
-
-class _Release:
-    """Ends what a dock began, once, also when Qt has already deleted the dock.
-
-    Args:
-        viewer: The viewer.
-        events: Emitters of the viewer and what was connected to them.
-        closers: Called last.
-    """
-
-    def __init__(self, viewer: napari.viewer.Viewer, events: _Events, closers: tuple[Callable[[], None], ...]) -> None:
-        self.done = False
-        self._viewer = viewer
-        self._events = events
-        self._closers = closers
-
-    def __call__(self, *_: object) -> None:
-        if self.done:
-            return
-        self.done = True
-        for emitter, callback in self._events:
-            emitter.disconnect(callback)
-        for key in (*WINDOW_KEYS, *PLANE_KEYS):
-            self._viewer.bind_key(key, None)
-        for closer in self._closers:
-            closer()
-        self._events = self._closers = ()
+        self.report_panel.set_colors(colors)
 
 
 def _filler() -> QWidget:

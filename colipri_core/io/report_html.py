@@ -10,6 +10,7 @@ from typing import Any
 
 from colipri_core.findings import EvidenceMap
 from colipri_core.io.key_image import key_image
+from colipri_core.language.assertions import Assertion
 from colipri_core.report import Flag
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
@@ -34,7 +35,7 @@ _DISPUTED = frozenset({Flag.CONTRADICTED, Flag.PLACE_DISPUTED, Flag.SIDE_DISPUTE
 def as_html(report: Report, *, volume: Volume | None, evidence: FindEvidence | None) -> str:
     """Return a report as a self-contained page.
 
-    Sentences that affirm something or are disputed get a key image; the place of the others stands in words.
+    Sentences that affirm something, are disputed or are a reader's get a key image; the place of the others stands in words.
 
     Args:
         report: The report.
@@ -57,8 +58,7 @@ def as_html(report: Report, *, volume: Volume | None, evidence: FindEvidence | N
 
 def _sentence(sentence: ReportSentence, volume: Volume | None, find: FindEvidence | None) -> dict[str, Any]:
     picture, caption = None, ""
-    wanted = sentence.is_affirmed or not _DISPUTED.isdisjoint(sentence.flags)
-    if volume is not None and sentence.place_ras is not None and wanted:
+    if volume is not None and sentence.place_ras is not None and _is_shown(sentence):
         phrase = sentence.support.evidence_text
         heat = find(phrase) if find is not None and phrase is not None else None
         picture = base64.b64encode(key_image(volume, sentence.place_ras, heat)).decode("ascii")
@@ -70,6 +70,12 @@ def _sentence(sentence: ReportSentence, volume: Volume | None, find: FindEvidenc
         "image": picture,
         "caption": caption,
     }
+
+
+def _is_shown(sentence: ReportSentence) -> bool:
+    """Whether a sentence gets a picture: what it affirms, disputes, or says in a reader's words can be looked at."""
+    is_own = Flag.EDITED in sentence.flags and sentence.support.assertion is not Assertion.ABSENT
+    return sentence.is_affirmed or is_own or not _DISPUTED.isdisjoint(sentence.flags)
 
 
 @functools.cache
