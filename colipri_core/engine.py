@@ -140,6 +140,26 @@ class Session(Protocol):
         """
         ...
 
+    def check_sentences(
+        self,
+        sentences: Sequence[str],
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """Return given sentences, such as a reader's own, as a draft with the model's second opinion on each.
+
+        Args:
+            sentences: The sentences; each is brought to normal form (a capital, a full stop).
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+
+        Raises:
+            Cancelled: If `cancel` was set.
+            ValueError: If a sentence has no words.
+        """
+        ...
+
     def close(self) -> None:
         """Free what the session holds. Closing twice does nothing."""
         ...

@@ -9,6 +9,8 @@ import argparse
 import contextlib
 from pathlib import Path
 
+from PIL import Image
+
 from napari_colipri.demo import DemoOptions
 from napari_colipri.demo import analysed
 from napari_colipri.display import has_display
@@ -31,17 +33,16 @@ def main() -> None:
 
 def draw(target: Path, ct: Path | None, options: DemoOptions) -> None:
     """Open the viewer, click the first affirmed sentence, and write what the right of the window shows."""
-    with analysed(ct, options) as (viewer, dock, settle):
-        for section in (dock.findings_section, dock.structures_section):
+    with analysed(ct, options) as scene:
+        for section in (scene.dock.findings_section, scene.dock.structures_section):
             section.header.setChecked(False)
-        viewer.reset_view()
-        settle()
-        row = next(row for row in dock.report_panel.model.rows if row.phrase is not None)
-        dock.report_panel.chosen.emit(row)
-        settle()
-        picture = viewer.screenshot(canvas_only=False, flash=False)
-    from PIL import Image
-
+        scene.viewer.reset_view()
+        scene.settle()
+        scene.dock.workflow.hide_evidence()
+        rows = scene.dock.report_panel.model.rows
+        scene.dock.report_panel.chosen.emit(next(row for row in rows if row.phrase is not None))
+        scene.settle()
+        picture = scene.viewer.screenshot(canvas_only=False, flash=False)
     height, width = picture.shape[:2]
     cut = picture[round(TOP * height) : round(BOTTOM * height), round(LEFT * width) :]
     Image.fromarray(cut).save(target)

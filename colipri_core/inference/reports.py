@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -21,7 +22,9 @@ from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.second_opinion import SecondOpinion
 from colipri_core.language.labeller import label_report
 from colipri_core.language.sections import SectionName
+from colipri_core.language.sentences import normalise
 from colipri_core.progress import Reporter
+from colipri_core.report import READER
 from colipri_core.report import DraftOptions
 from colipri_core.report import ReportSection
 from colipri_core.report import ReportSentence
@@ -93,18 +96,55 @@ def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: Dra
         for number, line in enumerate(lines):
             rest(number / len(lines), "Writing the draft")
             take(line)
+    report(1.0, "The draft is written")
+    return _draft(written, findings, request.options.threshold)
+
+
+def given_line(text: str) -> Line:
+    """Return a sentence that somebody wrote as a line to be checked.
+
+    Args:
+        text: Its words.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    words = normalise(text)
+    if not words:
+        msg = f'A sentence needs words, got "{text}".'
+        raise ValueError(msg)
+    return Line(section=SectionName.FINDINGS, text=words, source=READER)
+
+
+def check(runtime: ModelRuntime, features: Features, dense: Tensor, lines: Sequence[Line], report: Reporter) -> Draft:
+    """Check lines that somebody wrote.
+
+    Args:
+        runtime: The loaded model.
+        features: What is known of the volume.
+        dense: Unit vectors (E, x, y, z) of its tokens.
+        lines: The lines.
+        report: Told of the progress.
+    """
+    opinion = SecondOpinion(runtime, features, dense)
+    findings = opinion.findings(runtime.findings)
+    checked = []
+    for number, line in enumerate(lines):
+        report(number / len(lines), "Checking the sentences")
+        checked.append((line.section, opinion.sentence(line, findings)))
+    report(1.0, "Checked")
+    return _draft(checked, findings, DraftOptions().threshold)
+
+
+def _draft(
+    written: Sequence[tuple[SectionName, ReportSentence]], findings: Mapping[str, Finding], threshold: float
+) -> Draft:
+    """Sentences by section, and what none of them names."""
     sections = tuple(
         ReportSection(name=name.capitalize(), sentences=tuple(own for section, own in written if section is name))
         for name in dict.fromkeys(section for section, _ in written)
     )
-    report(1.0, "The draft is written")
-    return Draft(sections=sections, unmentioned=_unmentioned(sections, findings, request.options.threshold))
-
-
-def _unmentioned(
-    sections: tuple[ReportSection, ...], findings: Mapping[str, Finding], threshold: float
-) -> tuple[Finding, ...]:
-    text = " ".join(sentence.text for section in sections for sentence in section.sentences)
+    text = " ".join(sentence.text for _, sentence in written)
     named = {label.name for label in label_report(text).findings if label.assertion is not None}
     missing = [item for item in findings.values() if item.probability >= threshold and item.name not in named]
-    return tuple(sorted(missing, key=lambda item: -item.probability))
+    return Draft(sections=sections, unmentioned=tuple(sorted(missing, key=lambda item: -item.probability)))

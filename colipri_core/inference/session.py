@@ -16,8 +16,11 @@ from colipri_core.inference.evidence import evidence_map
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
+from colipri_core.inference.reports import Draft
 from colipri_core.inference.reports import DraftRequest
+from colipri_core.inference.reports import check
 from colipri_core.inference.reports import draft
+from colipri_core.inference.reports import given_line
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.structures import chosen_segments
 from colipri_core.inference.structures import paint
@@ -171,12 +174,24 @@ class LocalSession:
             )
             with stopwatch("draft"):
                 found = draft(self._runtime, features, self._open_store().dense(features), request, report)
-            return Report(
-                case=self._volume.name,
-                sections=found.sections,
-                unmentioned=found.unmentioned,
-                provenance=self._provenance(features, stopwatch, []),
-            )
+            return self._report(found, self._provenance(features, stopwatch, []))
+
+        return self._run(step, progress, cancel)
+
+    def check_sentences(
+        self,
+        sentences: Sequence[str],
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """See `colipri_core.engine.Session.check_sentences`."""
+        lines = [given_line(text) for text in _texts(sentences)]
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
+            with stopwatch("check"):
+                found = check(self._runtime, features, self._open_store().dense(features), lines, report)
+            return self._report(found, self._provenance(features, stopwatch, []))
 
         return self._run(step, progress, cancel)
 
@@ -209,6 +224,10 @@ class LocalSession:
             msg = "The session was closed. Open the volume again with engine.open()."
             raise SessionClosedError(msg)
         return store
+
+    def _report(self, found: Draft, provenance: Provenance) -> Report:
+        name = self._volume.name
+        return Report(case=name, sections=found.sections, unmentioned=found.unmentioned, provenance=provenance)
 
     def _pairs(self, questions: Sequence[Wording], report: Reporter) -> list[PromptPair]:
         """Embed all phrasings of all questions together, then look the pairs up."""

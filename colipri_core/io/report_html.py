@@ -35,7 +35,8 @@ _DISPUTED = frozenset({Flag.CONTRADICTED, Flag.PLACE_DISPUTED, Flag.SIDE_DISPUTE
 def as_html(report: Report, *, volume: Volume | None, evidence: FindEvidence | None) -> str:
     """Return a report as a self-contained page.
 
-    Sentences that affirm something, are disputed or are a reader's get a key image; the place of the others stands in words.
+    Sentences that affirm something, are disputed or are a reader's get a key image; the place of the others stands in
+    words.
 
     Args:
         report: The report.

@@ -18,6 +18,7 @@ CALLS = {
     "classify": lambda session, **control: session.classify(**control),
     "evidence": lambda session, **control: session.evidence("emphysema", **control),
     "segment": lambda session, **control: session.segment(**control),
+    "check_sentences": lambda session, **control: session.check_sentences(["No lung nodule."], **control),
     "draft_report": lambda session, **control: session.draft_report(**control),
 }
 
