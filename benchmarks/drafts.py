@@ -1,7 +1,7 @@
 """How good draft reports are on phantoms: clinical F1, places on lesions, flags on false and true sentences.
 
-`python benchmarks/drafts.py STORE [--model tiny] [--cases 20] [--json drafts.json]` prints a table and writes JSON. STORE
-is a folder of prepared phantoms of the test split (`colipri-train prepare` or `evaluate --store`) on the model's grid.
+`python benchmarks/drafts.py STORE [--model tiny] [--cases 20] [--json drafts.json]` prints a table and writes JSON.
+STORE is a folder of prepared phantoms of the test split (`colipri-train evaluate --store`) on the model's grid.
 The figures and how sentences are judged: `colipri_training/evaluation/drafts.py`.
 """
 

@@ -28,6 +28,9 @@ DRAFT = "DRAFT"
 RESEARCH_USE = "DRAFT, not verified. Research use only, not for diagnosis."
 """Stands on every export, beside the name of the model."""
 
+DEFAULT_THRESHOLD = 0.3
+"""See `DraftOptions.threshold`."""
+
 READER = "reader"
 """Source of sentences that a person wrote."""
 
@@ -51,7 +54,7 @@ class Flag(enum.StrEnum):
 
 
 _MEANINGS = {
-    Flag.CONTRADICTED: "The model itself holds the opposite more likely.",
+    Flag.CONTRADICTED: "The model's own second opinion speaks for the opposite.",
     Flag.PLACE_DISPUTED: "What the decoder looked at while writing lies elsewhere than the evidence for the finding.",
     Flag.SIDE_DISPUTED: "The sentence names the other side than the one on which the evidence peaks.",
     Flag.UNCHECKED: "No second opinion: the sentence has no opposite that the model could be asked.",
@@ -159,8 +162,9 @@ class Report:
     Args:
         case: Name of the volume.
         sections: The sections in order.
-        unmentioned: Findings above the threshold that no sentence names.
         provenance: What produced it.
+        unmentioned: Findings above the threshold that no sentence names.
+        threshold: Probability from which a finding counted as there.
         status: Always "DRAFT".
 
     Raises:
@@ -171,6 +175,7 @@ class Report:
     sections: tuple[ReportSection, ...]
     provenance: Provenance
     unmentioned: tuple[Finding, ...] = ()
+    threshold: float = DEFAULT_THRESHOLD
     status: str = DRAFT
 
     def __post_init__(self) -> None:
@@ -233,7 +238,7 @@ class Report:
         return self._with(section, (*self.sections[section].sentences, _from_reader(words, None)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{"status", "case", "model", "notice", "sections", "unmentioned", "provenance"}`."""
+        """Return `{"status", "case", "model", "notice", "sections", "unmentioned", "threshold", "provenance"}`."""
         return {
             "status": self.status,
             "case": self.case,
@@ -241,6 +246,7 @@ class Report:
             "notice": RESEARCH_USE,
             "sections": [section.to_json() for section in self.sections],
             "unmentioned": [finding.to_json() for finding in self.unmentioned],
+            "threshold": self.threshold,
             "provenance": self.provenance.to_json(),
         }
 
@@ -255,7 +261,8 @@ class DraftOptions:
     """How a draft is made. The defaults are our choice.
 
     Args:
-        threshold: Probability from which a finding counts as there.
+        threshold: Probability from which a finding counts as there, for the draft and for its flags alike. Below one
+            half, since the threshold of the best F1 is half that F1 for calibrated probabilities (Lipton et al., 2014).
         beams: Reports the decoder keeps in its search; with 1 sentences stream as they are written.
         max_length: Longest report in word pieces; the decoder's own limit holds too.
 
@@ -263,7 +270,7 @@ class DraftOptions:
         ValueError: If a value is out of range.
     """
 
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
     beams: int = 1
     max_length: int = 512
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from colipri_core.cli import options
+from colipri_core.report import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +26,7 @@ def report(
     ] = None,
     threshold: Annotated[
         float, typer.Option("--threshold", metavar="P", help="Probability from which a finding counts as there.")
-    ] = 0.5,
+    ] = DEFAULT_THRESHOLD,
     beams: Annotated[
         int, typer.Option("--beams", metavar="N", help="Width of the search of a model that writes; 1 is quickest.")
     ] = 1,

@@ -1,8 +1,8 @@
 """Composing a draft from findings, for models without a report decoder: plain sentences, or those of similar cases.
 
-A finding at or above the threshold is affirmed, one a little above it with doubt; one below is denied. Where a case
-store is given, an affirmed finding is worded as the best-matching stored sentence that affirms it and nothing the model
-denies. All of this is our choice.
+A finding at or above the threshold is affirmed, with doubt below one half; one below the threshold is denied. Where a
+case store is given, an affirmed finding is worded as the best-matching stored sentence that affirms it and nothing the
+model denies. All of this is our choice.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from colipri_core.report import StoredSentence
 from colipri_core.vocabulary.findings import find_concept
 
 SOURCE = "findings"
-DOUBT = 0.15
-"""How far above the threshold a finding is only called possible."""
+EVEN = 0.5
+"""Below this probability a finding is only called possible."""
 
 NOTHING = "No finding reached the threshold."
 
@@ -46,9 +46,9 @@ def compose(findings: Sequence[Finding], *, threshold: float, find: FindSentence
     there = sorted((item for item in findings if item.probability >= threshold), key=lambda item: -item.probability)
     found = {item.name for item in there}
     stored = _stored(find(_NEAREST), found) if find is not None else {}
-    lines = [stored.get(item.name) or _line(_affirmed(item, threshold)) for item in there]
+    lines = [stored.get(item.name) or _line(_affirmed(item)) for item in there]
     lines += [_line(_denied(item)) for item in findings if item.name not in found]
-    summary = [_summarised(item, threshold) for item in there] or [NOTHING]
+    summary = [_summarised(item) for item in there] or [NOTHING]
     return lines + [_line(text, SectionName.IMPRESSION) for text in summary]
 
 
@@ -67,16 +67,16 @@ def affirmation(name: str) -> str:
     return opposite(f"No {term_of(name)}.") or f"There is {term_of(name)}."
 
 
-def _affirmed(item: Finding, threshold: float) -> str:
-    return f"Possible {term_of(item.name)}" if item.probability < threshold + DOUBT else affirmation(item.name)
+def _affirmed(item: Finding) -> str:
+    return f"Possible {term_of(item.name)}" if item.probability < EVEN else affirmation(item.name)
 
 
 def _denied(item: Finding) -> str:
     return f"No {term_of(item.name)}"
 
 
-def _summarised(item: Finding, threshold: float) -> str:
-    return f"Possible {term_of(item.name)}" if item.probability < threshold + DOUBT else term_of(item.name)
+def _summarised(item: Finding) -> str:
+    return f"Possible {term_of(item.name)}" if item.probability < EVEN else term_of(item.name)
 
 
 def _stored(sentences: Sequence[StoredSentence], found: set[str]) -> Mapping[str, Line]:

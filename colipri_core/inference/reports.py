@@ -24,6 +24,7 @@ from colipri_core.language.labeller import label_report
 from colipri_core.language.sections import SectionName
 from colipri_core.language.sentences import normalise
 from colipri_core.progress import Reporter
+from colipri_core.report import DEFAULT_THRESHOLD
 from colipri_core.report import READER
 from colipri_core.report import DraftOptions
 from colipri_core.report import ReportSection
@@ -53,10 +54,12 @@ class Draft:
     Args:
         sections: The sections in order.
         unmentioned: Findings above the threshold that no sentence names.
+        threshold: Probability from which a finding counted as there.
     """
 
     sections: tuple[ReportSection, ...]
     unmentioned: tuple[Finding, ...]
+    threshold: float
 
 
 def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: DraftRequest, report: Reporter) -> Draft:
@@ -73,7 +76,7 @@ def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: Dra
         Cancelled: If the reporter's cancel token is set.
     """
     report(0.0, "Asking for the findings")
-    opinion = SecondOpinion(runtime, features, dense)
+    opinion = SecondOpinion(runtime, features, dense, threshold=request.options.threshold)
     findings = opinion.findings(runtime.findings)
     written: list[tuple[SectionName, ReportSentence]] = []
 
@@ -133,7 +136,7 @@ def check(runtime: ModelRuntime, features: Features, dense: Tensor, lines: Seque
         report(number / len(lines), "Checking the sentences")
         checked.append((line.section, opinion.sentence(line, findings)))
     report(1.0, "Checked")
-    return _draft(checked, findings, DraftOptions().threshold)
+    return _draft(checked, findings, DEFAULT_THRESHOLD)
 
 
 def _draft(
@@ -147,4 +150,5 @@ def _draft(
     text = " ".join(sentence.text for _, sentence in written)
     named = {label.name for label in label_report(text).findings if label.assertion is not None}
     missing = [item for item in findings.values() if item.probability >= threshold and item.name not in named]
-    return Draft(sections=sections, unmentioned=tuple(sorted(missing, key=lambda item: -item.probability)))
+    unmentioned = tuple(sorted(missing, key=lambda item: -item.probability))
+    return Draft(sections=sections, unmentioned=unmentioned, threshold=threshold)

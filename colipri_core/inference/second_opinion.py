@@ -19,6 +19,7 @@ from colipri_core.inference.evidence import Peak
 from colipri_core.inference.evidence import evidence_peak
 from colipri_core.inference.evidence import token_grid
 from colipri_core.inference.features import Features
+from colipri_core.inference.report_composing import EVEN
 from colipri_core.inference.report_composing import affirmation
 from colipri_core.inference.report_composing import term_of
 from colipri_core.inference.report_lines import Line
@@ -29,16 +30,13 @@ from colipri_core.language.labeller import label_sentence
 from colipri_core.language.labeller import main_mention
 from colipri_core.language.opposites import opposite
 from colipri_core.language.sides import side_named
+from colipri_core.report import DEFAULT_THRESHOLD
 from colipri_core.report import Flag
 from colipri_core.report import Place
 from colipri_core.report import ReportSentence
 from colipri_core.report import SentenceSupport
-from colipri_core.vocabulary.findings import find_concept
 from colipri_core.vocabulary.wordings import Wording
 from colipri_core.vocabulary.wordings import wording
-
-EVEN = 0.5
-"""A sentence less probable than this is contradicted."""
 
 NEAR_MM = 40.0
 NEAR_CELLS = 1.5
@@ -64,9 +62,14 @@ class SecondOpinion:
         runtime: The loaded model.
         features: What is known of the volume.
         dense: Unit vectors (E, x, y, z) of its tokens.
+        threshold: Probability from which a finding counts as there: an affirmation below it is contradicted, and so is
+            a denial whose opposite reaches it.
     """
 
-    def __init__(self, runtime: ModelRuntime, features: Features, dense: Tensor) -> None:
+    def __init__(
+        self, runtime: ModelRuntime, features: Features, dense: Tensor, *, threshold: float = DEFAULT_THRESHOLD
+    ) -> None:
+        self._threshold = threshold
         self._runtime = runtime
         self._features = features
         self._dense = dense
@@ -114,8 +117,7 @@ class SecondOpinion:
     def _check(self, text: str, findings: Mapping[str, Finding]) -> _Check | None:
         turned = opposite(text)
         if turned is not None:
-            asked = self._score(text, Wording(present=(text,), absent=(turned,)))
-            return _Check(probability=asked.probability, opposite=turned)
+            return _Check(probability=self._against(text, turned), opposite=turned)
         mentions = label_sentence(text)
         if len(mentions) != 1 or mentions[0].finding not in findings:
             return None
@@ -125,11 +127,20 @@ class SecondOpinion:
             return _Check(probability=1.0 - probability, opposite=affirmation(mention.finding))
         return _Check(probability=probability, opposite=f"No {term_of(mention.finding)}.")
 
+    def _against(self, text: str, turned: str) -> float:
+        """Probability of a sentence against its opposite; calibrated as its finding is, if it names just one."""
+        mentions = label_sentence(text)
+        subject = mentions[0].finding if len(mentions) == 1 else text
+        if len(mentions) == 1 and mentions[0].assertion is Assertion.ABSENT:
+            return 1.0 - self._score(subject, Wording(present=(turned,), absent=(text,))).probability
+        return self._score(subject, Wording(present=(text,), absent=(turned,))).probability
+
     def _score(self, name: str, question: Wording) -> Finding:
+        """Answer a question; the calibration is that of the finding `name`, if it is one."""
         bundle = self._runtime.bundle
         pair = self._runtime.texts.pair(question, self._runtime.device)
         temperature = float(bundle.model.softmax_temperature)
-        calibration = bundle.spec.calibration if find_concept(name) is not None else None
+        calibration = bundle.spec.calibration
         return score(name, pair, self._features.pooled, temperature=temperature, calibration=calibration)
 
     def _peak(self, subject: str) -> Peak:
@@ -144,11 +155,17 @@ class SecondOpinion:
             return "midline"
         return "right" if offset > 0 else "left"
 
+    def _is_contradicted(self, support: SentenceSupport) -> bool:
+        assert support.probability is not None
+        if support.assertion is Assertion.ABSENT:
+            return 1.0 - support.probability >= self._threshold
+        return support.probability < (EVEN if support.assertion is None else self._threshold)
+
     def _flags(self, line: Line, support: SentenceSupport) -> tuple[Flag, ...]:
         affirmed = support.assertion in {Assertion.PRESENT, Assertion.UNCERTAIN}
         named = side_named(line.text)
         checks = {
-            Flag.CONTRADICTED: support.probability is not None and support.probability < EVEN,
+            Flag.CONTRADICTED: support.probability is not None and self._is_contradicted(support),
             Flag.SIDE_DISPUTED: affirmed and {named, support.side} == {"left", "right"},
             Flag.PLACE_DISPUTED: affirmed and support.distance_mm is not None and support.distance_mm > self._near,
             Flag.UNCHECKED: support.probability is None,

@@ -226,8 +226,13 @@ class LocalSession:
         return store
 
     def _report(self, found: Draft, provenance: Provenance) -> Report:
-        name = self._volume.name
-        return Report(case=name, sections=found.sections, unmentioned=found.unmentioned, provenance=provenance)
+        return Report(
+            case=self._volume.name,
+            sections=found.sections,
+            unmentioned=found.unmentioned,
+            threshold=found.threshold,
+            provenance=provenance,
+        )
 
     def _pairs(self, questions: Sequence[Wording], report: Reporter) -> list[PromptPair]:
         """Embed all phrasings of all questions together, then look the pairs up."""

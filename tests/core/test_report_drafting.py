@@ -146,7 +146,40 @@ class TestSecondOpinion:
         assert effusion.support.finding_probability == pytest.approx(findings["Pleural effusion"].probability)
         assert nodule.support.opposite == "There is a lung nodule."
         for sentence in report:
-            assert (Flag.CONTRADICTED in sentence.flags) == (sentence.support.probability < 0.5)
+            likely = sentence.support.probability >= 0.3
+            if not sentence.is_affirmed:
+                likely = sentence.support.probability > 0.7
+            assert (Flag.CONTRADICTED in sentence.flags) == (not likely)
+
+    def test_the_threshold_decides_what_is_contradicted(self, writer: cc.Engine) -> None:
+        with writer.open(VOLUME) as session:
+            strict, lenient = (session.draft_report(options=DraftOptions(threshold=t)) for t in (0.99, 0.01))
+        affirmed, denied, _ = zip(strict, lenient, strict=True)
+        assert [Flag.CONTRADICTED in sentence.flags for sentence in affirmed] == [True, False]
+        assert [Flag.CONTRADICTED in sentence.flags for sentence in denied] == [False, True]
+
+    def test_a_sentence_is_calibrated_as_its_finding_is(self, tmp_path: Path, folder: Path) -> None:
+        codes = {concept.name: concept.code for concept in CT_RATE_CONCEPTS}
+        calibration = {codes["Pleural effusion"]: (0.0, 2.0), codes["Lung nodule"]: (0.0, 2.0)}
+        bundle = save_random_bundle(tmp_path / "b", writes=WRITES, local=True, calibration=calibration)
+        with cc.open_engine(bundle, device="cpu", cache_dir=tmp_path) as engine, engine.open(VOLUME) as session:
+            effusion, nodule, _ = session.draft_report()
+        assert effusion.support.probability == pytest.approx(1 / (1 + np.exp(-2.0)))
+        assert nodule.support.probability == pytest.approx(1 - 1 / (1 + np.exp(-2.0)))
+        assert effusion.support.calibrated
+
+    def test_given_sentences_are_checked_as_written_ones_are(self, writer: cc.Engine) -> None:
+        with writer.open(VOLUME) as session:
+            written = next(iter(session.draft_report()))
+            checked = next(iter(session.check_sentences([written.text.lower()])))
+            assert checked.support.source == "reader"
+            assert (checked.text, checked.finding) == (written.text, written.finding)
+            assert checked.support.probability == written.support.probability
+            assert checked.place_ras == written.place_ras
+            with pytest.raises(ValueError, match="needs words"):
+                session.check_sentences(["..."])
+            with pytest.raises(TypeError, match="list"):
+                session.check_sentences("No nodule.")
 
     def test_the_side_is_disputed_where_the_evidence_lies_on_the_other(self, writer: cc.Engine) -> None:
         """A mirrored volume moves what the model sees to the other side; the words stay."""
@@ -163,7 +196,7 @@ class TestSecondOpinion:
         with writer.open(VOLUME) as session:
             findings, report = session.classify(), session.draft_report()
         named = {label.name for label in label_report(report.text).findings if label.assertion is not None}
-        expected = {item.name for item in findings if item.probability >= 0.5} - named
+        expected = {item.name for item in findings if item.probability >= 0.3} - named
         assert {item.name for item in report.unmentioned} == expected
         assert expected
 
@@ -175,7 +208,7 @@ class TestComposing:
         assert not tiny.capabilities.report
         labels = label_report(report.text)
         for item in findings:
-            assert labels[item.name].positive == (item.probability >= 0.5)
+            assert labels[item.name].positive == (item.probability >= 0.3)
         assert {sentence.support.source for sentence in report} == {"findings"}
         assert report.unmentioned == ()
 
