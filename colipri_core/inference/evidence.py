@@ -53,7 +53,7 @@ def evidence_map(features: Features, dense: Tensor, direction: Tensor) -> Eviden
     tokens = _token_map(dense, direction)
     values = map_to_source(tokens, token_grid(features, dense), features.prepared.source, order=1)
     peak = _peak(tokens, features, token_grid(features, dense))
-    return Evidence(values=values, peak_ras=peak.ras, peak_value=peak.value)
+    return Evidence(values=values, peak_ras=peak.ras, peak_value=float(values[peak.voxel]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,10 +61,12 @@ class Peak:
     """The highest place of a map.
 
     Args:
-        ras: World position, RAS+ mm: the centre of a voxel.
+        voxel: Index of the voxel on the volume's own grid.
+        ras: Its centre, RAS+ mm.
         value: The value there.
     """
 
+    voxel: tuple[int, int, int]
     ras: Points
     value: float
 
@@ -130,4 +132,5 @@ def _peak(tokens: Map, features: Features, grid: VolumeGeometry) -> Peak:
     seen = ~np.isnan(region)
     allowed = next((mask for mask in (seen & (inside > 0), seen) if mask.any()), seen)
     index = np.unravel_index(int(np.where(allowed, region, -np.inf).argmax()), region.shape)
-    return Peak(ras=cropped.index_to_world(np.asarray(index)), value=float(region[index]))
+    i, j, k = (int(a) for a in start + np.asarray(index))
+    return Peak(voxel=(i, j, k), ras=source.index_to_world((i, j, k)), value=float(region[index]))

@@ -177,5 +177,11 @@ def _options(runtime: ModelRuntime, options: DraftOptions) -> GenerationOptions:
     )
     others = tuple(piece for piece in tokenizer.all_special_ids if piece not in {begin, end, pad})
     return GenerationOptions(
-        begin=begin, end=end, pad=pad, forbidden=others, max_length=options.max_length, beams=options.beams
+        begin=begin,
+        end=end,
+        pad=pad,
+        forbidden=others,
+        max_length=options.max_length,
+        min_length=0,  # a decoder that has said all must not be made to go on
+        beams=options.beams,
     )
