@@ -7,42 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nodule_phantoms import NODULE
+from nodule_phantoms import stored
 from random_bundles import save_random_bundle
 
 from colipri_core.engine import open_engine
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.report import Flag
-from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
-from colipri_training.data.store import StoredCase
-from colipri_training.data.store import StoredSentence
 from colipri_training.evaluation.drafts import CaseResult
 from colipri_training.evaluation.drafts import Judged
 from colipri_training.evaluation.drafts import is_near
 from colipri_training.evaluation.drafts import is_true
 from colipri_training.evaluation.drafts import measure
 from colipri_training.evaluation.drafts import summary
-
-NODULE = CT_RATE_FINDINGS.index("Lung nodule")
-
-
-def stored(seed: int, *, nodule: bool) -> StoredCase:
-    """A body with two lungs on a 48-cube at 8 mm; with a nodule, or without."""
-    x, y, z = np.meshgrid(*(np.arange(48) - 23.5,) * 3, indexing="ij")
-    hu = np.where(x**2 + 2 * y**2 < 20**2, 40, -1000)
-    hu[(np.abs(x) - 8) ** 2 + y**2 + (z / 2) ** 2 < 6**2] = -820
-    ball = (x - 8) ** 2 + y**2 + z**2 < 9
-    if nodule:
-        hu[ball] = 60
-    text = "There is a lung nodule." if nodule else "No lung nodule."
-    return StoredCase(
-        seed=seed,
-        hu=hu.astype(np.int16),
-        labels=np.zeros(hu.shape, np.uint8),
-        lesions=(ball & nodule).astype(np.int32) << NODULE,
-        present=(NODULE,) if nodule else (),
-        report=text,
-        sentences=(StoredSentence(text=text, finding=NODULE, positive=nodule),),
-    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
 from colipri_training.cli.phantoms import phantoms
+from colipri_training.cli.report import report
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
 from colipri_training.cli.stages import structures
@@ -20,7 +21,7 @@ from colipri_training.cli.stages import structures
 _USAGE = 2
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (phantoms, manifest, prepare, pretrain, structures, export, evaluate):
+for verb in (phantoms, manifest, prepare, pretrain, structures, export, evaluate, report):
     app.command()(verb)
 
 
