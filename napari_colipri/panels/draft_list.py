@@ -50,11 +50,13 @@ class DraftModel(QAbstractListModel):
         self.rows: tuple[DraftRow, ...] = ()
 
     def set_rows(self, rows: tuple[DraftRow, ...]) -> None:
-        """Replace all rows.
+        """Replace all rows; the same ones leave selection, scroll position and an open editor alone.
 
         Args:
             rows: The new rows.
         """
+        if rows == self.rows:
+            return
         self.beginResetModel()
         self.rows = rows
         self.endResetModel()

@@ -69,7 +69,7 @@ def test_closing_the_dock_frees_the_model_and_the_keys(window, engine: ScriptedE
     viewer, dock = window
     assert len(bound_keys(viewer)) == 6
     dock.model_panel.analyse.click()
-    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
 
     viewer.window.remove_dock_widget(dock)
 
@@ -85,7 +85,7 @@ def test_removing_layers_through_the_window_is_noticed(window, qtbot) -> None:
     """Napari hands plugins proxies of its layers; what Qt removes are the layers themselves."""
     viewer, dock = window
     dock.model_panel.analyse.click()
-    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
     dock.workflow.show_evidence("Lung nodule")
     qtbot.waitUntil(lambda: not dock.jobs.busy)
     assert dock.findings_panel.delegate.shown == {"Lung nodule"}
@@ -102,7 +102,7 @@ def test_removing_layers_through_the_window_is_noticed(window, qtbot) -> None:
 def test_a_sentence_is_clicked_and_edited_with_the_mouse(window, qtbot) -> None:
     viewer, dock = window
     dock.model_panel.analyse.click()
-    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
     rows = dock.report_panel.list
     qtbot.waitUntil(lambda: rows.viewport().isVisible())
     first = rows.model().index(1)
@@ -110,12 +110,12 @@ def test_a_sentence_is_clicked_and_edited_with_the_mouse(window, qtbot) -> None:
     center = rows.visualRect(first).center()
 
     QTest.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=center)
-    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
     assert "evidence: Pleural effusion" in viewer.layers
 
     QTest.mouseDClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=center)
+    qtbot.waitUntil(lambda: rows.findChild(QPlainTextEdit) is not None and not dock.jobs.busy, timeout=30_000)
     editor = rows.findChild(QPlainTextEdit)
-    qtbot.waitUntil(lambda: editor.isVisible() and not dock.jobs.busy)
     QTest.keyClicks(editor, "Mine.")
     QTest.keyClick(editor, Qt.Key.Key_Return)
     assert rows.model().rows[1].text == "Mine."
