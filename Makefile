@@ -57,9 +57,10 @@ parity-full: $(STAMP)-parity ## compare with the official package at the publish
 bench: $(STAMP)-parity ## run every benchmark; each prints a table and writes its JSON
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PARITY) "$$script"; done
 
-docs-images: $(STAMP)-demo ## render the two pictures that README.md shows
+docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/colipri demo --screenshot docs/images/window.png $(ARGS)
 	$(BIN)/python scripts/findings_picture.py docs/images/window.png docs/images/findings.png
+	$(BIN)/python scripts/report_picture.py docs/images/report.png
 
 ##@ Housekeeping
 .PHONY: help clean

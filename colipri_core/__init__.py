@@ -31,6 +31,10 @@ from colipri_core.prompts import Lasso
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.prompts import Scribble
+from colipri_core.report import DraftOptions
+from colipri_core.report import Report
+from colipri_core.report import ReportSection
+from colipri_core.report import ReportSentence
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -45,6 +49,7 @@ __all__ = [
     "Change",
     "ChangeObject",
     "Crop",
+    "DraftOptions",
     "EditingState",
     "Engine",
     "EvidenceMap",
@@ -56,6 +61,9 @@ __all__ = [
     "Phrase",
     "Point",
     "RemoveObject",
+    "Report",
+    "ReportSection",
+    "ReportSentence",
     "ResetObject",
     "Scribble",
     "Segment",

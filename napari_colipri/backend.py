@@ -21,6 +21,8 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
+from colipri_core.report import Report
+from colipri_core.report import SentenceCallback
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
@@ -195,6 +197,24 @@ class Backend:
         info = self.load(choice, progress, cancel)
         assert self._engine is not None
         return info, self._engine.embed_text(phrase, contrast=True)
+
+    def draft_report(
+        self,
+        request: Request,
+        on_sentence: SentenceCallback,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[ModelInfo, Report]:
+        """Return the loaded model and a draft report of the volume.
+
+        Args:
+            request: Model and volume.
+            on_sentence: Receives each sentence once it is written, on a worker thread.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+        """
+        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        return info, session.draft_report(on_sentence=on_sentence, progress=rest, cancel=cancel)
 
     def close_volume(self) -> None:
         """Free the open volume; the model stays loaded."""

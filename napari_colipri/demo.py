@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,20 +81,53 @@ def run(
     if screenshot is None and not has_display():
         msg = "Expected a display to open the viewer on, found none. Give a picture to draw it into: --screenshot F.png"
         raise InputError(msg)
-    options = _Options(model=model, device=device, progress=progress, cancel=cancel or CancelToken())
+    options = DemoOptions(model=model, device=device, progress=progress, cancel=cancel or CancelToken())
     with contextlib.nullcontext() if has_display() else virtual_display():
         return _run_on_display(ct, screenshot, options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Options:
-    model: str
-    device: str
-    progress: ProgressCallback | None
-    cancel: CancelToken
+class DemoOptions:
+    """What runs in the demo.
+
+    Args:
+        model: Shipped bundle's name, bundle folder or hub id.
+        device: Where the model runs.
+        progress: Receives (fraction, message).
+        cancel: Cancels the work.
+    """
+
+    model: str = "tiny"
+    device: str = "auto"
+    progress: ProgressCallback | None = None
+    cancel: CancelToken = dataclasses.field(default_factory=CancelToken)
 
 
-def _run_on_display(ct: Path | None, screenshot: Path | None, options: _Options) -> DemoResult:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """A window with an analysed CT.
+
+    Args:
+        viewer: The viewer.
+        dock: The dock in it.
+        result: What is shown.
+        settle: Keeps the window alive until its jobs are done and it is painted.
+    """
+
+    viewer: napari.viewer.Viewer
+    dock: ColipriDock
+    result: DemoResult
+    settle: Callable[[], None]
+
+
+@contextlib.contextmanager
+def analysed(ct: Path | None, options: DemoOptions) -> Iterator[Scene]:
+    """Open a window with a CT, analysed, the heat map of the first finding shown; it closes with the context.
+
+    Args:
+        ct: Volume to open; None opens the generated sample.
+        options: What runs.
+    """
     import napari
 
     viewer = napari.Viewer(show=False)
@@ -102,21 +137,34 @@ def _run_on_display(ct: Path | None, screenshot: Path | None, options: _Options)
         dock = _open(viewer, ct, options)
         _process_events(_SETTLE_S)
         viewer.reset_view()
-        result = _analyse(dock, options)
-        if screenshot is None:
-            napari.run()
-            return result
-        _process_events(_SETTLE_S)
-        screenshot.parent.mkdir(parents=True, exist_ok=True)
-        viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
-        return dataclasses.replace(result, screenshot=screenshot)
+        errors: list[Exception] = []
+        dock.jobs.failed.connect(errors.append)
+
+        def settle() -> None:
+            _wait(dock, options, errors)
+            _process_events(_SETTLE_S)
+
+        yield Scene(viewer=viewer, dock=dock, result=_analyse(dock, options, errors), settle=settle)
     finally:
         with contextlib.suppress(RuntimeError):
             viewer.close()
         _process_events(0.0)
 
 
-def _open(viewer: napari.viewer.Viewer, ct: Path | None, options: _Options) -> ColipriDock:
+def _run_on_display(ct: Path | None, screenshot: Path | None, options: DemoOptions) -> DemoResult:
+    import napari
+
+    with analysed(ct, options) as scene:
+        if screenshot is None:
+            napari.run()
+            return scene.result
+        _process_events(_SETTLE_S)
+        screenshot.parent.mkdir(parents=True, exist_ok=True)
+        scene.viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
+        return dataclasses.replace(scene.result, screenshot=screenshot)
+
+
+def _open(viewer: napari.viewer.Viewer, ct: Path | None, options: DemoOptions) -> ColipriDock:
     if ct is None:
         viewer.open_sample(PLUGIN, SAMPLE_KEY)
     else:
@@ -128,9 +176,7 @@ def _open(viewer: napari.viewer.Viewer, ct: Path | None, options: _Options) -> C
     return dock
 
 
-def _analyse(dock: ColipriDock, options: _Options) -> DemoResult:
-    errors: list[Exception] = []
-    dock.jobs.failed.connect(errors.append)
+def _analyse(dock: ColipriDock, options: DemoOptions, errors: list[Exception]) -> DemoResult:
     dock.model_panel.analyse.click()
     _wait(dock, options, errors)
     case = dock.workflow.case
@@ -145,7 +191,7 @@ def _analyse(dock: ColipriDock, options: _Options) -> DemoResult:
     )
 
 
-def _wait(dock: ColipriDock, options: _Options, errors: list[Exception]) -> None:
+def _wait(dock: ColipriDock, options: DemoOptions, errors: list[Exception]) -> None:
     """Keep the window alive until its job is done, as the event loop would."""
     while dock.jobs.busy and not dock.closed:
         if options.cancel.cancelled:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from typing import Any
 
 import napari.utils.notifications
 from qtpy.QtCore import QEvent
@@ -39,6 +38,9 @@ from napari_colipri.panels.section import Section
 from napari_colipri.panels.structures import StructuresPanel
 from napari_colipri.project import ProjectDesk
 from napari_colipri.readout import Readout
+from napari_colipri.release import Release
+from napari_colipri.release import ViewerEvents
+from napari_colipri.report_view import ReportView
 from napari_colipri.results import StructureRow
 from napari_colipri.shipped import model_names
 from napari_colipri.similar import SimilarCases
@@ -58,7 +60,6 @@ PLANE_KEYS = ("Alt-A", "Alt-C", "Alt-S")
 """Keys of CT windows and planes, bound while the dock is there."""
 
 _WIDTH = 380
-_Events = tuple[tuple[Any, Callable[[], None]], ...]
 
 
 class ColipriDock(QWidget):
@@ -78,6 +79,7 @@ class ColipriDock(QWidget):
         self.workflow = Workflow(viewer, self.jobs, backend)
         self.labelling = Labelling(viewer, self.workflow, self.jobs)
         self.similar = SimilarView(viewer, SimilarCases(self.workflow, self.jobs, backend), self._try)
+        self.report = ReportView(self.workflow, self._try)
         self.readout = Readout(viewer)
         self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(
@@ -157,6 +159,7 @@ class ColipriDock(QWidget):
         layout.addWidget(self.findings_section, 3)
         layout.addWidget(self.structures_section, 2)
         layout.addWidget(self.label_section, 2)
+        layout.addWidget(self.report.section, 3)
         layout.addWidget(self.similar.section, 2)
         layout.addWidget(_filler())
         layout.addWidget(self.footer)
@@ -200,17 +203,21 @@ class ColipriDock(QWidget):
             emitter.connect(callback)
         for key, action in self._key_actions().items():
             self.viewer.bind_key(key, action, overwrite=True)
-        self._release = _Release(
-            self.viewer,
-            events,
-            (self.labelling.close, self.readout.close, self.similar.close, self.workflow.close, self.activity.end),
+        closers = (
+            self.labelling.close,
+            self.readout.close,
+            self.report.reporting.close,
+            self.similar.close,
+            self.workflow.close,
+            self.activity.end,
         )
+        self._release = Release(self.viewer, events, closers, keys=(*WINDOW_KEYS, *PLANE_KEYS))
         self.destroyed.connect(self._release)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._release)
 
-    def _viewer_events(self) -> _Events:
+    def _viewer_events(self) -> ViewerEvents:
         viewer = self.viewer
         return (
             (viewer.layers.events.inserted, self._on_layers),
@@ -274,7 +281,8 @@ class ColipriDock(QWidget):
 
     def _on_idle(self) -> None:
         self.activity.end()
-        self._show_busy(busy=False)
+        self.report.reporting.end()
+        self._show_busy(busy=self.jobs.busy)
 
     def _show_busy(self, *, busy: bool) -> None:
         ready = self.workflow.layer is not None
@@ -282,6 +290,7 @@ class ColipriDock(QWidget):
         self.findings_panel.set_askable(askable=ready and not busy)
         self.structures_panel.outline.setEnabled(ready and not busy)
         self.similar.panel.set_ready(ready=ready, busy=busy)
+        self.report.show_busy(ready=ready, busy=busy)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ColipriError | ValueError | OSError):
@@ -296,6 +305,7 @@ class ColipriDock(QWidget):
         case = self.workflow.case
         self.warning_bar.show_texts(case.warnings if case is not None else ())
         self._show_layer(self.workflow.layer)
+        self.report.refresh()
         self._show_busy(busy=self.jobs.busy)
 
     def _on_findings(self) -> None:
@@ -308,7 +318,8 @@ class ColipriDock(QWidget):
 
     def _on_heat(self) -> None:
         case = self.workflow.case
-        self.findings_panel.set_shown(case.shown if case is not None else frozenset())
+        for panel in (self.findings_panel, self.report.panel):
+            panel.set_shown(case.shown if case is not None else frozenset())
 
     def _on_structures(self) -> None:
         case = self.workflow.case
@@ -351,34 +362,7 @@ class ColipriDock(QWidget):
         self.label_panel.set_colors(colors)
         self.project_panel.set_colors(colors)
         self.similar.panel.set_colors(colors)
-
-
-class _Release:
-    """Ends what a dock began, once, also when Qt has already deleted the dock.
-
-    Args:
-        viewer: The viewer.
-        events: Emitters of the viewer and what was connected to them.
-        closers: Called last.
-    """
-
-    def __init__(self, viewer: napari.viewer.Viewer, events: _Events, closers: tuple[Callable[[], None], ...]) -> None:
-        self.done = False
-        self._viewer = viewer
-        self._events = events
-        self._closers = closers
-
-    def __call__(self, *_: object) -> None:
-        if self.done:
-            return
-        self.done = True
-        for emitter, callback in self._events:
-            emitter.disconnect(callback)
-        for key in (*WINDOW_KEYS, *PLANE_KEYS):
-            self._viewer.bind_key(key, None)
-        for closer in self._closers:
-            closer()
-        self._events = self._closers = ()
+        self.report.panel.set_colors(colors)
 
 
 def _filler() -> QWidget:

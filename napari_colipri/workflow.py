@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from psygnal import Signal
 
@@ -12,13 +14,11 @@ from napari_colipri import navigation
 from napari_colipri.backend import Backend
 from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
-from napari_colipri.backend import Request
-from napari_colipri.results import FindingRow
+from napari_colipri.case import Case
 from napari_colipri.results import StructureRow
 from napari_colipri.results import finding_rows
 from napari_colipri.results import merged
 from napari_colipri.results import structure_rows
-from napari_colipri.source import CaseSource
 from napari_colipri.source import read_case
 from napari_colipri.work import Job
 from napari_colipri.work import Runner
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import napari.components
     import numpy as np
     from napari.layers import Image
-    from napari.layers import Labels
 
     from colipri_core.findings import EvidenceMap
     from colipri_core.findings import Findings
@@ -35,45 +34,11 @@ if TYPE_CHECKING:
     from colipri_core.progress import ProgressCallback
     from colipri_core.segmentation import Segmentation
 
+Result = TypeVar("Result")
+Ask = Callable[["Backend", "Case", "ProgressCallback", "CancelToken"], tuple[ModelInfo, Result]]
+
 MAX_HEAT_LAYERS = 4
 """Heat maps kept per case, the shown one included; older hidden ones are removed, they are quickly made again."""
-
-
-@dataclasses.dataclass(kw_only=True, eq=False)
-class Case:
-    """What was computed for one CT layer.
-
-    Args:
-        layer: The CT layer.
-        choice: Model of the findings.
-        source: The volume as the engine got it.
-        rows: Findings, most probable first.
-        structures: Outlined structures.
-        hidden: Labels of structures that are not shown.
-        heat: Phrase -> its heat map's layer, oldest first.
-        labels: Layer of the structures.
-        warnings: What results said of the input.
-    """
-
-    layer: Image
-    choice: ModelChoice
-    source: CaseSource
-    rows: tuple[FindingRow, ...] = ()
-    structures: tuple[StructureRow, ...] = ()
-    hidden: frozenset[int] = frozenset()
-    heat: dict[str, Image] = dataclasses.field(default_factory=dict)
-    labels: Labels | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def request(self) -> Request:
-        """The model and volume of the case."""
-        return Request(choice=self.choice, volume=self.source.volume)
-
-    @property
-    def shown(self) -> frozenset[str]:
-        """Phrases whose heat map is visible."""
-        return frozenset(text for text, layer in self.heat.items() if layer.visible)
 
 
 class Workflow:
@@ -92,6 +57,7 @@ class Workflow:
     findings_changed = Signal()
     heat_changed = Signal()
     structures_changed = Signal()
+    analysed = Signal()
 
     def __init__(self, viewer: napari.components.ViewerModel, runner: Runner, backend: Backend | None = None) -> None:
         self.viewer = viewer
@@ -202,6 +168,28 @@ class Workflow:
 
         return self._runner.start(Job(title=f"Evidence for {text}", work=work, on_done=done, replaceable=True))
 
+    def run(self, title: str, ask: Ask[Result], take: Callable[[Case, Result], tuple[str, ...]]) -> bool:
+        """Run a question about the current case, for the controllers of other panels.
+
+        Args:
+            title: What is being done.
+            ask: Asks the backend, on the worker.
+            take: Receives case and result on the GUI thread, if the layer is still there; returns warnings to show.
+
+        Returns:
+            False if nothing was started: no CT, or other work is running.
+        """
+        case = self._case_to_use()
+        if case is None:
+            return False
+
+        def done(answer: tuple[ModelInfo, Result]) -> None:
+            self._set_model(answer[0])
+            if case.layer in self.viewer.layers:
+                self._store(case, take(case, answer[1]))
+
+        return self._runner.start(Job(title=title, work=functools.partial(ask, self._backend, case), on_done=done))
+
     def hide_evidence(self, text: str | None = None) -> None:
         """Hide the heat map of a phrase, or all of them.
 
@@ -306,6 +294,7 @@ class Workflow:
         case.rows = merged((), finding_rows(findings))
         self._store(case, findings.provenance.warnings)
         self._changed_everything()
+        self.analysed.emit()
         if info.capabilities.structures:
             self._start_outline(case)
 

@@ -12,6 +12,8 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
 from colipri_core.model.config import TextEncoderConfig
+from colipri_core.model.report_decoder import ReportDecoder
+from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.spec import BundleSpec
 from colipri_core.model.spec import StructureSpec
 from colipri_core.model.spec import TextSpec
@@ -31,7 +33,26 @@ def vocabulary() -> list[str]:
     """Special tokens, the words of the default prompts, and letters (so that no finding is unknown)."""
     words = {word for concept in CT_RATE_CONCEPTS for term in concept.terms for word in term.lower().split()}
     words = {part for word in words for part in word.replace("-", " - ").split()}
-    words |= {"present", "there", "is", "no", "not", ".", "the", "in", "left", "upper", "lobe", "small"}
+    words |= {
+        "present",
+        "there",
+        "is",
+        "no",
+        "not",
+        ".",
+        "the",
+        "in",
+        "left",
+        "upper",
+        "lobe",
+        "small",
+        "seen",
+        "a",
+        "and",
+        ":",
+        "findings",
+        "impression",
+    }
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
 
 
@@ -45,7 +66,7 @@ def config(**image: Any) -> ModelConfig:
 
 
 def save_random_bundle(
-    folder: Path, *, structures: bool = True, local: bool = False, seed: int = 0, **spec: Any
+    folder: Path, *, structures: bool = True, local: bool = False, writes: str = "", seed: int = 0, **spec: Any
 ) -> Path:
     """Write a bundle and return its folder.
 
@@ -53,6 +74,7 @@ def save_random_bundle(
         folder: Where it goes; its name becomes the bundle's name.
         structures: Whether it has a structure head.
         local: Make a token tell of the mean intensity of its own patch, and of nothing else.
+        writes: Text that its report decoder writes of any volume; without it there is no decoder.
         seed: Decides the weights.
         **spec: Fields of the spec to set otherwise.
     """
@@ -82,8 +104,27 @@ def save_random_bundle(
         **spec,
     }
     tokenizer = tokenizer_from_vocabulary(text_file)
-    save_bundle(folder, spec=BundleSpec(**values), model=model, tokenizer=tokenizer, structure_head=head)
+    parts: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "structure_head": head}
+    if writes:
+        parts["report_decoder"] = taught_decoder(tokenizer(writes)["input_ids"])
+        values["report"] = parts["report_decoder"].config.to_json()
+    save_bundle(folder, spec=BundleSpec(**values), **parts)
     return folder
+
+
+def taught_decoder(pieces: list[int]) -> ReportDecoder:
+    """A small decoder trained, within a second or two, to write the given word pieces whatever it sees."""
+    torch.manual_seed(0)
+    sizes = {"memory_width": 24, "width": 24, "layers": 2, "heads": 2, "hidden": 48, "max_length": 64}
+    decoder = ReportDecoder(ReportDecoderConfig(vocab_size=len(vocabulary()), dropout=0.0, **sizes))
+    adam = torch.optim.Adam(decoder.parameters(), lr=0.01)
+    ids = torch.tensor([pieces])
+    for _ in range(80):
+        logits = decoder(ids[:, :-1], decoder.memory(torch.randn(1, 64, 24), (4, 4, 4)))
+        adam.zero_grad()
+        torch.nn.functional.cross_entropy(logits[0], ids[0, 1:]).backward()
+        adam.step()
+    return decoder
 
 
 def _make_local(model: ColipriModel) -> None:

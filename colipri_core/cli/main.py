@@ -25,6 +25,7 @@ from colipri_core.cli.doctor import doctor
 from colipri_core.cli.evidence import evidence
 from colipri_core.cli.index import index
 from colipri_core.cli.info import info
+from colipri_core.cli.report import report
 from colipri_core.cli.search import search
 from colipri_core.cli.segment import segment
 from colipri_core.cli.similar import similar
@@ -45,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, classify, evidence, segment, similar, search, convert, info, doctor):
+for verb in (demo, classify, evidence, segment, report, similar, search, convert, info, doctor):
     app.command()(verb)
 app.add_typer(index, name="index")
 

@@ -50,22 +50,63 @@ def evidence_map(features: Features, dense: Tensor, direction: Tensor) -> Eviden
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
     """
-    tokens = np.asarray((direction @ dense.flatten(1)).view(dense.shape[1:]).numpy(), dtype=np.float32)
-    source = features.prepared.source
-    patch = features.prepared.geometry.shape[0] // tokens.shape[0]
-    grid = token_geometry(features.prepared.geometry, patch)
-    values = map_to_source(tokens, grid, source, order=1)
-    best = _best_token(tokens, features, grid)
-    return _peak(values, features, grid, best)
+    tokens = _token_map(dense, direction)
+    values = map_to_source(tokens, token_grid(features, dense), features.prepared.source, order=1)
+    peak = _peak(tokens, features, token_grid(features, dense))
+    return Evidence(values=values, peak_ras=peak.ras, peak_value=float(values[peak.voxel]))
 
 
-def _best_token(tokens: Map, features: Features, grid: VolumeGeometry) -> tuple[int, int, int]:
-    """Index of the token with the highest value, in the body and in the volume as far as any token is."""
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Peak:
+    """The highest place of a map.
+
+    Args:
+        voxel: Index of the voxel on the volume's own grid.
+        ras: Its centre, RAS+ mm.
+        value: The value there.
+    """
+
+    voxel: tuple[int, int, int]
+    ras: Points
+    value: float
+
+
+def evidence_peak(features: Features, dense: Tensor, direction: Tensor) -> Peak:
+    """Return the peak of a map without computing the map on the volume's grid.
+
+    Args:
+        features: What is known of the volume.
+        dense: Unit vectors (E, x, y, z) of the tokens.
+        direction: Difference (E,) of the unit vectors of the present and absent sides.
+    """
+    return _peak(_token_map(dense, direction), features, token_grid(features, dense))
+
+
+def token_grid(features: Features, dense: Tensor) -> VolumeGeometry:
+    """Geometry of the token grid.
+
+    Args:
+        features: What is known of the volume.
+        dense: Unit vectors (E, x, y, z) of the tokens.
+    """
+    patch = features.prepared.geometry.shape[0] // dense.shape[1]
+    return token_geometry(features.prepared.geometry, patch)
+
+
+def tokens_to_look_at(features: Features, grid: VolumeGeometry) -> npt.NDArray[np.bool_]:
+    """Which tokens (x, y, z) may be a peak: in the body and in the volume, as far as any token is.
+
+    Args:
+        features: What is known of the volume.
+        grid: The token grid.
+    """
     in_volume = _centres_inside(grid, features.prepared.source)
-    in_body = in_volume & (token_fraction(features.body.inside, tokens.shape) >= MIN_BODY_SHARE)
-    allowed = next((mask for mask in (in_body, in_volume) if mask.any()), np.ones(tokens.shape, dtype=bool))
-    x, y, z = np.unravel_index(int(np.where(allowed, tokens, -np.inf).argmax()), tokens.shape)
-    return int(x), int(y), int(z)
+    in_body = in_volume & (token_fraction(features.body.inside, grid.shape) >= MIN_BODY_SHARE)
+    return next((mask for mask in (in_body, in_volume) if mask.any()), np.ones(grid.shape, dtype=bool))
+
+
+def _token_map(dense: Tensor, direction: Tensor) -> Map:
+    return np.asarray((direction @ dense.flatten(1)).view(dense.shape[1:]).numpy(), dtype=np.float32)
 
 
 def _centres_inside(grid: VolumeGeometry, source: VolumeGeometry) -> npt.NDArray[np.bool_]:
@@ -75,24 +116,21 @@ def _centres_inside(grid: VolumeGeometry, source: VolumeGeometry) -> npt.NDArray
     return np.asarray(inside.all(axis=-1))
 
 
-def _peak(values: Map, features: Features, grid: VolumeGeometry, best: tuple[int, int, int]) -> Evidence:
+def _peak(tokens: Map, features: Features, grid: VolumeGeometry) -> Peak:
     """The highest voxel of the interpolated map within the best token, in the body where the body reaches it."""
     source = features.prepared.source
+    allowed = tokens_to_look_at(features, grid)
+    best = np.unravel_index(int(np.where(allowed, tokens, -np.inf).argmax()), tokens.shape)
     corners = np.asarray(list(itertools.product((-0.5, 0.5), repeat=3))) + np.asarray(best)
     positions = source.world_to_index(grid.index_to_world(corners))
     last = np.asarray(source.shape) - 1
     start = np.clip(np.floor(positions.min(axis=0)), 0, last).astype(int)
     stop = np.clip(np.ceil(positions.max(axis=0)), 0, last).astype(int) + 1
-    region = values[tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))]
-    inside = map_to_source(
-        features.body.inside.astype(np.uint8),
-        features.body.geometry,
-        source.cropped([int(a) for a in start], region.shape),
-        order=0,
-    )
+    cropped = source.cropped([int(a) for a in start], [int(b) for b in stop - start])
+    region = map_to_source(tokens, grid, cropped, order=1)
+    inside = map_to_source(features.body.inside.astype(np.uint8), features.body.geometry, cropped, order=0)
     seen = ~np.isnan(region)
     allowed = next((mask for mask in (seen & (inside > 0), seen) if mask.any()), seen)
-    flat = int(np.where(allowed, region, -np.inf).argmax())
-    voxel = start + np.asarray(np.unravel_index(flat, region.shape))
-    i, j, k = (int(index) for index in voxel)
-    return Evidence(values=values, peak_ras=source.index_to_world(voxel), peak_value=float(values[i, j, k]))
+    index = np.unravel_index(int(np.where(allowed, region, -np.inf).argmax()), region.shape)
+    i, j, k = (int(a) for a in start + np.asarray(index))
+    return Peak(voxel=(i, j, k), ras=source.index_to_world((i, j, k)), value=float(region[index]))

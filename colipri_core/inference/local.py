@@ -100,7 +100,12 @@ class LocalEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What the model can do."""
-        return Capabilities(findings=self._runtime.findings, free_text=True, structures=known_structures(self._runtime))
+        return Capabilities(
+            findings=self._runtime.findings,
+            free_text=True,
+            structures=known_structures(self._runtime),
+            report=self._runtime.bundle.report_decoder is not None,
+        )
 
     @property
     def device(self) -> str:

@@ -168,6 +168,8 @@ class ModelRuntime:
         previous, self.device = self.device, device
         self.bundle.model.to(device)
         self.bundle.model.image_encoder.backbone.to(self.precision)
+        if self.bundle.report_decoder is not None:
+            self.bundle.report_decoder.requires_grad_(False).to(device)
         if self._head is not None:
             self._head.to(device)
         if previous.type == "cuda":

@@ -31,6 +31,11 @@ from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
 from colipri_core.inference.labelling import Labelling
+from colipri_core.inference.reports import Draft
+from colipri_core.inference.reports import DraftRequest
+from colipri_core.inference.reports import check
+from colipri_core.inference.reports import draft
+from colipri_core.inference.reports import given_line
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.structures import chosen_segments
 from colipri_core.inference.structures import paint
@@ -43,6 +48,12 @@ from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Prompt
 from colipri_core.provenance import Provenance
+from colipri_core.report import DraftOptions
+from colipri_core.report import Report
+from colipri_core.report import SentenceCallback
+from colipri_core.report import SentenceQuery
+from colipri_core.report import SentenceStore
+from colipri_core.report import StoredSentence
 from colipri_core.segmentation import Segmentation
 from colipri_core.vocabulary.wordings import Wording
 from colipri_core.vocabulary.wordings import wording
@@ -248,6 +259,49 @@ class LocalSession:
         query = self.embedding(region, progress=progress, cancel=cancel)
         return store.search(query, k, where=where, by_region=region is not None)
 
+    def draft_report(
+        self,
+        *,
+        store: SentenceStore | None = None,
+        on_sentence: SentenceCallback | None = None,
+        options: DraftOptions | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """See `colipri_core.engine.Session.draft_report`."""
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
+            def find(k: int) -> Sequence[StoredSentence]:
+                assert store is not None
+                provenance = self._provenance(features, stopwatch, [])
+                return store.sentences(SentenceQuery(vector=features.pooled.numpy(), provenance=provenance), k)
+
+            request = DraftRequest(
+                options=options or DraftOptions(), find=None if store is None else find, on_sentence=on_sentence
+            )
+            with stopwatch("draft"):
+                found = draft(self._runtime, features, self._open_store().dense(features), request, report)
+            return self._report(found, self._provenance(features, stopwatch, []))
+
+        return self._run(step, progress, cancel)
+
+    def check_sentences(
+        self,
+        sentences: Sequence[str],
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """See `colipri_core.engine.Session.check_sentences`."""
+        lines = [given_line(text) for text in _texts(sentences)]
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
+            with stopwatch("check"):
+                found = check(self._runtime, features, self._open_store().dense(features), lines, report)
+            return self._report(found, self._provenance(features, stopwatch, []))
+
+        return self._run(step, progress, cancel)
+
     def close(self) -> None:
         """Free encoded features and labels. Closing twice does nothing."""
         self._store = None
@@ -278,6 +332,15 @@ class LocalSession:
             msg = "The session was closed. Open the volume again with engine.open()."
             raise SessionClosedError(msg)
         return store
+
+    def _report(self, found: Draft, provenance: Provenance) -> Report:
+        return Report(
+            case=self._volume.name,
+            sections=found.sections,
+            unmentioned=found.unmentioned,
+            threshold=found.threshold,
+            provenance=provenance,
+        )
 
     def _pairs(self, questions: Sequence[Wording], report: Reporter) -> list[PromptPair]:
         """Embed all phrasings of all questions together, then look the pairs up."""

@@ -10,7 +10,9 @@ from colipri_core.io.labelmap import read_labelmap
 from colipri_core.io.labelmap import write_labelmap
 from colipri_core.io.names import derivative_name
 from colipri_core.io.read import read_volume
+from colipri_core.io.report import write_report
 from colipri_core.io.suffixes import LABELMAP_SUFFIXES
+from colipri_core.io.suffixes import REPORT_SUFFIXES
 from colipri_core.io.suffixes import SURFACE_SUFFIXES
 from colipri_core.io.suffixes import VOLUME_SUFFIXES
 from colipri_core.io.surface import write_surface
@@ -21,6 +23,7 @@ from colipri_core.io.write import write_volume
 
 __all__ = [
     "LABELMAP_SUFFIXES",
+    "REPORT_SUFFIXES",
     "SURFACE_SUFFIXES",
     "VOLUME_SUFFIXES",
     "check_volume",
@@ -30,6 +33,7 @@ __all__ = [
     "read_volume",
     "write_labelmap",
     "write_map",
+    "write_report",
     "write_surface",
     "write_surfaces",
     "write_volume",

@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from colipri_core.errors import MissingDependencyError
 from colipri_core.errors import UnreadableInputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import ras_to_lps
 from colipri_core.io.atomic import atomic_file
 from colipri_core.io.checks import refusal
+from colipri_core.io.dicom_export import PRODUCT
+from colipri_core.io.dicom_export import complete
+from colipri_core.io.dicom_export import product_version
+from colipri_core.io.dicom_export import require_highdicom
 from colipri_core.io.dicom_headers import quiet_pydicom
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
-_PRODUCT = "napari-colipri"
 _INTERACTIVE = "clicks"
 """Bundle kind of the models that answer a user's prompts: what they outline is semi-automatic."""
 _SERIES_NUMBER = 901  # our choice: far from the numbers scanners use
 _ANATOMY = ("123037004", "SCT", "Anatomical Structure")
 _TISSUE = ("85756007", "SCT", "Tissue")
-_MAY_BE_EMPTY = (
-    "AccessionNumber",
-    "PatientBirthDate",
-    "PatientID",
-    "PatientName",
-    "PatientSex",
-    "ReferringPhysicianName",
-    "StudyDate",
-    "StudyID",
-    "StudyTime",
-)
 _ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
 
 
@@ -55,7 +45,7 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | 
             identifiers, the grids differ, or no voxel is labelled.
         MissingDependencyError: If highdicom is not installed.
     """
-    highdicom = _highdicom()
+    highdicom = require_highdicom("DICOM SEG")
     with quiet_pydicom():
         datasets, frames = _source_images(path.name, segmentation, source)
         present = _present(path.name, segmentation)
@@ -69,12 +59,12 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | 
             series_number=_SERIES_NUMBER,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
-            manufacturer=_PRODUCT,
-            manufacturer_model_name=segmentation.provenance.model.name if segmentation.provenance else _PRODUCT,
-            software_versions=_version(),
+            manufacturer=PRODUCT,
+            manufacturer_model_name=segmentation.provenance.model.name if segmentation.provenance else PRODUCT,
+            software_versions=product_version(),
             device_serial_number="0",
             content_description="Research use only, not for diagnosis",
-            series_description=f"Segmentation, {_PRODUCT} (research)",
+            series_description=f"Segmentation, {PRODUCT} (research)",
             content_label="SEGMENTATION",
         )
         written.ContentDate = datetime.datetime.now().strftime("%Y%m%d")
@@ -93,7 +83,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
         UnsupportedVolumeError: If its segments overlap or its planes form no volume.
         MissingDependencyError: If highdicom is not installed.
     """
-    highdicom = _highdicom()
+    highdicom = require_highdicom("DICOM SEG")
     with quiet_pydicom():
         try:
             stored = highdicom.seg.segread(path)
@@ -119,16 +109,6 @@ def read_dicom_seg(path: Path) -> Segmentation:
     return Segmentation(labelmap=labelmap.astype(kind), geometry=geometry, segments=segments)
 
 
-def _highdicom() -> Any:
-    try:
-        import highdicom
-        import highdicom.seg
-    except ImportError as error:
-        msg = "DICOM SEG needs highdicom, which is not installed: pip install 'napari-colipri[dicom]'."
-        raise MissingDependencyError(msg) from error
-    return highdicom
-
-
 def _source_images(
     name: str, segmentation: Segmentation, source: Volume | None
 ) -> tuple[list[Any], tuple[int | None, ...]]:
@@ -151,18 +131,15 @@ def _source_images(
         if not all(pydicom.uid.UID(str(dataset.get(keyword, ""))).is_valid for dataset in datasets):
             raise _refused(name, f"source images without a valid {keyword}", "Use images as the archive wrote them")
     for dataset in datasets:
-        _complete(dataset, thickness=segmentation.geometry.spacing[2])
+        complete(dataset)
+        _add_thickness(dataset, segmentation.geometry.spacing[2])
     numbers: tuple[int | None, ...] = identifiers["frame_numbers"]
     if len(files) > 1 and numbers[0] is not None:
         raise _refused(name, "a volume spread over several multi-frame files", "Use a single-frame export")
     return datasets, numbers
 
 
-def _complete(dataset: Any, *, thickness: float) -> None:
-    """Add, empty, what the Standard wants present but anonymisation often drops; highdicom copies these."""
-    for keyword in _MAY_BE_EMPTY:
-        if keyword not in dataset:
-            setattr(dataset, keyword, None)
+def _add_thickness(dataset: Any, thickness: float) -> None:
     if dataset.get("SliceThickness") is None and "PerFrameFunctionalGroupsSequence" not in dataset:
         dataset.SliceThickness = float(f"{thickness:.6g}")
 
@@ -195,7 +172,7 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
     algorithm = None
     if segmentation.provenance:
         algorithm = highdicom.AlgorithmIdentificationSequence(
-            name=segmentation.provenance.model.name, family=codes(*_ARTIFICIAL_INTELLIGENCE), version=_version()
+            name=segmentation.provenance.model.name, family=codes(*_ARTIFICIAL_INTELLIGENCE), version=product_version()
         )
     kinds = highdicom.seg.SegmentAlgorithmTypeValues
     kind = kinds.MANUAL
@@ -240,10 +217,3 @@ def _refused(name: str, found: str, remedy: str) -> UnsupportedVolumeError:
         f'Cannot write "{name}": expected {expected}, found {found}. {remedy}, or write .seg.nrrd or .nii.gz instead.'
     )
     return UnsupportedVolumeError(text)
-
-
-def _version() -> str:
-    try:
-        return metadata.version(_PRODUCT)
-    except metadata.PackageNotFoundError:
-        return "unknown"

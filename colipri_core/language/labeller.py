@@ -51,6 +51,12 @@ def label_sentence(sentence: str) -> tuple[Mention, ...]:
     return tuple(mentions)
 
 
+def main_mention(sentence: str) -> Mention | None:
+    """Return what a sentence mainly speaks of: the first of its mentions that affirm most; None without any."""
+    mentions = label_sentence(sentence)
+    return max(mentions, key=lambda mention: _WEIGHTS[mention.assertion], default=None)
+
+
 def _mentions(rules: FindingRules, clause: Clause) -> Iterator[Mention]:
     normal = _spans(rules.normal, clause)
     for start, end in normal:

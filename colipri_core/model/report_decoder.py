@@ -128,6 +128,12 @@ class Attention(nn.Module):
         out: Tensor = self.out(rearrange(attended, "b h l d -> b l (h d)"))
         return out
 
+    def weights(self, x_BLW: Tensor, known: KeysValues) -> Tensor:
+        """Return how much each position attends to what is known, mean over heads: (B, L, M), summing to 1 over M."""
+        queries = rearrange(self.query(x_BLW), "b l (h d) -> b h l d", h=self.heads)
+        scores = torch.einsum("bhld,bhmd->bhlm", queries, known.keys) / math.sqrt(queries.shape[-1])
+        return scores.softmax(dim=-1).mean(dim=1)
+
 
 class DecoderLayer(nn.Module):
     """Self-attention over the past, cross-attention to the volume, feed-forward; each pre-norm and residual.

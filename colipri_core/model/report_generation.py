@@ -16,8 +16,9 @@ from torch import Tensor
 from colipri_core.model.report_decoder import DecoderState
 from colipri_core.model.report_decoder import ReportDecoder
 
-StepHook = Callable[[int], None]
-"""Called with the number of word pieces after each; an exception it raises ends the writing."""
+StepHook = Callable[[Tensor], None]
+"""Called after each word piece with all so far, `begin` included: (B, L), or (B * G, L) of all beams. An exception it
+raises ends the writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def _one_by_one(
         done_B |= following_B == options.end
         ids_BL = torch.cat([ids_BL, rearrange(following_B, "b -> b 1")], dim=1)
         if on_step is not None:
-            on_step(ids_BL.shape[1])
+            on_step(ids_BL)
     return ids_BL
 
 
@@ -124,7 +125,7 @@ def _with_beams(
         state = state.select(rows_N)
         ids_NL = torch.cat([ids_NL[rows_N], rearrange(best_BG % pieces, "b g -> (b g) 1")], dim=1)
         if on_step is not None:
-            on_step(ids_NL.shape[1])
+            on_step(ids_NL)
         if _finished(ids_NL, options).all():
             break
     lengths_BG = rearrange((ids_NL != options.pad).sum(dim=1), "(b g) -> b g", g=beams)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QToolButton
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
 
+from napari_colipri.panels.draft_list import DraftList
 from napari_colipri.panels.rows import RowList
 
 _UNLIMITED = 16_777_215
@@ -51,7 +52,7 @@ class Section(QWidget):
 
     def fit(self) -> None:
         """Be no higher than the content needs, so that other sections get the room."""
-        lists = [rows for rows in self.body.findChildren(RowList) if not rows.isHidden()]
+        lists = [rows for kind in (RowList, DraftList) for rows in self.body.findChildren(kind) if not rows.isHidden()]
         beyond = 0 if self.body.isHidden() else sum(rows.hidden_height for rows in lists)
         self.setMaximumHeight(_UNLIMITED)
         self.body.updateGeometry()

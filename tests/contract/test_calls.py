@@ -19,6 +19,8 @@ CALLS = {
     "evidence": lambda session, **control: session.evidence("emphysema", **control),
     "segment": lambda session, **control: session.segment(**control),
     "embedding": lambda session, **control: session.embedding(**control),
+    "check_sentences": lambda session, **control: session.check_sentences(["No lung nodule."], **control),
+    "draft_report": lambda session, **control: session.draft_report(**control),
 }
 
 

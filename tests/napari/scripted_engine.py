@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from drafts import small_report
 from growing import Grower
 
 from colipri_core.editing.editor import LabelEditor
@@ -22,6 +24,9 @@ from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
+from colipri_core.report import Report
+from colipri_core.report import ReportSection
+from colipri_core.report import ReportSentence
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
@@ -131,10 +136,41 @@ class ScriptedSession:
     def edit_log(self):
         return edit_log(self.volume, self.editor.steps)
 
+    def draft_report(
+        self,
+        *,
+        store=None,
+        on_sentence=None,
+        options=None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """The sentences of the engine's draft, with places in this volume; the gate holds it after the first."""
+        report = dataclasses.replace(
+            small_report(self.volume.name), provenance=self._provenance(), sections=self._sections()
+        )
+        for number, sentence in enumerate(report):
+            if number:
+                self._engine.walk("Writing the draft", progress, cancel)
+            if on_sentence is not None:
+                on_sentence(sentence)
+        return report
+
     def close(self) -> None:
         self.closed = True
         if self._editor is not None:
             self._editor.close()
+
+    def _sections(self) -> tuple[ReportSection, ...]:
+        def placed(sentence: ReportSentence) -> ReportSentence:
+            peak = expected_peak(self.volume, sentence.support.evidence_text or "")
+            r, a, s = (float(value) for value in self.volume.geometry.index_to_world(peak))
+            return dataclasses.replace(sentence, place_ras=(r, a, s))
+
+        return tuple(
+            ReportSection(name=section.name, sentences=tuple(placed(sentence) for sentence in section.sentences))
+            for section in small_report().sections
+        )
 
     def _provenance(self) -> Provenance:
         return Provenance(

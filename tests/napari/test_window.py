@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from napari._app_model import get_app_model
 from qtpy.QtCore import QPoint
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QPlainTextEdit
 from scenes import add_volume
 from scripted_engine import ScriptedEngine
 
@@ -67,7 +69,7 @@ def test_closing_the_dock_frees_the_model_and_the_keys(window, engine: ScriptedE
     viewer, dock = window
     assert len(bound_keys(viewer)) == 6
     dock.model_panel.analyse.click()
-    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
 
     viewer.window.remove_dock_widget(dock)
 
@@ -83,7 +85,7 @@ def test_removing_layers_through_the_window_is_noticed(window, qtbot) -> None:
     """Napari hands plugins proxies of its layers; what Qt removes are the layers themselves."""
     viewer, dock = window
     dock.model_panel.analyse.click()
-    qtbot.waitUntil(lambda: not dock.jobs.busy)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
     dock.workflow.show_evidence("Lung nodule")
     qtbot.waitUntil(lambda: not dock.jobs.busy)
     assert dock.findings_panel.delegate.shown == {"Lung nodule"}
@@ -95,6 +97,29 @@ def test_removing_layers_through_the_window_is_noticed(window, qtbot) -> None:
     viewer.layers.remove("chest-like")
     assert dock.findings_panel.model.rows == ()
     assert not dock.model_panel.analyse.isEnabled()
+
+
+def test_a_sentence_is_clicked_and_edited_with_the_mouse(window, qtbot) -> None:
+    viewer, dock = window
+    dock.model_panel.analyse.click()
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
+    rows = dock.report.panel.list
+    qtbot.waitUntil(lambda: rows.viewport().isVisible())
+    first = rows.model().index(1)
+    rows.scrollTo(first)
+    center = rows.visualRect(first).center()
+
+    QTest.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=center)
+    qtbot.waitUntil(lambda: not dock.jobs.busy, timeout=30_000)
+    assert "evidence: Pleural effusion" in viewer.layers
+
+    QTest.mouseDClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=center)
+    qtbot.waitUntil(lambda: rows.findChild(QPlainTextEdit) is not None and not dock.jobs.busy, timeout=30_000)
+    editor = rows.findChild(QPlainTextEdit)
+    QTest.keyClicks(editor, "Mine.")
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    assert rows.model().rows[1].text == "Mine."
+    assert rows.model().rows[1].flags == "edited"
 
 
 def test_menus_offer_the_dock(make_napari_viewer) -> None:

@@ -17,6 +17,7 @@ from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
 from colipri_training.cli.phantoms import phantoms
+from colipri_training.cli.report import report
 from colipri_training.cli.reports import sort_reports
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
@@ -26,7 +27,20 @@ _USAGE = 2
 _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (phantoms, manifest, sort_reports, prepare, pretrain, structures, clicks, export, evaluate, compare, cost):
+for verb in (
+    phantoms,
+    manifest,
+    sort_reports,
+    prepare,
+    pretrain,
+    structures,
+    clicks,
+    export,
+    evaluate,
+    report,
+    compare,
+    cost,
+):
     app.command()(verb)
 
 

@@ -1,0 +1,59 @@
+"""What every DICOM object that is written here shares: the optional package, the product's name, complete headers."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from colipri_core.errors import MissingDependencyError
+
+PRODUCT = "napari-colipri"
+_MAY_BE_EMPTY = (
+    "AccessionNumber",
+    "PatientBirthDate",
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "ReferringPhysicianName",
+    "StudyDate",
+    "StudyID",
+    "StudyTime",
+)
+
+
+def require_highdicom(purpose: str) -> Any:
+    """Return the package highdicom.
+
+    Args:
+        purpose: What needs it, for the message.
+
+    Raises:
+        MissingDependencyError: If it is not installed.
+    """
+    try:
+        import highdicom
+        import highdicom.seg
+        import highdicom.sr
+    except ImportError as error:
+        msg = f"{purpose} needs highdicom, which is not installed: pip install 'napari-colipri[dicom]'."
+        raise MissingDependencyError(msg) from error
+    return highdicom
+
+
+def complete(dataset: Any) -> None:
+    """Add, empty, what the Standard wants present but anonymisation often drops; highdicom copies these.
+
+    Args:
+        dataset: Header of a source image, changed in place.
+    """
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
+
+
+def product_version() -> str:
+    """Return the installed version of this package."""
+    try:
+        return metadata.version(PRODUCT)
+    except metadata.PackageNotFoundError:
+        return "unknown"
