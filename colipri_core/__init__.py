@@ -15,7 +15,6 @@ from colipri_core.editing.edits import ResetObject
 from colipri_core.editing.log import replay_log
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.engine import open_engine
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Finding
@@ -37,6 +36,7 @@ from colipri_core.report import ReportSection
 from colipri_core.report import ReportSentence
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
+from colipri_core.session import Session
 from colipri_core.volume import Volume
 
 __all__ = [

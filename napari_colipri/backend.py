@@ -13,7 +13,6 @@ from colipri_core.cases import Embedding
 from colipri_core.cases import RegionMask
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.engine import open_engine
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
@@ -24,6 +23,7 @@ from colipri_core.provenance import ModelCard
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
 from colipri_core.segmentation import Segmentation
+from colipri_core.session import Session
 from colipri_core.volume import Volume
 
 _LOADING_SHARE = 0.3

@@ -79,7 +79,7 @@ class ColipriDock(QWidget):
         self.workflow = Workflow(viewer, self.jobs, backend)
         self.labelling = Labelling(viewer, self.workflow, self.jobs)
         self.similar = SimilarView(viewer, SimilarCases(self.workflow, self.jobs, backend), self._try)
-        self.report = ReportView(self.workflow, self._try)
+        self.report = ReportView(self.workflow, self.jobs, self._try)
         self.readout = Readout(viewer)
         self.activity = Activity(self.jobs.cancel)
         self.model_panel = ModelPanel(

@@ -19,13 +19,13 @@ from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
-from colipri_core.engine import Session
 from colipri_core.errors import ColipriError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Prompt
+from colipri_core.session import Session
 from napari_colipri.label_canvas import LabelCanvas
 from napari_colipri.label_layers import Sheet
 from napari_colipri.label_layers import make_sheet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from napari_colipri.jobs import Jobs
 from napari_colipri.panels.report import ReportPanel
 from napari_colipri.panels.section import Section
 from napari_colipri.reporting import Reporting
@@ -15,16 +16,17 @@ class ReportView:
 
     Args:
         workflow: The work on the volume.
+        jobs: Where the work runs.
         attempt: Runs an action and shows its error.
     """
 
-    def __init__(self, workflow: Workflow, attempt: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(self, workflow: Workflow, jobs: Jobs, attempt: Callable[[Callable[[], object]], None]) -> None:
         self.panel = ReportPanel()
         self.section = Section("Draft report", self.panel)
         self.reporting = Reporting(workflow)
         panel, reporting = self.panel, self.reporting
         panel.draft_clicked.connect(lambda: attempt(reporting.draft))
-        panel.cancel_clicked.connect(workflow.jobs.cancel)
+        panel.cancel_clicked.connect(jobs.cancel)
         panel.chosen.connect(lambda row: attempt(lambda: reporting.choose(row)))
         panel.edited.connect(reporting.edit)
         panel.added.connect(reporting.add)
@@ -32,8 +34,8 @@ class ReportView:
         panel.exported.connect(lambda path: attempt(lambda: reporting.export(path)))
         panel.hidden.connect(workflow.hide_evidence)
         reporting.changed.connect(self.refresh)
-        workflow.jobs.cancelled.connect(reporting.give_up)
-        workflow.jobs.failed.connect(reporting.give_up)
+        jobs.cancelled.connect(reporting.give_up)
+        jobs.failed.connect(reporting.give_up)
 
     def refresh(self) -> None:
         """Show the draft of the chosen volume as it stands."""

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import Control
     from colipri_core.cli.work import ModelChoice
-    from colipri_core.engine import Session
     from colipri_core.prompts import Prompt
     from colipri_core.segmentation import Segmentation
+    from colipri_core.session import Session
 
 
 class Surface(enum.StrEnum):

@@ -10,11 +10,11 @@ from pathlib import Path
 from colipri_core.cli.terminal import Terminal
 from colipri_core.cli.terminal import cancel_on_interrupt
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.engine import open_engine
 from colipri_core.io import read_volume
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
+from colipri_core.session import Session
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Protocol
 from colipri_core.editing.change import Change
 from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.question import Question
-from colipri_core.errors import CapabilityError
 from colipri_core.errors import SessionClosedError
 from colipri_core.findings import EvidenceMap
 from colipri_core.inference.worker import ModelWorker
@@ -31,7 +29,6 @@ LoadSegmenter = Callable[[str], Segmenter]
 """Loads the model that answers prompts onto a device, such as "cpu" or "cuda:0"."""
 
 _EVIDENCE_SHARE = 0.7
-_SEGMENTER_MODULE = "colipri_core.inference.interactive"
 
 
 class AskEvidence(Protocol):
@@ -51,20 +48,11 @@ def load_clicks(device: str) -> Segmenter:
         device: Where it runs.
 
     Raises:
-        CapabilityError: If this installation has none.
+        BundleError: If its bundle is damaged.
     """
-    try:
-        module = importlib.import_module(_SEGMENTER_MODULE)
-    except ModuleNotFoundError as error:
-        if error.name != _SEGMENTER_MODULE:
-            raise
-        msg = (
-            'Answering prompts needs the interactive model "clicks", which this version does not ship. '
-            "Edit with the brush, or install a version that ships it."
-        )
-        raise CapabilityError(msg) from error
-    segmenter: Segmenter = module.load_segmenter("clicks", device=device)
-    return segmenter
+    from colipri_core.inference.interactive import load_segmenter
+
+    return load_segmenter("clicks", device=device)
 
 
 class SegmenterSlot:

@@ -8,10 +8,10 @@ import pytest
 from chests import chest
 
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.errors import Cancelled
 from colipri_core.errors import SessionClosedError
 from colipri_core.progress import CancelToken
+from colipri_core.session import Session
 
 VOLUME = chest()
 CALLS = {

@@ -17,7 +17,6 @@ from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.log import replay_log
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.errors import AutosaveError
 from colipri_core.errors import Cancelled
 from colipri_core.errors import CapabilityError
@@ -32,6 +31,7 @@ from colipri_core.prompts import Lasso
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.prompts import Scribble
+from colipri_core.session import Session
 
 VOLUME = chest()
 LEFT_LUNG = (-53.0, 35.0, -250.0)

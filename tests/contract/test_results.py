@@ -9,8 +9,8 @@ import pytest
 from chests import chest
 
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.session import Session
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume
 

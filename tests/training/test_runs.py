@@ -69,17 +69,9 @@ def test_every_script_is_shell(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-WAITING = pytest.mark.xfail(reason="`evaluate` does not read prepared data sets yet", strict=True)
-"""For the script that ends with `evaluate --prepared`; to be removed with that reason."""
-
-
 @pytest.mark.parametrize(
     "script",
-    [
-        pytest.param(script, marks=WAITING if script.name == "colipri_crm_ctrate.sh" else (), id=script.name)
-        for script in SCRIPTS
-        if script.name != "commands.sh"
-    ],
+    [pytest.param(script, id=script.name) for script in SCRIPTS if script.name != "commands.sh"],
 )
 def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
     verbs = [verb for command in commands(script, tmp_path) if (verb := parse(command))]

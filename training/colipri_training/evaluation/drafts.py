@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from colipri_core.engine import Engine
-from colipri_core.engine import Session
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.language.assertions import Assertion
 from colipri_core.language.labeller import label_report
@@ -25,6 +24,7 @@ from colipri_core.report import Flag
 from colipri_core.report import Place
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
+from colipri_core.session import Session
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume

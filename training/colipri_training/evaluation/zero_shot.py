@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
@@ -38,22 +35,6 @@ class WithLesions(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Scores:
-    """Raw predictions of N cases over F findings.
-
-    Args:
-        probabilities: (N, F).
-        labels: (N, F) bool.
-        hits: (N, F) 1 where the map's peak lies within one patch edge of a voxel of the finding, 0 where not, NaN
-            where the finding is absent.
-    """
-
-    probabilities: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.bool_]
-    hits: npt.NDArray[np.float64]
-
-
 def prompt_vectors(model: ColipriModel, prompts: Prompts, tokenize: Tokenize) -> tuple[Tensor, Tensor]:
     """Mean text vectors (F, E), L2-normalised, of the affirming and of the denying wordings."""
     sides = []
@@ -64,57 +45,11 @@ def prompt_vectors(model: ColipriModel, prompts: Prompts, tokenize: Tokenize) ->
     return sides[0], sides[1]
 
 
-def score(
-    model: ColipriModel, cases: Iterable[StoredCase], spec: PreprocessSpec, texts: tuple[Tensor, Tensor]
-) -> Scores:
-    """Score cases.
-
-    Args:
-        model: The model, in evaluation mode.
-        cases: Phantoms on the model grid.
-        spec: The model grid.
-        texts: What `prompt_vectors` returned.
-    """
-    affirming, denying = texts
-    patch = model.config.image.patch_size
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for case in cases:
-        with torch.inference_mode():
-            grid = model.image_features(normalise(case, spec))
-            pooled = F.normalize(model.project_and_pool(grid), dim=1)
-            dense = F.normalize(model.dense(grid), dim=1)
-            logit = (pooled @ (affirming - denying).T)[0] / model.softmax_temperature
-            maps = torch.einsum("exyz,fe->fxyz", dense[0], affirming - denying)
-        labels = np.isin(np.arange(len(affirming)), case.present)
-        rows.append((torch.sigmoid(logit).double().numpy(), labels, lesion_hits(maps.numpy(), case, patch)))
-    probabilities, labels, hits = (np.stack(column) for column in zip(*rows, strict=True))
-    return Scores(probabilities=probabilities, labels=labels, hits=hits)
-
-
 def normalise(case: StoredCase, spec: PreprocessSpec) -> Tensor:
     """Bring a stored phantom to model input (1, 1, X, Y, Z)."""
     low, high = spec.intensity_window
     hu = torch.from_numpy(case.hu.astype(np.float32)).clamp(low, high)
     return ((hu - low) / (high - low) * 2 - 1)[None, None]
-
-
-def macro_auroc(scores: Scores) -> float:
-    """Mean AUROC over the findings that have both labels."""
-    values = [auroc(scores, finding) for finding in range(scores.labels.shape[1])]
-    return float(np.nanmean(values))
-
-
-def auroc(scores: Scores, finding: int) -> float:
-    """AUROC of one finding; NaN if only one label occurs."""
-    labels = scores.labels[:, finding]
-    if labels.all() or not labels.any():
-        return float("nan")
-    return float(roc_auc_score(labels, scores.probabilities[:, finding]))
-
-
-def pointing(scores: Scores) -> float:
-    """Share of focal findings, over all cases that have them, whose map peaks within one patch edge of them."""
-    return float(np.nanmean(scores.hits[:, FOCAL]))
 
 
 def default_prompts() -> Prompts:
