@@ -68,7 +68,7 @@ class TestDrafting:
         index = drafted.report.panel.model.index(FIRST)
         assert index.data(Qt.ItemDataRole.AccessibleTextRole).endswith("contradicted, side disputed, place disputed")
         tooltip = index.data(Qt.ItemDataRole.ToolTipRole)
-        assert "The model itself holds the opposite more likely." in tooltip
+        assert "The model's own second opinion speaks for the opposite." in tooltip
         assert "Second opinion: 0.31" in tooltip
 
     def test_flags_are_in_colour(self, drafted: ColipriDock) -> None:
