@@ -176,7 +176,7 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.embedding(region, progress=rest, cancel=cancel)
 
     def embed_phrase(
@@ -213,7 +213,7 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        info, session, rest = self._open(request, Reporter(progress, cancel), cancel)
+        info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.draft_report(on_sentence=on_sentence, progress=rest, cancel=cancel)
 
     def close_volume(self) -> None:

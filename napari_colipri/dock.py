@@ -13,9 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
-from qtpy.QtWidgets import QFrame
 from qtpy.QtWidgets import QMainWindow
-from qtpy.QtWidgets import QSizePolicy
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
 
@@ -28,6 +26,8 @@ from napari_colipri.backend import ModelInfo
 from napari_colipri.jobs import Jobs
 from napari_colipri.labelling import Labelling
 from napari_colipri.layers import outline_width
+from napari_colipri.panels.column import rule
+from napari_colipri.panels.column import scrolled
 from napari_colipri.panels.findings import FindingsPanel
 from napari_colipri.panels.footer import Footer
 from napari_colipri.panels.label import LabelPanel
@@ -151,17 +151,23 @@ class ColipriDock(QWidget):
         self.structures_section = Section("Structures", self.structures_panel)
         self.label_section = Section("Label", self.label_panel)
         self.project_section = Section("Project", self.project_panel)
-        layout.addWidget(self.project_section, 1)
+        for folded in (self.label_section, self.project_section):
+            folded.header.setChecked(False)
         layout.addWidget(self.model_panel)
         layout.addWidget(self.error_bar)
         layout.addWidget(self.warning_bar)
-        layout.addWidget(_rule())
-        layout.addWidget(self.findings_section, 3)
-        layout.addWidget(self.structures_section, 2)
-        layout.addWidget(self.label_section, 2)
-        layout.addWidget(self.report.section, 3)
-        layout.addWidget(self.similar.section, 2)
-        layout.addWidget(_filler())
+        layout.addWidget(rule())
+        layout.addWidget(
+            scrolled(
+                (self.findings_section, 3),
+                (self.structures_section, 2),
+                (self.label_section, 2),
+                (self.report.section, 3),
+                (self.similar.section, 2),
+                (self.project_section, 1),
+            ),
+            1,
+        )
         layout.addWidget(self.footer)
 
     def _connect_panels(self) -> None:
@@ -363,16 +369,3 @@ class ColipriDock(QWidget):
         self.project_panel.set_colors(colors)
         self.similar.panel.set_colors(colors)
         self.report.panel.set_colors(colors)
-
-
-def _filler() -> QWidget:
-    """Takes the room nobody needs; a widget, because napari adds a stretch of its own unless one expands."""
-    filler = QWidget()
-    filler.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-    return filler
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("kind", "rule")
-    return rule

@@ -184,7 +184,7 @@ class Workflow:
             return False
 
         def done(answer: tuple[ModelInfo, Result]) -> None:
-            self._set_model(answer[0])
+            self.set_model(answer[0])
             if case.layer in self.viewer.layers:
                 self._store(case, take(case, answer[1]))
 

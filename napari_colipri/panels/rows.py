@@ -24,7 +24,7 @@ from napari_colipri.style import Colors
 from napari_colipri.style import blend
 
 ROW_HEIGHT = 27
-_MIN_ROWS = 3
+_MIN_ROWS = 6
 _FRAME = 8
 ROW_ROLE = Qt.ItemDataRole.UserRole
 
