@@ -4,7 +4,7 @@
 store in a temporary folder, prints a table and writes JSON. The vectors have the published model's length and are
 synthetic: clusters in a space of 64 dimensions, turned into 768, with noise in all of them. Queries are new vectors of
 the same clusters. Recall is measured against an exact search of the same store, the latter also as the store grows,
-which is where `INDEX_FROM_NUMBERS` comes from. A text query is a vector at right angles to most images.
+which is what `INDEX_FROM_NUMBERS` was chosen by.
 """
 
 from __future__ import annotations

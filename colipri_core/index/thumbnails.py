@@ -12,7 +12,7 @@ from colipri_core.cases import PLANES
 from colipri_core.volume import Volume
 
 SIZE = 96
-"""Longer side in pixels (our choice: legible beside two others in a panel; about 15 kB for the three)."""
+"""Longer side in pixels (our choice: legible beside two others in a panel)."""
 
 WINDOW_HU = (-1350.0, 150.0)
 """The lung window, level -600 and width 1500."""

@@ -1,8 +1,8 @@
 """Nearest vectors of a table: exact while that is quick, through an index where it pays.
 
 The index is IVF with one byte a number (LanceDB's IVF_SQ): vectors are grouped around centroids, a query looks at the
-nearest groups, and the best candidates are compared again with the exact vectors. The constants were chosen with
-benchmarks/case_store.py.
+nearest groups, and the best candidates are compared again with the exact vectors. The constants are our choice;
+benchmarks/case_store.py measures what they give.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REGROUP_AT = 3
 """Growth, in rows, at which the groups are made anew (our choice)."""
 
 ITERATIONS = 15
-"""Of k-means, for the centroids (our choice: more do not raise the recall)."""
+"""Of k-means, for the centroids (our choice)."""
 
 _METRIC: Literal["cosine"] = "cosine"
 _INDEX = "vector_idx"
