@@ -52,12 +52,13 @@ def rope_table(grid: tuple[int, int, int], head_dim: int, device: torch.device) 
     Returns:
         Sine and cosine, each (N, head_dim / 2) with N the product of ``grid``.
     """
-    num_bands = head_dim // ROPE_MULTIPLE
-    bands = 1.0 / _BASE ** (torch.arange(num_bands, dtype=torch.float32, device=device) / num_bands)
-    axes = [torch.arange(n, dtype=torch.float32, device=device) for n in grid]
-    positions = rearrange(torch.stack(torch.meshgrid(*axes, indexing="ij")), "a x y z -> (x y z) a 1")
-    angles_NP = rearrange(positions * bands, "n a band -> n (a band)")
-    return RopeTable(angles_NP.sin(), angles_NP.cos())
+    with torch.inference_mode(mode=False):  # kept for later calls, which may need gradients
+        num_bands = head_dim // ROPE_MULTIPLE
+        bands = 1.0 / _BASE ** (torch.arange(num_bands, dtype=torch.float32, device=device) / num_bands)
+        axes = [torch.arange(n, dtype=torch.float32, device=device) for n in grid]
+        positions = rearrange(torch.stack(torch.meshgrid(*axes, indexing="ij")), "a x y z -> (x y z) a 1")
+        angles_NP = rearrange(positions * bands, "n a band -> n (a band)")
+        return RopeTable(angles_NP.sin(), angles_NP.cos())
 
 
 def rotate(x_BHND: Tensor, table: RopeTable) -> Tensor:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ from colipri_training.run import RunOptions
 
 RUNS = ROOT / "training" / "runs"
 SCRIPTS = sorted(RUNS.glob("*.sh"))
-NAMED = {"colipri_slurm.sh": ["out/x", "--set", "compute.sharded=true"]}
+NAMED = {
+    "colipri_slurm.sh": ["out/x", "--set", "compute.sharded=true"],
+    "report_llm.sh": ["a/language-model", "a/store"],
+}
 CALLED = ("colipri-train", "torchrun", "srun", "cp")
 
 
@@ -39,7 +43,7 @@ def commands(script: Path, folder: Path) -> list[list[str]]:
         stub = folder / name
         stub.write_text(f'#!/bin/bash\n{{ printf "%q " {name} "$@"; echo; }} >> {shlex.quote(str(called))}\n')
         stub.chmod(0o755)
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
     done = call(script, *NAMED.get(script.name, []), DRY_RUN="1", PATH=path)
     assert done.returncode == 0, done.stderr
     return [shlex.split(line) for line in (done.stdout + called.read_text()).splitlines()]
@@ -81,6 +85,8 @@ def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
         "colipri_slurm.sh": {"pretrain": 1},
         "tiny.sh": {"prepare": 1, "pretrain": 1, "structures": 1, "export": 1, "evaluate": 1},
         "sample.sh": {"phantoms": 1},
+        "clicks.sh": {"clicks": 1},
+        "report_llm.sh": {"report": 1},
     }
     assert {verb: verbs.count(verb) for verb in verbs} == expected[script.name]
 

@@ -27,20 +27,10 @@ _USAGE = 2
 _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (
-    phantoms,
-    manifest,
-    sort_reports,
-    prepare,
-    pretrain,
-    structures,
-    clicks,
-    export,
-    evaluate,
-    report,
-    compare,
-    cost,
-):
+_DATA = (phantoms, manifest, sort_reports, prepare)
+_TRAINING = (pretrain, structures, clicks, report, export)
+_MEASURING = (evaluate, compare, cost)
+for verb in (*_DATA, *_TRAINING, *_MEASURING):
     app.command()(verb)
 
 

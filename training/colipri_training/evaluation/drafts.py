@@ -29,12 +29,14 @@ from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume
 from colipri_training.data.store import StoredCase
-from colipri_training.evaluation.bootstrap import confidence_interval
+from colipri_training.evaluation.bootstrap import estimate
+from colipri_training.evaluation.bootstrap import resample_patients
 from colipri_training.phantoms.grid import PhantomGrid
 
 WARNING_FLAGS = frozenset({Flag.CONTRADICTED, Flag.SIDE_DISPUTED, Flag.PLACE_DISPUTED})
 """Flags that say a sentence may be wrong; the others say that nobody knows."""
 
+_RESAMPLES = 200
 _FOCAL = {concept.name for concept in CT_RATE_CONCEPTS if concept.focal}
 
 
@@ -232,7 +234,5 @@ def _counts(results: Sequence[CaseResult]) -> dict[str, int]:
 
 def _with_interval(metric, whole: npt.NDArray[np.intp]) -> dict[str, float | None]:
     value = metric(whole)
-    if np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    low, high = confidence_interval(metric, len(whole), resamples=200)
-    return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
+    counts = resample_patients([str(case) for case in whole], resamples=_RESAMPLES).astype(int)
+    return estimate(value, np.array([metric(np.repeat(whole, times)) for times in counts])).to_json()
