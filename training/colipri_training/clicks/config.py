@@ -39,7 +39,7 @@ class ClickConfig:
     longest: int = 7
     chest_share: float = 0.3
     steps: int = 4000
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
