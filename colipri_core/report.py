@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from colipri_core.cases import Embedding
 from colipri_core.findings import Finding
 from colipri_core.language.assertions import Assertion
 from colipri_core.language.labeller import main_mention
@@ -297,23 +295,10 @@ class StoredSentence(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class SentenceQuery:
-    """What a store of sentences is asked with: the volume's place in the joint space.
-
-    Args:
-        vector: float32 (E,), of unit length.
-        provenance: What produced it; vectors of different weights cannot be compared.
-    """
-
-    vector: npt.NDArray[np.float32]
-    provenance: Provenance
-
-
 class SentenceStore(Protocol):
     """Where sentences of earlier reports are looked up; a case store is one."""
 
-    def sentences(self, query: SentenceQuery, k: int) -> Sequence[StoredSentence]:
+    def sentences(self, query: Embedding, k: int) -> Sequence[StoredSentence]:
         """Return at most k sentences, nearest to the query first."""
         ...
 

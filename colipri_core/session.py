@@ -128,7 +128,7 @@ class Session(Protocol):
 
         Raises:
             Cancelled: If `cancel` was set; labels, prompts and history are then as they were.
-            CapabilityError: If there is no interactive model.
+            ModelUnavailableError: If the interactive model is missing or damaged.
             ObjectLockedError: If the object is locked.
             ValueError: If the prompt lies outside the volume.
         """

@@ -51,7 +51,6 @@ from colipri_core.provenance import Provenance
 from colipri_core.report import DraftOptions
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
-from colipri_core.report import SentenceQuery
 from colipri_core.report import SentenceStore
 from colipri_core.report import StoredSentence
 from colipri_core.segmentation import Segmentation
@@ -274,7 +273,7 @@ class LocalSession:
             def find(k: int) -> Sequence[StoredSentence]:
                 assert store is not None
                 provenance = self._provenance(features, stopwatch, [])
-                return store.sentences(SentenceQuery(vector=features.pooled.numpy(), provenance=provenance), k)
+                return store.sentences(Embedding(vector=features.pooled.numpy(), provenance=provenance), k)
 
             request = DraftRequest(
                 options=options or DraftOptions(), find=None if store is None else find, on_sentence=on_sentence

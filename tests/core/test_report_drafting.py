@@ -14,6 +14,7 @@ from random_bundles import save_random_bundle
 from random_bundles import vocabulary
 
 import colipri_core as cc
+from colipri_core.cases import Embedding
 from colipri_core.errors import Cancelled
 from colipri_core.errors import SessionClosedError
 from colipri_core.findings import Finding
@@ -31,7 +32,6 @@ from colipri_core.progress import CancelToken
 from colipri_core.report import DraftOptions
 from colipri_core.report import Flag
 from colipri_core.report import ReportSentence
-from colipri_core.report import SentenceQuery
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 
 WRITES = (
@@ -250,7 +250,7 @@ class TestComposing:
         given = []
 
         class Store:
-            def sentences(self, query: SentenceQuery, k: int) -> list[SimpleNamespace]:
+            def sentences(self, query: Embedding, k: int) -> list[SimpleNamespace]:
                 given.append(query)
                 return []
 

@@ -217,7 +217,7 @@ class TestGuards:
         batch = trainer._batches(0)
         trainer._train_step(batch)
         assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
-        trainer._skipped = 10
+        trainer._guard.skipped = 10
         with pytest.raises(FloatingPointError, match="11 times in a row"):
             trainer._train_step(batch)
 

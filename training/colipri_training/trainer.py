@@ -35,6 +35,7 @@ from colipri_training.distributed import mean_over_processes
 from colipri_training.distributed import send_from_first
 from colipri_training.distributed import wait_for_all
 from colipri_training.distributed import world
+from colipri_training.guard import GradientGuard
 from colipri_training.initialise import whiten
 from colipri_training.journal import Journal
 from colipri_training.network import PretrainNetwork
@@ -61,7 +62,6 @@ logger = logging.getLogger(__name__)
 
 _WHITENING_STEPS = 8
 _RANK_STRIDE = 1 << 48
-_MOST_SKIPPED = 10
 
 
 class Trainer:
@@ -103,7 +103,7 @@ class Trainer:
         self._batches = batches
         self._initialise = initialise
         self._validate = validate
-        self._skipped = 0
+        self._guard = GradientGuard()
         self._asked_to_stop = False
         self._stop = False
         _check(config, self.world)
@@ -180,7 +180,7 @@ class Trainer:
             self._layout.load_optimizer(self.network, optimizer, saved)
         if isinstance(self._batches, Stateful):
             self._batches.load_state_dict(state["batches"])
-        self.step, self._skipped = state["step"], state["skipped"]
+        self.step, self._guard.skipped = state["step"], state["skipped"]
         return True
 
     def final_model(self) -> ColipriModel:
@@ -262,7 +262,7 @@ class Trainer:
         record = self._agree(losses)
         norm = whole(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.gradient_clip))
         share = schedule(self.step, self.config.optimizer)
-        if self._finite(norm):
+        if self._guard.passes(norm, self.step):
             update(self.optimizers, share)
             self._average()
         return {
@@ -286,18 +286,6 @@ class Trainer:
         record = {name: round(value, 7) for name, value in zip(losses, values, strict=True)}
         return record | {"loss": round(sum(values), 7)}
 
-    def _finite(self, norm: Tensor) -> bool:
-        """Whether the gradient can be used; a step without is left out, but not many in a row."""
-        if torch.isfinite(norm):
-            self._skipped = 0
-            return True
-        self._skipped += 1
-        logger.warning("The gradient is not finite after %d steps; this one changes nothing.", self.step)
-        if self._skipped > _MOST_SKIPPED:
-            msg = f"The gradient was not finite {self._skipped} times in a row, up to step {self.step}; lower the rate."
-            raise FloatingPointError(msg)
-        return False
-
     @torch.no_grad()
     def _average(self) -> None:
         if not self.config.optimizer.average:
@@ -310,7 +298,7 @@ class Trainer:
         return {
             "config": self.config.identity(),
             "step": self.step,
-            "skipped": self._skipped,
+            "skipped": self._guard.skipped,
             "batches": self._batches.state_dict() if isinstance(self._batches, Stateful) else {},
             "layout": self._layout.name,
             "network": self._layout.weights(self.network),

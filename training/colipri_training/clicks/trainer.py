@@ -25,12 +25,12 @@ from colipri_training.clicks.config import ClickConfig
 from colipri_training.clicks.episodes import Episodes
 from colipri_training.clicks.validation import mean_dice
 from colipri_training.clicks.validation import validate
+from colipri_training.guard import GradientGuard
 from colipri_training.journal import Journal
 
 logger = logging.getLogger(__name__)
 
 _FLOOR = 0.01
-_MOST_SKIPPED = 10
 
 
 class ClickTrainer:
@@ -55,7 +55,7 @@ class ClickTrainer:
         self.origin = ""
         self._minutes = minutes
         self._seconds = 0.0
-        self._skipped = 0
+        self._guard = GradientGuard()
         self._device = torch.device(device)
         self._asked_to_stop = False
         torch.manual_seed(config.seed)
@@ -95,7 +95,7 @@ class ClickTrainer:
             "config": self.config.identity(),
             "step": self.step,
             "seconds": self._seconds,
-            "skipped": self._skipped,
+            "skipped": self._guard.skipped,
             "origin": self.origin,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -125,7 +125,7 @@ class ClickTrainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.episodes.load(state["episodes"])
-        self.step, self._seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
+        self.step, self._seconds, self._guard.skipped = state["step"], state["seconds"], state["skipped"]
         self.origin = state["origin"]
         return True
 
@@ -166,7 +166,7 @@ class ClickTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
-        if self._finite(norm):
+        if self._guard.passes(norm, self.step):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate()
             self.optimizer.step()
@@ -179,18 +179,6 @@ class ClickTrainer:
             "gradient_norm": round(float(norm), 4),
             "learning_rate": self._rate(),
         }
-
-    def _finite(self, norm: Tensor) -> bool:
-        """Whether the gradient can be used; a step without is left out, but not many in a row."""
-        if torch.isfinite(norm):
-            self._skipped = 0
-            return True
-        self._skipped += 1
-        logger.warning("The gradient is not finite after %d steps; this one changes nothing.", self.step)
-        if self._skipped > _MOST_SKIPPED:
-            msg = f"The gradient was not finite {self._skipped} times in a row, up to step {self.step}; lower the rate."
-            raise FloatingPointError(msg)
-        return False
 
     def _rate(self) -> float:
         """Linear warm-up, then cosine decay to a hundredth with the share that is done."""
