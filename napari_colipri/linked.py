@@ -144,12 +144,12 @@ class LinkedViews:
         self._point(self._other, self._main)
 
     def _follow(self, leader: Side, follower: Side) -> None:
-        with self._leading() as free:
+        with self._leading(leader) as free:
             if free:
                 follower.go_to(_across(leader, follower, leader.viewer.dims.point))
 
     def _point(self, leader: Side, follower: Side) -> None:
-        with self._leading() as free:
+        with self._leading(leader) as free:
             if free and leader.viewer.dims.ndisplay == 2:
                 leader.unmark()
                 follower.mark(_across(leader, follower, leader.viewer.cursor.position))
@@ -164,9 +164,9 @@ class LinkedViews:
             other.reset_view()
 
     @contextlib.contextmanager
-    def _leading(self) -> Iterator[bool]:
-        """Whether the viewers are linked and this is no echo of a move of our own."""
-        if self._moving or not self.linked:
+    def _leading(self, leader: Side) -> Iterator[bool]:
+        """Whether the viewers are linked, the leader's CT is still there, and this is no echo of a move of our own."""
+        if self._moving or not self.linked or leader.layer not in leader.viewer.layers:
             yield False
             return
         self._moving = True

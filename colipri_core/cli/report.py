@@ -27,6 +27,10 @@ def report(
     threshold: Annotated[
         float, typer.Option("--threshold", metavar="P", help="Probability from which a finding counts as there.")
     ] = DEFAULT_THRESHOLD,
+    store: Annotated[
+        str,
+        typer.Option("--store", metavar="STORE", help="Case store whose sentences word the draft.", show_default=False),
+    ] = "",
     beams: Annotated[
         int, typer.Option("--beams", metavar="N", help="Width of the search of a model that writes; 1 is quickest.")
     ] = 1,
@@ -38,8 +42,8 @@ def report(
 ) -> int:
     """Draft a report; each sentence names its finding, its place and the model's second opinion.
 
-    A model with a report decoder writes the draft, for others it is composed from their findings. It is always a DRAFT;
-    .dcm is a DICOM SR, UNVERIFIED.
+    A model with a report decoder writes the draft, for others it is composed from their findings, and what is found is
+    worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a DICOM SR, UNVERIFIED.
     """
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
@@ -53,8 +57,13 @@ def report(
     if output is not None:
         check_output(output, suffixes=REPORT_SUFFIXES)
     terminal = Terminal(json=json, quiet=quiet)
+    earlier = None
+    if store:
+        from colipri_core.index import open_store
+
+        earlier = open_store(store)
     with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
-        drafted = session.draft_report(options=wanted, progress=control.progress, cancel=control.cancel)
+        drafted = session.draft_report(store=earlier, options=wanted, progress=control.progress, cancel=control.cancel)
         if output is not None:
             write_report(drafted, output, source=session.volume, evidence=session.evidence)
     terminal.warn(drafted.provenance.warnings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QAbstractItemModel
-from qtpy.QtCore import QAbstractListModel
 from qtpy.QtCore import QEvent
 from qtpy.QtCore import QModelIndex
 from qtpy.QtCore import QObject
@@ -27,6 +26,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_colipri.draft_rows import DraftRow
 from napari_colipri.panels.rows import ROW_ROLE
+from napari_colipri.panels.rows import ListModel
 from napari_colipri.style import Colors
 from napari_colipri.style import blend
 
@@ -36,7 +36,7 @@ _LOWEST, _HIGHEST = 110, 900
 _EDITOR_LINES = 3
 
 
-class DraftModel(QAbstractListModel):
+class DraftModel(ListModel):
     """Rows of a draft.
 
     Signals:
@@ -45,31 +45,11 @@ class DraftModel(QAbstractListModel):
 
     edited = Signal(object, str)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: tuple[DraftRow, ...] = ()
-
-    def set_rows(self, rows: tuple[DraftRow, ...]) -> None:
-        """Replace all rows; the same ones leave selection, scroll position and an open editor alone.
-
-        Args:
-            rows: The new rows.
-        """
-        if rows == self.rows:
-            return
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
-        """Number of rows."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """What Qt asks of a row."""
-        if not index.isValid() or index.row() >= len(self.rows):
+        row = self.row_at(index)
+        if row is None:
             return None
-        row = self.rows[index.row()]
         answers = {
             int(Qt.ItemDataRole.DisplayRole): row.text,
             int(Qt.ItemDataRole.EditRole): row.text,

@@ -29,8 +29,40 @@ _FRAME = 8
 ROW_ROLE = Qt.ItemDataRole.UserRole
 
 
-class RowModel(QAbstractListModel):
-    """Rows of any dataclass, with the texts Qt asks for.
+class ListModel(QAbstractListModel):
+    """Rows of any dataclass; subclasses say what Qt is told of one.
+
+    Attributes:
+        rows: The rows, top first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: tuple[Any, ...] = ()
+
+    def set_rows(self, rows: tuple[Any, ...]) -> None:
+        """Replace all rows; the same ones leave selection, scroll position and an open editor alone.
+
+        Args:
+            rows: The new rows.
+        """
+        if rows == self.rows:
+            return
+        self.beginResetModel()
+        self.rows = rows
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
+        """Number of rows."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def row_at(self, index: QModelIndex) -> Any:
+        """The row at an index; None beyond the last."""
+        return self.rows[index.row()] if index.isValid() and index.row() < len(self.rows) else None
+
+
+class RowModel(ListModel):
+    """Rows that have a name.
 
     Args:
         describe: Row -> tooltip.
@@ -41,27 +73,12 @@ class RowModel(QAbstractListModel):
         super().__init__()
         self._describe = describe
         self._speak = speak
-        self.rows: tuple[Any, ...] = ()
-
-    def set_rows(self, rows: tuple[Any, ...]) -> None:
-        """Replace all rows.
-
-        Args:
-            rows: The new rows.
-        """
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
-        """Number of rows."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """What Qt asks of a row."""
-        if not index.isValid() or index.row() >= len(self.rows):
+        row = self.row_at(index)
+        if row is None:
             return None
-        row = self.rows[index.row()]
         answers: dict[int, Callable[[], Any]] = {
             int(Qt.ItemDataRole.DisplayRole): lambda: row.name,
             int(Qt.ItemDataRole.ToolTipRole): lambda: self._describe(row),

@@ -96,6 +96,17 @@ def test_list_and_info(cli, filled: Path) -> None:
     assert (info["cases"], info["model"]["name"], info["indexed"]) == (3, "random", [])
 
 
+def test_a_draft_is_worded_as_the_sentences_of_a_store(cli, filled: Path, scans: Path, bundle: str) -> None:
+    asked = ["report", scans / "scan1.nii.gz", "--threshold", "0.01", "--model", bundle]
+    plain, _ = cli(*asked)
+    worded, _ = cli(*asked, "--store", filled)
+
+    assert _sources(plain) == {"findings"}
+    sentence = next(each for each in _sentences(worded) if each["support"]["source"] == "similar case scan1")
+    assert sentence["text"] == "There is a pleural effusion."
+    assert sentence["finding"] == "Pleural effusion"
+
+
 def test_remove_then_add_again_goes_on(cli, store: Path, scans: Path, bundle: str) -> None:
     assert cli("index", "remove", store, "scan0", "scan2")[0] == {"removed": ["scan0", "scan2"]}
     done, _ = cli("index", "add", store, scans, "--model", bundle)
@@ -168,3 +179,11 @@ def test_every_verb_takes_the_common_options(capsys: pytest.CaptureFixture[str],
     assert main(["index", verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert all(option in out for option in ("--model", "--device", "--json", "--quiet"))
+
+
+def _sentences(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [sentence for section in report["sections"] for sentence in section["sentences"]]
+
+
+def _sources(report: dict[str, Any]) -> set[str]:
+    return {sentence["support"]["source"] for sentence in _sentences(report)}

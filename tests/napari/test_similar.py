@@ -252,6 +252,16 @@ class TestLinkedViews:
         assert other.viewer.dims.order == (1, 0, 2)
         assert MARKER not in other.viewer.layers
 
+    def test_a_scan_that_is_closed_leads_nobody(self, views) -> None:
+        main, other, _ = views
+        before = tuple(other.viewer.dims.point)
+        main.viewer.layers.clear()
+        assert main.viewer.dims.ndim == 2
+        for callback in main.viewer.mouse_move_callbacks:
+            callback(main.viewer, None)
+        assert tuple(other.viewer.dims.point) == before
+        assert MARKER not in other.viewer.layers
+
 
 def test_a_match_opens_beside_the_viewer_and_closing_lets_go(
     archive: Path, bundle: Path, make_napari_viewer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, qtbot
@@ -280,7 +290,6 @@ def test_a_match_opens_beside_the_viewer_and_closing_lets_go(
     viewer.dims.set_point(0, viewer.dims.point[0] + 20)
     assert companion.model.dims.point[0] != before
     qtbot.waitUntil(lambda: companion.isVisible() and min(companion.width(), companion.height()) > 300)
-    viewer.window.screenshot(path="/tmp/beside.png", canvas_only=False, flash=False)
     picture = companion.canvas.screenshot(flash=False)
     assert picture[..., :3].std() > 10
 
