@@ -1,4 +1,4 @@
-"""The real server for tests: `serving` in a thread of this process, `served_process` as a process that can be killed."""
+"""The real server for tests: `serving` in a thread of this process, `served_process` in one that can be killed."""
 
 from __future__ import annotations
 
