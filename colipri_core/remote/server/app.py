@@ -13,10 +13,22 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from colipri_core.engine import Engine
+from colipri_core.remote.server.account import Account
+from colipri_core.remote.server.answers import answer_errors
+from colipri_core.remote.server.guard import Guard
+from colipri_core.remote.server.routes import edits
 from colipri_core.remote.server.routes import health
+from colipri_core.remote.server.routes import jobs
 from colipri_core.remote.server.routes import model
+from colipri_core.remote.server.routes import questions
+from colipri_core.remote.server.routes import sessions
+from colipri_core.remote.server.routes import stores
+from colipri_core.remote.server.routes import volumes
+from colipri_core.remote.server.schema import describe
 from colipri_core.remote.server.service import Service
 from colipri_core.remote.server.settings import ServerSettings
+
+_ROUTES = (health, model, volumes, sessions, questions, edits, jobs, stores)
 
 
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
@@ -40,8 +52,13 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = service
-    for router in (health.router, model.router):
-        app.include_router(router)
+    for routes in _ROUTES:
+        app.include_router(routes.router)
+    answer_errors(app)
+    describe(app)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Account, metrics=service.metrics)  # added last, so outermost
     return app
