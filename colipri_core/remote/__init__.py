@@ -1,1 +1,1 @@
-"""Engines behind a URL: the protocol both ends share, the torch-free client, and the server."""
+"""Engines on another machine: the protocol both ends speak, the client, the server, and the browser view."""
