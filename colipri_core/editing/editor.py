@@ -93,10 +93,10 @@ class LabelEditor:
             return tuple(self._done)
 
     @property
-    def undone(self) -> tuple[Step, ...]:
-        """What can be redone, the next step last."""
+    def history(self) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """What can be undone, oldest first, and what can be redone, the next step last."""
         with self._lock:
-            return tuple(self._undone)
+            return tuple(self._done), tuple(self._undone)
 
     def apply(self, edit: Edit) -> Change:
         """Make an edit.

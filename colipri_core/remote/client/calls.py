@@ -19,7 +19,6 @@ from typing import Self
 
 import httpx2
 
-from colipri_core.errors import Cancelled
 from colipri_core.errors import ColipriError
 from colipri_core.errors import ProtocolError
 from colipri_core.errors import ServerUnreachableError
@@ -86,6 +85,22 @@ class Control:
         self.check()
         if self.progress is not None:
             self.progress(fraction, message)
+
+
+def rising(progress: ProgressCallback) -> ProgressCallback:
+    """Return a callback whose fractions never fall, though a call may begin again over a new connection.
+
+    Args:
+        progress: Receives (fraction, message).
+    """
+    highest = 0.0
+
+    def report(fraction: float, message: str) -> None:
+        nonlocal highest
+        highest = max(highest, fraction)
+        progress(highest, message)
+
+    return report
 
 
 def long_call(transport: Transport, path: str, body: Body, control: Control) -> Frame:

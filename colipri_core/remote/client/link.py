@@ -1,8 +1,8 @@
 """The tie between a session here and its other half at the server: made when first needed, and made again when lost.
 
-The client's own labels and history are the truth: they hold exactly what was acknowledged. Whenever the server's half is
-gone, or stands elsewhere, a new one is opened with that history, and the call that failed is made again on top of it.
-So nothing acknowledged is lost, and nothing is made twice.
+The client's own labels and history are the truth: they hold exactly what was acknowledged. Whenever the server's half
+is gone, or stands elsewhere, a new one is opened with that history, and the call that failed is made again on top of
+it. So nothing acknowledged is lost, and nothing is made twice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from colipri_core.editing.editor import LabelEditor
 from colipri_core.errors import ColipriError
 from colipri_core.errors import OutOfStepError
+from colipri_core.errors import ServerBusyError
 from colipri_core.errors import ServerFaultError
 from colipri_core.errors import ServerStoppingError
 from colipri_core.errors import ServerTimeoutError
@@ -47,7 +48,7 @@ Notify = Callable[[str], None]
 
 _LOST = (
     OutOfStepError,
-    ServerStoppingError,
+    ServerBusyError,
     ServerUnreachableError,
     SessionClosedError,
     SessionUnknownError,
@@ -82,28 +83,33 @@ class Link:
         """Path of the session at the server, empty while there is none."""
         return f"{PREFIX}/sessions/{self._session}" if self._session else ""
 
-    def call(self, route: str, body: Callable[[], Body], editor: Callable[[], LabelEditor], control: Control) -> Frame:
+    def call(
+        self, route: str, body: Callable[[], Body], editor: Callable[[], LabelEditor | None], control: Control
+    ) -> Frame:
         """Make a long call, over a new connection or to a new session if the old one is lost.
 
         Args:
             route: Last part of its path.
             body: Makes what is sent; called again for each attempt.
-            editor: The labels here.
+            editor: The labels here; None while nobody has looked at them.
             control: Who is told, and who may end it.
 
         Raises:
             ColipriError: If the server refuses, or stays away; ValueError and TypeError likewise.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            path = self.path
             try:
-                rest = self._ready(editor(), control)
-                return long_call(self._transport, f"{self.path}/{route}", body(), rest)
+                path, rest = self._ready(editor(), control)
+                return long_call(self._transport, f"{path}/{route}", body(), rest)
             except _LOST as error:
-                if attempt == _ATTEMPTS or isinstance(error, ServerTimeoutError):
+                attempt += 1
+                last = attempt == _ATTEMPTS or isinstance(error, ServerTimeoutError)
+                if last or (isinstance(error, ServerBusyError) and attempt == 1 and not _is_stopping(error)):
                     raise
                 control.check()
-                self._recover(error, control)
-        raise AssertionError(route)
+                self._recover(error, path, control)
 
     def verify(self) -> None:
         """Look whether the server stands where this end does; forget its half of the session if not."""
@@ -112,10 +118,10 @@ class Link:
         try:
             answer = from_plain(SessionAnswer, self._transport.json("GET", self.path))
         except (SessionUnknownError, SessionClosedError):
-            self._session = ""
+            self._forget(self.path)
             return
         if answer.revision != self.revision:
-            self._drop()
+            self.end()
 
     def heartbeat(self) -> None:
         """Renew the lease; a server that cannot be reached is left to the next call."""
@@ -126,23 +132,25 @@ class Link:
 
     def end(self) -> None:
         """End the session at the server, if it can be reached."""
-        with self._lock:
-            self._drop()
+        path = self.path
+        if path:
+            with contextlib.suppress(ColipriError):
+                self._transport.json("DELETE", path)
+            self._forget(path)
 
-    def _ready(self, editor: LabelEditor, control: Control) -> Control:
-        """Have a session at the server; returns the control for the rest of the call."""
+    def _ready(self, editor: LabelEditor | None, control: Control) -> tuple[str, Control]:
+        """Have a session at the server; returns its path and the control for the rest of the call."""
         with self._lock:
             if self._session:
-                return control
-            report = Reporter(control.report, None)
-            self._open(editor, report.part(0.0, _SENDING_SHARE), control)
-            rest = report.part(_SENDING_SHARE, 1.0)
-            return dataclasses.replace(control, progress=rest) if control.progress is not None else control
+                return self.path, control
+            report = Reporter(control.report, control.cancel)
+            self._open(editor, report.part(0.0, _SENDING_SHARE))
+            return self.path, dataclasses.replace(control, progress=report.part(_SENDING_SHARE, 1.0))
 
-    def _open(self, editor: LabelEditor, report: Reporter, control: Control) -> None:
+    def _open(self, editor: LabelEditor | None, report: Reporter) -> None:
         volume = sendable(self._volume)
-        send_volume(self._transport, volume, report, control)
-        done, undone = editor.steps, editor.undone
+        send_volume(self._transport, volume, report)
+        done, undone = editor.history if editor is not None else ((), ())
         request = OpenRequest(volume=volume.sha256, name=self._volume.name, unit=self._volume.unit)
 
         def content() -> Iterator[bytes]:
@@ -155,22 +163,32 @@ class Link:
             raise ServerFaultError(msg)
         self._session, self.revision, self.lease_s = answer.session, answer.revision, answer.lease_s
 
-    def _recover(self, error: ColipriError, control: Control) -> None:
+    def _recover(self, error: ColipriError, path: str, control: Control) -> None:
         if isinstance(error, (ServerUnreachableError, ServerStoppingError, SessionClosedError)):
             self._wait(error, control)
+        elif isinstance(error, ServerBusyError):  # the call whose answer was lost is still being ended
+            time.sleep(_FIRST_PAUSE_S)
         elif isinstance(error, OutOfStepError):
-            self._drop()
+            self.end()
         else:
-            self._session = ""
+            self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        """Forget a session, unless another thread has opened a new one since."""
+        with self._lock:
+            if self.path == path:
+                self._session = ""
 
     def _wait(self, error: ColipriError, control: Control) -> None:
         """Wait for the server to answer again."""
         transport = self._transport
-        self._notify(f"The connection to {transport.host} was lost. Reconnecting ...")
+        words = f"The connection to {transport.host} was lost. Reconnecting ..."
+        self._notify(words)
         logger.warning("%s", error)
         ending, pause = time.monotonic() + transport.timeouts.reconnect, _FIRST_PAUSE_S
         while True:
             control.check()
+            control.report(0.0, words)
             try:
                 transport.json("GET", "/readyz")
             except (ServerUnreachableError, ServerStoppingError) as again:
@@ -182,11 +200,9 @@ class Link:
                 self._notify(f"Connected to {transport.host} again. No edit was lost.")
                 return
 
-    def _drop(self) -> None:
-        if self._session:
-            with contextlib.suppress(ColipriError):
-                self._transport.json("DELETE", self.path)
-            self._session = ""
+
+def _is_stopping(error: ColipriError) -> bool:
+    return isinstance(error, ServerStoppingError)
 
 
 def _gave_up(transport: Transport, error: ColipriError) -> ColipriError:

@@ -8,21 +8,20 @@ from collections.abc import Iterator
 from colipri_core.errors import TooLargeError
 from colipri_core.errors import VolumeUnknownError
 from colipri_core.progress import Reporter
-from colipri_core.remote.client.calls import Control
 from colipri_core.remote.client.transport import Transport
 from colipri_core.remote.protocol.version import PREFIX
+from colipri_core.remote.protocol.volumes import slab_count
 from colipri_core.remote.protocol.volumes import volume_frames
 from colipri_core.volume import Volume
 
 
-def send_volume(transport: Transport, volume: Volume, report: Reporter, control: Control) -> None:
+def send_volume(transport: Transport, volume: Volume, report: Reporter) -> None:
     """Send a volume unless the server holds it.
 
     Args:
         transport: The server.
         volume: A volume that is `sendable`.
-        report: Told of the progress.
-        control: May end it.
+        report: Told of the progress; what it raises ends the sending.
 
     Raises:
         TooLargeError: If the server allows no volume of this size.
@@ -35,12 +34,10 @@ def send_volume(transport: Transport, volume: Volume, report: Reporter, control:
         return
 
     def content() -> Iterator[bytes]:
-        sent = 0
-        for parts in volume_frames(volume):
-            control.check()
+        slabs = slab_count(volume)
+        for sent, parts in enumerate(volume_frames(volume)):
+            report(sent / (slabs + 1), f"Sending the volume to {transport.host}")
             yield b"".join(parts)
-            sent += 1
-            report(sent / (sent + 1), f"Sending the volume to {transport.host}")
 
     transport.json("PUT", path, content())
     report(1.0, f"Sent the volume to {transport.host}")
@@ -59,7 +56,7 @@ def check_size(volume: Volume, *, voxels: int, host: str) -> None:
     """
     if volume.voxels.size > voxels:
         msg = (
-            f"Expected a volume of at most {voxels} voxels, which is what the server at {host} takes, got {volume.shape}. "
+            f"Expected a volume of at most {voxels} voxels, which the server at {host} takes, got {volume.shape}. "
             "Crop or resample it, or ask whoever runs the server to raise its limit."
         )
         raise TooLargeError(msg)
