@@ -340,6 +340,9 @@ class RemoteSession:
                 self._link.verify()
             self._doubtful = True
             frame = self._link.call(route, body, self._labels, control)
+            if control.cancel.cancelled:  # too late for the server: it begins anew from the labels here
+                self._link.end()
+                control.cancel.check()
             answer = answer_from(frame, shape=self._volume.shape)
             change = self._take(editor, route, answer)
             self._link.revision = answer.revision
