@@ -25,6 +25,7 @@ from colipri_core.errors import ServerUnreachableError
 from colipri_core.errors import SessionClosedError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
+from colipri_core.remote.client.transport import CLOSED
 from colipri_core.remote.client.transport import Body
 from colipri_core.remote.client.transport import Transport
 from colipri_core.remote.protocol.errors import error_from_body
@@ -36,8 +37,6 @@ from colipri_core.remote.protocol.streams import FrameReader
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.report import ReportSentence
 from colipri_core.report import SentenceCallback
-
-CLOSED = "The engine was closed. Open it again with open_engine()."
 
 _POLL_S = 0.02
 

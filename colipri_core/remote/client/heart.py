@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
 
@@ -39,8 +38,7 @@ class Heart:
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s()):
             for link in self._held():
-                with contextlib.suppress(RuntimeError):  # the engine is being closed
-                    link.heartbeat()
+                link.heartbeat()
 
     def _pause_s(self) -> float:
         return min((link.lease_s for link in self._held()), default=60.0) / _BEATS_A_LEASE

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from colipri_core.errors import SessionClosedError
 from colipri_core.progress import CancelToken
-from colipri_core.remote.client.calls import CLOSED
+from colipri_core.remote.client.transport import CLOSED
 from colipri_core.remote.client.transport import Transport
 from colipri_core.remote.protocol.sessions import ModelAnswer
 

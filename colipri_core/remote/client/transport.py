@@ -19,6 +19,7 @@ from colipri_core.errors import ProtocolMismatchError
 from colipri_core.errors import ServerTimeoutError
 from colipri_core.errors import ServerTokenError
 from colipri_core.errors import ServerUnreachableError
+from colipri_core.errors import SessionClosedError
 from colipri_core.remote.client.timeouts import Timeouts
 from colipri_core.remote.protocol.errors import error_from_body
 from colipri_core.remote.protocol.frames import decode_json
@@ -32,6 +33,8 @@ from colipri_core.remote.protocol.version import TOKEN_VARIABLE
 
 Body = bytes | Iterable[bytes] | Mapping[str, Any] | None
 """Bytes travel as frames, a mapping as JSON."""
+
+CLOSED = "The engine was closed. Open it again with open_engine()."
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _JSON_LIMITS = Limits(header_bytes=256 << 20)
@@ -54,6 +57,7 @@ class Transport:
         self.url = _checked(url)
         self._calling: Counter[int] = Counter()
         self._ended = threading.Condition()
+        self._closed = False
         token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
         headers = {PROTOCOL_HEADER: str(PROTOCOL_VERSION), "Accept-Encoding": "identity"}
         if token:
@@ -123,6 +127,7 @@ class Transport:
         """Close all connections, once the calls of other threads have ended or had time to."""
         own = {threading.get_ident()}
         with self._ended:
+            self._closed = True
             self._ended.wait_for(lambda: not self._calling.keys() - own, timeout=self.timeouts.cancel)
         self._client.close()
 
@@ -146,6 +151,8 @@ class Transport:
     def _counted(self) -> Iterator[None]:
         own = threading.get_ident()
         with self._ended:
+            if self._closed:
+                raise SessionClosedError(CLOSED)
             self._calling[own] += 1
         try:
             yield
