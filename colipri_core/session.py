@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 from typing import Self
@@ -34,9 +33,6 @@ from colipri_core.report import SentenceCallback
 from colipri_core.report import SentenceStore
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
-
-if TYPE_CHECKING:
-    pass
 
 
 @runtime_checkable

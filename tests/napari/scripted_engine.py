@@ -204,6 +204,10 @@ class ScriptedEngine:
         self.closed = False
 
     @property
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    @property
     def capabilities(self) -> Capabilities:
         structures = STRUCTURES[:3] if self.with_structures else ()
         return Capabilities(findings=CT_RATE_FINDINGS, free_text=True, structures=structures)
