@@ -14,10 +14,10 @@ from scripted_engine import ScriptedEngine
 from support.serving import serving
 from support.wire import Caller
 
+from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
-from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.log import replay_log
 from colipri_core.errors import ObjectLockedError
 from colipri_core.errors import OutOfStepError

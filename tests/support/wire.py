@@ -88,9 +88,7 @@ class Caller:
                 raise error_from_body(answer.json())
             yield _frames(answer)
 
-    def ask(
-        self, session: str, verb: str, body: dict[str, Any] | bytes | None = None, *, job: str = ""
-    ) -> list[Frame]:
+    def ask(self, session: str, verb: str, body: dict[str, Any] | bytes | None = None, *, job: str = "") -> list[Frame]:
         """Make a long call; returns all its frames.
 
         Raises:
@@ -108,7 +106,9 @@ class Caller:
         frames = self.ask(session, "edit", frame_bytes(Kind.REQUEST, body, arrays), job=job)
         return answer_from(frames[-1], shape=shape)
 
-    def point(self, session: str, volume: Volume, index: Any, *, after: int, job: str = "", label: int = 1) -> EditAnswer:
+    def point(
+        self, session: str, volume: Volume, index: Any, *, after: int, job: str = "", label: int = 1
+    ) -> EditAnswer:
         """Click on a voxel."""
         r, a, s = (float(value) for value in volume.geometry.index_to_world(np.asarray(index)))
         body = {"prompt": {"kind": "point", "ras": Point(ras=(r, a, s)).ras}, "after": after, "label": label}
