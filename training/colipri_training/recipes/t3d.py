@@ -6,7 +6,7 @@
     t3d_views         contrast, restoration and consistency of what sentences find, after the later T3D
     ..._textfree      one learned token in the report's place; not of t3d_views, which asks the report's sentences
 
-and the same of `t3d_tiny` and `t3d_smoke`. We could read no sizes of the paper: the encoder of `t3d` is the 3D ResNet-50
+and the same of `t3d_tiny` and `t3d_smoke`. We could read no sizes of the paper: the encoder is the 3D ResNet-50
 that its third version is said to use, the sub-volume of 128 voxels and the temperature of 0.1 are those of its nearest
 public relative (MG-3D), and everything else is our choice.
 """

@@ -15,7 +15,6 @@ from colipri_training.data.variation import Variation
 from colipri_training.data.views import SubVolumes
 from colipri_training.data.views import Views
 
-
 _WHOLE_REPORT = ReportTextOptions(one_section=0.0, shuffle=0.5, shorten=0.0)
 
 
