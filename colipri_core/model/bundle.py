@@ -26,6 +26,8 @@ from colipri_core.errors import ModelUnavailableError
 from colipri_core.model.click_spec import CLICKS
 from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.dense_spec import DENSE
+from colipri_core.model.dense_spec import DenseSpec
 from colipri_core.model.export import save_bundle
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
@@ -47,10 +49,12 @@ from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 
 if TYPE_CHECKING:
+    from colipri_core.model.dense_bundle import DenseBundle
     from colipri_core.model.structure_head import StructureHead
 
 __all__ = ["Bundle", "load_bundle", "read_spec", "save_bundle", "shipped_bundles"]
 
+_SPECS: dict[str, type[BundleSpec | ClickSpec | DenseSpec]] = {CLICKS: ClickSpec, DENSE: DenseSpec}
 SHIPPED = Path(__file__).resolve().parents[1] / "bundles"
 
 
@@ -129,6 +133,35 @@ def load_bundle(
     return bundle
 
 
+def load_any_bundle(
+    source: str | Path,
+    *,
+    lazy_head: bool = False,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Bundle | DenseBundle:
+    """Open a bundle that encodes volumes, with a text side or without, onto the CPU.
+
+    Args:
+        source: Bundle folder, name of a shipped bundle, or hub id.
+        lazy_head: Build the structure head at its first use; that of a dense encoder always is.
+        progress: Receives (fraction, message) of download and loading.
+        cancel: Cancels the download or loading.
+
+    Raises:
+        ModelUnavailableError: If there is no such bundle, or it cannot be fetched.
+        BundleError: If spec, hash, key or shape does not fit, or it encodes no volumes.
+        UnsafeCheckpointError: If the weights are a pickle.
+        Cancelled: If `cancel` was set.
+    """
+    folder = resolve_folder(source, shipped=[*shipped_bundles(), *shipped_bundles(DENSE)])
+    if folder is None or not isinstance(read_any_spec(folder), DenseSpec):
+        return load_bundle(source, lazy_head=lazy_head, progress=progress, cancel=cancel)
+    from colipri_core.model.dense_bundle import load_dense_bundle  # its networks are MONAI's, which takes seconds
+
+    return load_dense_bundle(folder, report=Reporter(progress, cancel))
+
+
 def resolve_folder(source: str | Path, *, shipped: Sequence[str] | None = None) -> Path | None:
     """Return the folder of a local or shipped bundle, or None if `source` is a hub id.
 
@@ -163,7 +196,8 @@ def shipped_bundles(kind: str | None = "colipri") -> list[str]:
     """Return the names of the bundles that ship with this package.
 
     Args:
-        kind: Which: encoders ("colipri"), interactive segmenters ("clicks"), or None for all.
+        kind: Which: encoders ("colipri"), interactive segmenters ("clicks"), image encoders without a text side
+            ("dense"), or None for all.
     """
     found = sorted(path.parent for path in SHIPPED.glob(f"*/{SPEC_FILE}"))
     return [folder.name for folder in found if kind in (None, read_any_spec(folder).kind)]
@@ -179,11 +213,12 @@ def read_spec(folder: Path) -> BundleSpec:
     spec = read_any_spec(folder)
     if isinstance(spec, BundleSpec):
         return spec
-    msg = f'Expected a bundle of kind "colipri" in {folder}, got kind "{spec.kind}". Open it with load_segmenter.'
+    opener = "load_dense_bundle" if isinstance(spec, DenseSpec) else "load_segmenter"
+    msg = f'Expected a bundle of kind "colipri" in {folder}, got kind "{spec.kind}". Open it with {opener}.'
     raise BundleError(msg)
 
 
-def read_any_spec(folder: Path) -> BundleSpec | ClickSpec:
+def read_any_spec(folder: Path) -> BundleSpec | ClickSpec | DenseSpec:
     """Read the spec of a bundle of any kind; errors as `read_spec`."""
     path = folder / SPEC_FILE
     if not path.is_file():
@@ -194,8 +229,8 @@ def read_any_spec(folder: Path) -> BundleSpec | ClickSpec:
         raise BundleError(msg)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        is_clicks = isinstance(document, dict) and document.get("kind") == CLICKS
-        return ClickSpec.from_json(document) if is_clicks else BundleSpec.from_json(document)
+        kind = document.get("kind") if isinstance(document, dict) else None
+        return _SPECS.get(str(kind), BundleSpec).from_json(document)
     except (ValueError, TypeError, KeyError) as error:
         msg = f"Expected a bundle spec in {path}, got a wrong one: {error}. Export the model again."
         raise BundleError(msg) from error
@@ -254,7 +289,7 @@ def build_bundle(
         )
         raise BundleError(msg)
     own, of_head, of_decoder = _apart(weights, spec)
-    build_head = None if spec.structures is None else functools.partial(_build_head, spec.structures, of_head)
+    build_head = None if spec.structures is None else functools.partial(build_structure_head, spec.structures, of_head)
     model = ColipriModel(spec.architecture).eval()
     load_strictly(model, own, source=WEIGHTS_FILE)
     return Bundle(
@@ -296,7 +331,12 @@ def _build_decoder(spec: BundleSpec, weights: dict[str, Tensor]) -> ReportDecode
     return decoder
 
 
-def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
+def build_structure_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
+    """Make a structure head and load its weights, strictly; it imports MONAI, which takes seconds.
+
+    Raises:
+        BundleError: If its sizes or weights do not fit.
+    """
     from colipri_core.model.structure_head import StructureHead
     from colipri_core.model.structure_head import StructureHeadConfig
 
