@@ -26,6 +26,8 @@ from colipri_core.errors import ModelUnavailableError
 from colipri_core.model.click_spec import CLICKS
 from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.dense_spec import DENSE
+from colipri_core.model.dense_spec import DenseSpec
 from colipri_core.model.export import save_bundle
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundle", "load_bundle", "read_spec", "save_bundle", "shipped_bundles"]
 
+_SPECS: dict[str, type[BundleSpec | ClickSpec | DenseSpec]] = {CLICKS: ClickSpec, DENSE: DenseSpec}
 SHIPPED = Path(__file__).resolve().parents[1] / "bundles"
 
 
@@ -163,7 +166,8 @@ def shipped_bundles(kind: str | None = "colipri") -> list[str]:
     """Return the names of the bundles that ship with this package.
 
     Args:
-        kind: Which: encoders ("colipri"), interactive segmenters ("clicks"), or None for all.
+        kind: Which: encoders ("colipri"), interactive segmenters ("clicks"), image encoders without a text side
+            ("dense"), or None for all.
     """
     found = sorted(path.parent for path in SHIPPED.glob(f"*/{SPEC_FILE}"))
     return [folder.name for folder in found if kind in (None, read_any_spec(folder).kind)]
@@ -179,11 +183,12 @@ def read_spec(folder: Path) -> BundleSpec:
     spec = read_any_spec(folder)
     if isinstance(spec, BundleSpec):
         return spec
-    msg = f'Expected a bundle of kind "colipri" in {folder}, got kind "{spec.kind}". Open it with load_segmenter.'
+    opener = "load_dense_bundle" if isinstance(spec, DenseSpec) else "load_segmenter"
+    msg = f'Expected a bundle of kind "colipri" in {folder}, got kind "{spec.kind}". Open it with {opener}.'
     raise BundleError(msg)
 
 
-def read_any_spec(folder: Path) -> BundleSpec | ClickSpec:
+def read_any_spec(folder: Path) -> BundleSpec | ClickSpec | DenseSpec:
     """Read the spec of a bundle of any kind; errors as `read_spec`."""
     path = folder / SPEC_FILE
     if not path.is_file():
@@ -194,8 +199,8 @@ def read_any_spec(folder: Path) -> BundleSpec | ClickSpec:
         raise BundleError(msg)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        is_clicks = isinstance(document, dict) and document.get("kind") == CLICKS
-        return ClickSpec.from_json(document) if is_clicks else BundleSpec.from_json(document)
+        kind = document.get("kind") if isinstance(document, dict) else None
+        return _SPECS.get(str(kind), BundleSpec).from_json(document)
     except (ValueError, TypeError, KeyError) as error:
         msg = f"Expected a bundle spec in {path}, got a wrong one: {error}. Export the model again."
         raise BundleError(msg) from error
@@ -254,7 +259,7 @@ def build_bundle(
         )
         raise BundleError(msg)
     own, of_head, of_decoder = _apart(weights, spec)
-    build_head = None if spec.structures is None else functools.partial(_build_head, spec.structures, of_head)
+    build_head = None if spec.structures is None else functools.partial(build_structure_head, spec.structures, of_head)
     model = ColipriModel(spec.architecture).eval()
     load_strictly(model, own, source=WEIGHTS_FILE)
     return Bundle(
@@ -296,7 +301,12 @@ def _build_decoder(spec: BundleSpec, weights: dict[str, Tensor]) -> ReportDecode
     return decoder
 
 
-def _build_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
+def build_structure_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:
+    """Make a structure head and load its weights, strictly; it imports MONAI, which takes seconds.
+
+    Raises:
+        BundleError: If its sizes or weights do not fit.
+    """
     from colipri_core.model.structure_head import StructureHead
     from colipri_core.model.structure_head import StructureHeadConfig
 

@@ -198,6 +198,11 @@ class ImageEncoder(nn.Module):
         self.projector = nn.Conv3d(config.width, config.embed_dim, kernel_size=1)
         self.pooler = MeanQueryPool(config.embed_dim, pooler_heads)
 
+    @property
+    def patch_size(self) -> int:
+        """Edge of a patch in voxels."""
+        return self.backbone.config.patch_size
+
     def features(self, images_BCXYZ: Tensor, on_block: BlockHook | None = None) -> Tensor:
         """Encode volumes to the raw patch grid (B, C, x, y, z)."""
         x, y, z = self.backbone.grid_shape(images_BCXYZ)

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.dense_spec import DenseSpec
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.spec import HEAD_PREFIX
 from colipri_core.model.spec import REPORT_PREFIX
@@ -33,7 +34,7 @@ from colipri_core.model.weights import file_sha256
 if TYPE_CHECKING:
     from colipri_core.model.click_network import ClickNetwork
 
-AnySpec = TypeVar("AnySpec", BundleSpec, ClickSpec)
+AnySpec = TypeVar("AnySpec", BundleSpec, ClickSpec, DenseSpec)
 
 
 def save_bundle(
@@ -74,7 +75,7 @@ def save_bundle(
     parts = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
 
     def write(fresh: Path) -> BundleSpec:
-        save_file(_tensors(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_file(tensors_of(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
         save_tokenizer(tokenizer, fresh)
         hashes = {name: file_sha256(fresh / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
         return dataclasses.replace(spec, files=hashes)
@@ -104,7 +105,7 @@ def save_click_bundle(folder: Path, *, spec: ClickSpec, network: ClickNetwork, o
         raise ValueError(msg)
 
     def write(fresh: Path) -> ClickSpec:
-        save_file(_tensors({"": network}), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_file(tensors_of({"": network}), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
         return dataclasses.replace(spec, files={WEIGHTS_FILE: file_sha256(fresh / WEIGHTS_FILE)})
 
     return write_folder(folder, write, overwrite=overwrite)
@@ -139,7 +140,8 @@ def write_folder(folder: Path, write: Callable[[Path], AnySpec], *, overwrite: b
     return written
 
 
-def _tensors(parts: Mapping[str, nn.Module | None]) -> dict[str, Tensor]:
+def tensors_of(parts: Mapping[str, nn.Module | None]) -> dict[str, Tensor]:
+    """Return the tensors of modules on the CPU, each module's names behind its prefix; None has none."""
     return {
         prefix + name: tensor.detach().cpu().contiguous()
         for prefix, module in parts.items()

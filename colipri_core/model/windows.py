@@ -11,23 +11,40 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from types import EllipsisType
+from typing import Protocol
 
 from einops import rearrange
 from einops import reduce
 from torch import Tensor
 
 from colipri_core.model.encoder import BlockHook
-from colipri_core.model.encoder import ImageEncoder
 from colipri_core.progress import Reporter
 
 Triple = tuple[int, int, int]
 
 
-def encode_windows(encoder: ImageEncoder, images_BCXYZ: Tensor, window: Triple, report: Reporter) -> Tensor:
+class GridEncoder(Protocol):
+    """Volumes to a grid of features."""
+
+    @property
+    def patch_size(self) -> int:
+        """Voxels between neighbours of the grid."""
+        ...
+
+    def features(self, images_BCXYZ: Tensor, on_block: BlockHook | None = None) -> Tensor:
+        """Encode volumes whose axes are multiples of the patch size to (B, C, x, y, z).
+
+        Raises:
+            ValueError: If they do not divide.
+        """
+        ...
+
+
+def encode_windows(encoder: GridEncoder, images_BCXYZ: Tensor, window: Triple, report: Reporter) -> Tensor:
     """Encode volumes window by window, each window of the batch in one pass.
 
     Args:
-        encoder: The image encoder.
+        encoder: Encodes a window.
         images_BCXYZ: Preprocessed volumes; each axis a multiple of the patch size.
         window: Window shape in voxels; each axis a multiple of the patch size.
         report: Receives the finished fraction after every block of every window; its cancellation ends the work.
@@ -39,11 +56,14 @@ def encode_windows(encoder: ImageEncoder, images_BCXYZ: Tensor, window: Triple, 
         ValueError: If the volume or the window does not divide into patches.
         Cancelled: If the reporter's cancel token is set.
     """
-    patch = encoder.backbone.config.patch_size
+    patch = encoder.patch_size
     if any(w < patch or w % patch for w in window):
         msg = f"window must be multiples of the {patch}-voxel patch, got {window}"
         raise ValueError(msg)
-    grid = encoder.backbone.grid_shape(images_BCXYZ)
+    if any(n % patch for n in images_BCXYZ.shape[2:]):
+        msg = f"each axis must be a multiple of {patch} voxels, got {tuple(images_BCXYZ.shape)}; crop or pad first"
+        raise ValueError(msg)
+    grid = [n // patch for n in images_BCXYZ.shape[2:]]
     padded = pad_to_multiple(images_BCXYZ, window)
     starts = list(itertools.product(*(range(0, n, w) for n, w in zip(padded.shape[2:], window, strict=True))))
     tokens = None
