@@ -17,6 +17,7 @@ from typing import Literal
 
 import torch
 
+from colipri_core.errors import Cancelled
 from colipri_core.errors import InputError
 from colipri_core.io.atomic import write_json
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
@@ -89,7 +90,7 @@ def run_experiment(experiment: Experiment, volumes: SubVolumes, folder: Path, *,
 
     Raises:
         InputError: If the folder holds figures of another config or other weights.
-        InterruptedError: If a signal stopped the training; its checkpoint is there.
+        Cancelled: If a signal stopped the training; its checkpoint is there.
     """
     place = folder / experiment.name
     config = experiment.config
@@ -156,7 +157,7 @@ def _train(
     trainer.run()
     if not trainer.finished:
         msg = f"{experiment.name} was stopped after step {trainer.step}; run it again to go on."
-        raise InterruptedError(msg)
+        raise Cancelled(msg)
     scored = (
         score_segmentation(network, volumes, config, opened.window_hu)
         if config.task == "segmentation"

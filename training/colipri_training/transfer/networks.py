@@ -1,6 +1,6 @@
-"""Networks on top of an encoder: a U-Net decoder over its feature maps, and a linear classifier of their deepest level.
+"""Networks on top of an encoder: a U-Net decoder over its feature maps, and a linear classifier of the deepest.
 
-Both take any `DenseEncoder`: its strides double from level to level, and whatever lies between its finest level and full
+Both take any `DenseEncoder`: its strides double from level to level, and what lies between its finest level and full
 resolution is decoded without a skip. Naming: B volumes, XYZ voxels, K classes with background, F findings.
 """
 
@@ -108,7 +108,7 @@ class TransferNetwork(nn.Module):
         self.frozen = frozen
         self.encoder.requires_grad_(not frozen)
 
-    def train(self, mode: bool = True) -> TransferNetwork:  # noqa: FBT001, FBT002
+    def train(self, mode: bool = True) -> TransferNetwork:
         """Set training mode; a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.frozen:

@@ -1,4 +1,4 @@
-"""Few-shot subsets: seeded, and nested, so that 10 % of the cases hold the 1 % and differ from them by more labels only."""
+"""Few-shot subsets: seeded and nested, so that the 10 % of the cases hold the 1 %."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def segmentation_loss() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def make_optimizer(network: TransferNetwork, config: TransferConfig) -> torch.optim.Optimizer:
-    """AdamW; the encoder's rate is a share of the others', norms and biases do not decay, what is frozen has no part."""
+    """AdamW: a slowed encoder has a share of the rate, norms and biases do not decay, what is frozen has no part."""
     share = config.encoder_share if config.encoder == "slowed" else 1.0
     inside = {id(value) for value in network.encoder.parameters()}
     groups = []

@@ -1,7 +1,7 @@
 """SubVolumes: cubes of phantoms at high resolution with their masks, generated once and kept on disk.
 
-A cube is cut where it is drawn: only its own voxels are computed, so its cost does not grow with the scan. Where it lies
-is a function of the seed alone. Some are laid around a finding of interest, the others anywhere in the chest.
+A cube is cut where it is drawn: only its own voxels are computed, so its cost does not grow with the scan. Where it
+lies is a function of the seed alone. Some are laid around a finding of interest, the others anywhere in the chest.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import dataclasses
 import json
 import multiprocessing
 from collections.abc import Iterator
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from colipri_core.errors import InputError
@@ -25,6 +25,7 @@ from colipri_training.data.store import StoredCase
 from colipri_training.phantoms import PhantomGrid
 from colipri_training.phantoms.case import TEST_FIRST_SEED
 from colipri_training.phantoms.fields import stream
+from colipri_training.phantoms.generator import NUM_FINDINGS
 from colipri_training.phantoms.generator import Phantom
 from colipri_training.phantoms.generator import describe
 from colipri_training.phantoms.generator import draw_phantom
@@ -161,7 +162,7 @@ def _make(folder: Path, config: SubVolumeConfig, seed: int) -> int:
             hu=scene.hu.round().clamp(-2048, 4000).numpy().astype(np.int16),
             labels=scene.labels.numpy().astype(np.uint8),
             lesions=lesions,
-            present=shown(lesions, sorted(case.present)),
+            present=shown(lesions),
             report=f"{case.report.findings} {case.report.impression}",
             sentences=(),
         )
@@ -169,9 +170,10 @@ def _make(folder: Path, config: SubVolumeConfig, seed: int) -> int:
     return seed
 
 
-def shown(lesions: np.ndarray, findings: Sequence[int]) -> tuple[int, ...]:
+def shown(lesions: npt.NDArray[np.int32]) -> tuple[int, ...]:
     """Findings of which a cube holds enough voxels to be seen (four, our choice)."""
-    return tuple(finding for finding in findings if int(((lesions >> finding) & 1).sum()) >= _FEWEST_VOXELS)
+    numbers = (int(((lesions >> finding) & 1).sum()) for finding in range(NUM_FINDINGS))
+    return tuple(finding for finding, number in enumerate(numbers) if number >= _FEWEST_VOXELS)
 
 
 def _single_thread() -> None:
