@@ -44,6 +44,16 @@ class ColipriModel(nn.Module):
         self.text_encoder = TextEncoder(config.text, pooler_heads=config.pooler_heads)
         self.register_buffer("softmax_temperature", torch.tensor(1.0))
 
+    @property
+    def patch_size(self) -> int:
+        """Edge of a patch in voxels."""
+        return self.config.image.patch_size
+
+    @property
+    def width(self) -> int:
+        """Channels of a raw token."""
+        return self.config.image.width
+
     def encode_tokens(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Encode volumes to raw tokens, optionally only some of them.
 

@@ -180,54 +180,36 @@ class ComputeConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """A pretraining run.
+class RunConfig:
+    """What every pretraining has, whatever it learns.
 
     Args:
         name: Name of the run and of the bundle it exports.
-        model: Sizes of the model.
         preprocessing: The model grid.
-        data: The cases.
-        loss: The objectives.
         optimizer: The optimiser and its schedule.
-        report: Sizes of the report decoder; needed where `loss.report` has a weight.
-        reconstruction: Masked autoencoding; needed where `loss.reconstruction` has a weight.
         compute: How a step is computed.
         init: Bundle or hub id that the weights start from; None for random weights.
         text_init: BERT that the text encoder starts from, a folder or hub id; None for random weights.
         seed: Decides initial weights, order, augmentation and wording of every step.
-        whiten: Whether the patch embedding starts from the principal components of the first patches.
-        sentence_steps: Steps that the text encoder learns alone from sentences of the reports, before the first step.
         bf16: Whether matrix products run in bfloat16 (autocast); weights and losses stay float32.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
     """
 
     name: str
-    model: ModelConfig
     preprocessing: PreprocessSpec
-    data: DataConfig
-    loss: LossConfig
     optimizer: OptimizerConfig
-    report: ReportDecoderConfig | None = None
-    reconstruction: ReconstructionConfig | None = None
     compute: ComputeConfig = ComputeConfig()
     init: str | None = None
     text_init: str | None = None
     seed: int = 0
-    whiten: bool = True
-    sentence_steps: int = 0
     bf16: bool = True
     checkpoint_every: int = 100
     validate_every: int = 250
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {
-            **dataclasses.asdict(self),
-            "model": self.model.to_json(),
-            "preprocessing": self.preprocessing.to_json(),
-        }
+        return {**dataclasses.asdict(self), "preprocessing": self.preprocessing.to_json()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -259,6 +241,33 @@ class PretrainConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunConfig):
+    """A pretraining of COLIPRI.
+
+    Args:
+        model: Sizes of the model.
+        data: The cases.
+        loss: The objectives.
+        report: Sizes of the report decoder; needed where `loss.report` has a weight.
+        reconstruction: Masked autoencoding; needed where `loss.reconstruction` has a weight.
+        whiten: Whether the patch embedding starts from the principal components of the first patches.
+        sentence_steps: Steps that the text encoder learns alone from sentences of the reports, before the first step.
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    loss: LossConfig
+    report: ReportDecoderConfig | None = None
+    reconstruction: ReconstructionConfig | None = None
+    whiten: bool = True
+    sentence_steps: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**super().to_json(), "model": self.model.to_json()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StructureConfig:
     """A run that fits a structure head.
 
@@ -272,6 +281,7 @@ class StructureConfig:
         seed: Decides order and augmentation.
         save_every: Steps between checkpoints.
         channels: Channels of the head's shallowest level.
+        crop: Voxels of a random sub-volume of each phantom that a step sees; None for all of it.
         structures: Names of the classes, in the order of the labels.
     """
 
@@ -284,4 +294,5 @@ class StructureConfig:
     seed: int = 0
     save_every: int = 50
     channels: int = 24
+    crop: tuple[int, int, int] | None = None
     structures: tuple[str, ...] = tuple(concept.name for concept in STRUCTURES)

@@ -20,12 +20,24 @@ from colipri_core.model.encoder import Transformer
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_training.config import ComputeConfig
+from colipri_training.config import LossConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.config import ReconstructionConfig
 from colipri_training.data.batch import Batch
+from colipri_training.distributed import World
+from colipri_training.encoders import ResNetEncoder
+from colipri_training.encoders import SwinEncoder
+from colipri_training.objectives.attention import RegionAttention
+from colipri_training.objectives.cached import Weighted
+from colipri_training.objectives.contrastive import Contrastive
 from colipri_training.objectives.encoded import Encoded
 from colipri_training.objectives.encoded import encode
+from colipri_training.objectives.opposite import OppositeSentences
+from colipri_training.objectives.reconstruction import Reconstruction
 from colipri_training.objectives.reconstruction import Reconstructor
+from colipri_training.objectives.reconstruction import hide
+from colipri_training.objectives.region import RegionSentences
+from colipri_training.objectives.report import ReportGeneration
 from colipri_training.objectives.report import writing_losses
 
 _LARGEST_SCALE = 100.0
@@ -45,6 +57,8 @@ class PretrainNetwork(nn.Module):
     def __init__(self, config: PretrainConfig) -> None:
         super().__init__()
         self.loss = config.loss
+        self.patch_size = config.model.image.patch_size
+        self.objectives = objectives_of(config.loss)
         self.colipri = ColipriModel(config.model)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.loss.temperature)]))
         self.report: ReportDecoder | None = None
@@ -53,6 +67,22 @@ class PretrainNetwork(nn.Module):
             self.report = ReportDecoder(_sizes(config.report, "report"))
         if config.loss.reconstruction:
             self.reconstruction = Reconstructor(_sizes(config.reconstruction, "reconstruction"), config.model.image)
+
+    @property
+    def model(self) -> ColipriModel:
+        """What is shipped."""
+        return self.colipri
+
+    def shipped(self, scale: Tensor) -> ColipriModel:
+        """The model with its learned temperature, 1 / scale, in its buffer."""
+        self.colipri.softmax_temperature.copy_(1 / scale)
+        return self.colipri
+
+    def draw(self, batch: Batch, *, seed: int, world: World) -> Batch:
+        """Draw which patches are hidden, the same for any number of processes."""
+        if self.reconstruction is None:
+            return batch
+        return hide(batch, self.reconstruction.config, self.patch_size, seed=seed, world=world)
 
     @property
     def scale(self) -> Tensor:
@@ -114,18 +144,34 @@ class PretrainNetwork(nn.Module):
         return errors
 
 
+def objectives_of(loss: LossConfig) -> Weighted:
+    """The objectives that have a weight, with their weights."""
+    return [
+        (weight, objective)
+        for weight, objective in (
+            (loss.contrastive, Contrastive()),
+            (loss.opposite, OppositeSentences()),
+            (loss.region, RegionSentences()),
+            (loss.attention, RegionAttention()),
+            (loss.report, ReportGeneration()),
+            (loss.reconstruction, Reconstruction()),
+        )
+        if weight
+    ]
+
+
 def scale_of(log_scale: Tensor) -> Tensor:
     """The inverse temperature, a scalar, from its logarithm, which has one axis so that it can be sharded."""
     return log_scale.exp().clamp(max=_LARGEST_SCALE).squeeze(0)
 
 
-def prepare_for(network: PretrainNetwork, compute: ComputeConfig) -> None:
+def prepare_for(network: nn.Module, compute: ComputeConfig) -> None:
     """Switch on activation checkpointing and compilation where the run asks for them; neither changes the result.
 
     Blocks are compiled one by one: they all share one graph, and the rest of the network costs next to nothing.
     """
     for module in network.modules():
-        if isinstance(module, Transformer | ReportDecoder):
+        if isinstance(module, Transformer | ReportDecoder | ResNetEncoder | SwinEncoder):
             module.activation_checkpointing = compute.activation_checkpointing
         if isinstance(module, Block) and compute.compile:
             module.compile()

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from transformers import PreTrainedTokenizerFast
 
 from colipri_core.io.atomic import write_json
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.dense_model import DenseModel
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
@@ -35,6 +37,7 @@ from colipri_core.model.tokenizer import tokenize
 from colipri_training.checkpoints import CheckpointError
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import PretrainConfig
+from colipri_training.config import RunConfig
 from colipri_training.config import StructureConfig
 from colipri_training.data.batch import Batch
 from colipri_training.data.batches import BatchMaker
@@ -54,30 +57,41 @@ from colipri_training.distributed import world
 from colipri_training.initialise import align_sentences
 from colipri_training.network import PretrainNetwork
 from colipri_training.network import scale_of
+from colipri_training.networks import AnyNetwork
+from colipri_training.networks import network_of
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.recipes import colipri
+from colipri_training.recipes import t3d
 from colipri_training.recipes import tiny
-from colipri_training.recipes.variants import Recipe
 from colipri_training.recipes.variants import variants
 from colipri_training.start import provide
 from colipri_training.start import read_start
 from colipri_training.start import starting_weights
 from colipri_training.structures import StructureTrainer
+from colipri_training.t3d.batches import T3DBatches
+from colipri_training.t3d.batches import t3d_loader
+from colipri_training.t3d.config import T3DConfig
+from colipri_training.t3d.config import is_t3d
+from colipri_training.t3d.validation import T3DValidation
 from colipri_training.trainer import Trainer
 from colipri_training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, Callable[..., RunConfig]] = {
     "tiny": tiny.tiny,
     "smoke": tiny.smoke,
     **variants("tiny", tiny.tiny),
     **variants("smoke", tiny.smoke),
     **variants("colipri", colipri.colipri),
+    **t3d.recipes(),
 }
-STRUCTURE_RECIPES: dict[str, Callable[[PretrainConfig], StructureConfig]] = {
+STRUCTURE_RECIPES: dict[str, Callable[[Any], StructureConfig]] = {
     "tiny": tiny.tiny_structures,
     "smoke": tiny.smoke_structures,
+    "t3d": t3d.t3d_structures,
+    "t3d_tiny": t3d.t3d_tiny_structures,
+    "t3d_smoke": t3d.t3d_smoke_structures,
 }
 
 
@@ -131,7 +145,8 @@ class Run:
         if not path.is_file():
             msg = f'No run was begun in "{folder}": it has no config.json. Run `prepare` or `pretrain` there first.'
             raise ValueError(msg)
-        config = PretrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        config: RunConfig = (T3DConfig if is_t3d(document) else PretrainConfig).from_json(document)
         if recipe not in (None, config.name):
             msg = f'The run in "{folder}" is of the recipe "{config.name}", not "{recipe}".'
             raise ValueError(msg)
@@ -145,22 +160,23 @@ class Run:
         return CaseStore(self.folder / "cases")
 
     @cached_property
-    def config(self) -> PretrainConfig:
+    def config(self) -> RunConfig:
         """The resolved config; needs the tokenizer."""
         start = read_start(self.folder)
         return self._resolve(start.vocab_size if start else len(self._tokenizer))
 
-    def _resolve(self, vocab_size: int) -> PretrainConfig:
+    def _resolve(self, vocab_size: int) -> RunConfig:
         config, options = RECIPES[self.recipe](vocab_size=vocab_size), self.options
         sources = tuple(str(Path(folder).expanduser().absolute()) for folder in options.data)
         data = dataclasses.replace(config.data, sources=sources)
         config = dataclasses.replace(config, data=data, init=options.init, text_init=options.text_init)
-        if options.init:
-            config = dataclasses.replace(config, whiten=False)
-        if options.init or options.text_init:
-            config = dataclasses.replace(config, sentence_steps=0)
+        if isinstance(config, PretrainConfig):
+            if options.init:
+                config = dataclasses.replace(config, whiten=False)
+            if options.init or options.text_init:
+                config = dataclasses.replace(config, sentence_steps=0)
         config = config.changed(options.settings)
-        if not (config.data.sources or config.data.train_cases):
+        if not (config.data.sources or (isinstance(config, PretrainConfig) and config.data.train_cases)):
             msg = f'The recipe "{self.recipe}" reads prepared data sets: name their folders with --data.'
             raise ValueError(msg)
         return config
@@ -173,6 +189,7 @@ class Run:
     def prepare(self, *, workers: int = 1) -> Iterator[int]:
         """Generate what is missing of the phantoms, then train the tokenizer; yields finished seeds."""
         shape = self._resolve(vocab_size=1)
+        assert isinstance(shape, PretrainConfig), "a T3D run reads prepared data sets, which `_resolve` asks for"
         validation = range(VALIDATION_FIRST_SEED, VALIDATION_FIRST_SEED + shape.data.validation_cases)
         seeds = [*validation, *range(shape.data.train_cases)]
         yield from fill(self.store, seeds, shape.preprocessing, workers=workers)
@@ -191,7 +208,7 @@ class Run:
             self._batches(),
             self.folder,
             weights=starting_weights(config) if fresh else None,
-            initialise=self._initialise() if config.sentence_steps else None,
+            initialise=self._initialise(),
             validate=self._validation(),
         )
         if trainer.resume():
@@ -201,20 +218,30 @@ class Run:
         return trainer
 
     def structure_trainer(self) -> StructureTrainer:
-        """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder."""
+        """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder, and phantoms."""
         config = self._structure_config
         trainer = StructureTrainer(config, self.pretrained(), self.new_head(), store=self.store, folder=self.folder)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
         return trainer
 
-    def pretrained(self) -> ColipriModel:
-        """The averaged encoder of the last checkpoint."""
-        return self._finished.colipri
+    def structure_phantoms(self, *, workers: int = 1) -> Iterator[int]:
+        """Generate what is missing of the phantoms that a structure head learns from; yields finished seeds."""
+        config = self._structure_config
+        yield from fill(self.store, list(range(config.train_cases)), config.preprocessing, workers=workers)
+
+    def pretrained(self) -> ColipriModel | DenseModel:
+        """The averaged encoders of the last checkpoint; of a T3D run the image encoder alone, for it is what is shipped."""
+        network = self.finished
+        if isinstance(network, PretrainNetwork):
+            return network.colipri
+        model = DenseModel(network.config.encoder).eval()
+        model.encoder.load_state_dict(network.encoder.state_dict())
+        return model
 
     def report_decoder(self) -> ReportDecoder | None:
         """The averaged report decoder of the last checkpoint, if the recipe has one."""
-        return self._finished.report
+        return self.finished.report if isinstance(self.finished, PretrainNetwork) else None
 
     @cached_property
     def sources(self) -> tuple[PreparedVolumes, ...]:
@@ -228,27 +255,34 @@ class Run:
         return list(dict.fromkeys(volume.report for volume in volumes if volume.report is not None))
 
     @cached_property
-    def _finished(self) -> PretrainNetwork:
+    def finished(self) -> AnyNetwork:
+        """The averaged network of the last checkpoint, with its learned temperature, in evaluation mode.
+
+        Raises:
+            CheckpointError: If there is none, or one of another config.
+        """
         state = Checkpoints(self.folder / "checkpoints").load()
         if state is None or state["config"] != self.config.identity():
             found = "none" if state is None else "one of another config"
             msg = f'Expected a checkpoint of this run in "{self.folder.name}", found {found}. Run `pretrain` first.'
             raise CheckpointError(msg)
-        network = PretrainNetwork(self.config).eval()
+        network = network_of(self.config).eval()
         network.load_state_dict(state["averaged" if self.config.optimizer.average else "network"])
-        network.colipri.softmax_temperature.copy_(1 / scale_of(state["network"]["log_scale"]))
+        network.shipped(scale_of(state["network"]["log_scale"]))
         return network
 
     def _begin(self) -> None:
         """Provide the tokenizer and what the weights start from; the first process does, the others wait."""
         self._resolve(vocab_size=1)  # a wrong setting or recipe is said before anything is fetched
         options = self.options
+        # A T3D run takes no more than the image encoder from `init`, which may have no words at all.
+        init = None if self.recipe in t3d.recipes() else options.init
         if world().first:
             started = read_start(self.folder)
-            wanted = options.init or options.text_init
+            wanted = init or options.text_init
             if wanted and (started is None or started.source != wanted):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                provide(self.folder, init=options.init, text_init=options.text_init)
+                provide(self.folder, init=init, text_init=options.text_init)
             elif not self._has_tokenizer and options.data:
                 train_tokenizer(self.training_reports(), self.folder / "tokenizer")
         wait_for_all()
@@ -257,8 +291,10 @@ class Run:
             msg = f'Expected phantoms in "{self.folder}", found none. Run `{command}` first, or name data sets: --data.'
             raise ValueError(msg)
 
-    def _batches(self) -> Callable[[int], Batch]:
+    def _batches(self) -> Callable[[int], Any]:
         config = self.config
+        if isinstance(config, T3DConfig):
+            return T3DBatches(t3d_loader(self.sources, config, world()), config, self.tokenize)
         if not config.data.sources:
             return own_part(BatchMaker(self.store, config, self._bank, self.tokenize))
         here = world()
@@ -268,12 +304,17 @@ class Run:
         pool = StatementPool.from_reports(self.training_reports()) if config.loss.opposite else None
         return VolumeBatches(loader, config, pool, self.tokenize)
 
-    def _initialise(self) -> Callable[[ColipriModel], list[float]]:
+    def _initialise(self) -> Callable[[ColipriModel], list[float]] | None:
+        if not isinstance(self.config, PretrainConfig) or not self.config.sentence_steps:
+            return None
         steps, seed = self.config.sentence_steps, self.config.seed
         return partial(align_sentences, bank=self._bank, tokenize=self.tokenize, steps=steps, seed=seed)
 
-    def _validation(self) -> Validation:
-        config, most = self.config, self.config.data.validation_cases
+    def _validation(self) -> Callable[[Any], dict[str, float]]:
+        config = self.config
+        if isinstance(config, T3DConfig):
+            return T3DValidation(self.sources, config, self.tokenize)
+        most = config.data.validation_cases
         examples = (
             PreparedExamples(self.sources, config.preprocessing, most=most)
             if config.data.sources
@@ -283,11 +324,12 @@ class Run:
 
     @cached_property
     def _bank(self) -> SentenceBank:
+        assert isinstance(self.config, PretrainConfig), "only phantoms have a bank of sentences"
         return SentenceBank.from_store(self.store, range(self.config.data.train_cases))
 
     @property
     def _structure_config(self) -> StructureConfig:
-        base = self.recipe.split("-")[0]
+        base = t3d.base_of(self.recipe) if self.recipe in t3d.recipes() else self.recipe.split("-")[0]
         if base not in STRUCTURE_RECIPES:
             known = ", ".join(STRUCTURE_RECIPES)
             msg = f'The recipe "{self.recipe}" has no structure head; these and their variants have one: {known}.'
@@ -296,12 +338,12 @@ class Run:
 
     def new_head(self) -> StructureHead:
         """A structure head with fresh weights from the run's seed."""
-        image, config = self.config.model.image, self._structure_config
+        config, model = self._structure_config, self.pretrained()
         torch.manual_seed(self.config.seed + 1)
         return StructureHead(
             StructureHeadConfig(
-                token_width=image.width,
-                patch_size=image.patch_size,
+                token_width=model.width,
+                patch_size=model.patch_size,
                 channels=config.channels,
                 structures=config.structures,
             )
@@ -323,7 +365,7 @@ class Run:
         write_json(self.folder / "config.json", self.config.to_json())
 
 
-def recipe(name: str, vocab_size: int) -> PretrainConfig:
+def recipe(name: str, vocab_size: int) -> RunConfig:
     """The config of a recipe, as it stands.
 
     Raises:

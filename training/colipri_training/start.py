@@ -11,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,11 @@ from colipri_core.model.weights import read_weights
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.progress import Reporter
 from colipri_training.config import PretrainConfig
+from colipri_training.config import RunConfig
+from colipri_training.encoders import load_encoder
 from colipri_training.network import PretrainNetwork
+from colipri_training.t3d.config import T3DConfig
+from colipri_training.t3d.network import T3DNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +113,11 @@ def provide(folder: Path, *, init: str | None, text_init: str | None) -> Start |
     return start
 
 
-def starting_weights(config: PretrainConfig) -> Callable[[PretrainNetwork], object] | None:
+def starting_weights(config: RunConfig) -> Callable[[Any], object] | None:
     """What to do with the fresh network of a run; None if its weights start random."""
+    if isinstance(config, T3DConfig):
+        return partial(_take_for_t3d, config=config) if config.init or config.text_init else None
+    assert isinstance(config, PretrainConfig)
     if config.init:
         source = config.init
         return lambda network: take_bundle(network, load_bundle(source, lazy_head=True), config.preprocessing)
@@ -161,6 +169,26 @@ def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) 
     return _say(bundle.spec.name, loaded, sorted(parts - set(loaded)))
 
 
+def _take_for_t3d(network: T3DNetwork, config: T3DConfig) -> None:
+    """Load the image encoder of a bundle and a BERT, whichever the run starts from."""
+    if config.init:
+        loaded = load_encoder(config.init)
+        _load(network.encoder, loaded.encoder.state_dict(), config.init)
+    if config.text_init and network.text_encoder is not None:
+        weights = text_files(config.text_init)
+        take_bert(network.text_encoder, bert_weights(weights), source=weights.parent.name)
+
+
+def take_bert(backbone: nn.Module, weights: dict[str, Tensor], *, source: str) -> None:
+    """Load a BERT; what it has besides the backbone's own keys is left out.
+
+    Raises:
+        BundleError: If a key is missing or of another shape.
+    """
+    wanted = set(backbone.state_dict())
+    _load(backbone, {name: tensor for name, tensor in weights.items() if name in wanted}, source)
+
+
 def take_text_encoder(
     network: PretrainNetwork, weights: dict[str, Tensor], *, source: str
 ) -> tuple[list[str], list[str]]:
@@ -169,9 +197,7 @@ def take_text_encoder(
     Raises:
         BundleError: If a key is missing or of another shape.
     """
-    backbone = network.colipri.text_encoder.backbone
-    wanted = set(backbone.state_dict())
-    _load(backbone, {name: tensor for name, tensor in weights.items() if name in wanted}, source)
+    take_bert(network.colipri.text_encoder.backbone, weights, source=source)
     return _say(source, ["text encoder"], ["text pooler", "image encoder", "temperature", "decoders"])
 
 

@@ -19,6 +19,7 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.dense_model import DenseModel
 from colipri_core.model.structure_head import StructureHead
 from colipri_training.config import StructureConfig
 from colipri_training.data import augment
@@ -40,7 +41,13 @@ class StructureTrainer:
     """
 
     def __init__(
-        self, config: StructureConfig, model: ColipriModel, head: StructureHead, *, store: CaseStore, folder: Path
+        self,
+        config: StructureConfig,
+        model: ColipriModel | DenseModel,
+        head: StructureHead,
+        *,
+        store: CaseStore,
+        folder: Path,
     ) -> None:
         self.config = config
         self.model = model.eval().requires_grad_(False)
@@ -113,7 +120,7 @@ class StructureTrainer:
             drawn = augment.draw(rng, config.shift_voxels)
             hu = augment.apply_to_image(torch.from_numpy(case.hu.astype(np.float32)), drawn)
             label = augment.shift(torch.from_numpy(case.labels.astype(np.int64)), drawn.shift, fill=0)
-            hu, label = augment.rescale(hu, label, rng)
+            hu, label = _cut(*augment.rescale(hu, label, rng), config.crop, rng)
             low, high = config.preprocessing.intensity_window
             images.append((augment.bend(hu, rng).clamp(low, high) - low) / (high - low) * 2 - 1)
             labels.append(torch.where(label > len(self.head.config.structures), 1, label))
@@ -121,7 +128,18 @@ class StructureTrainer:
         return torch.stack(images)[:, None], torch.stack(labels)[:, None], drop
 
 
-def predict_labels(model: ColipriModel, head: StructureHead, image: Tensor) -> Tensor:
+def _cut(
+    hu: Tensor, label: Tensor, size: tuple[int, int, int] | None, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A random sub-volume of a phantom and its labels; all of it where the size is None."""
+    if size is None:
+        return hu, label
+    starts = [int(rng.integers(0, length - edge + 1)) for length, edge in zip(hu.shape, size, strict=True)]
+    box = tuple(slice(start, start + edge) for start, edge in zip(starts, size, strict=True))
+    return hu[box], label[box]
+
+
+def predict_labels(model: ColipriModel | DenseModel, head: StructureHead, image: Tensor) -> Tensor:
     """Outline one preprocessed volume (1, 1, X, Y, Z); returns its labelmap (X, Y, Z), int64."""
     with torch.inference_mode():
         logits = head(image, model.image_features(image))

@@ -23,12 +23,10 @@ from torch import Tensor
 from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
 
-from colipri_core.model.colipri import ColipriModel
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import ComputeConfig
-from colipri_training.config import LossConfig
 from colipri_training.config import PretrainConfig
-from colipri_training.data.batch import Batch
+from colipri_training.config import RunConfig
 from colipri_training.distributed import World
 from colipri_training.distributed import gather_rows
 from colipri_training.distributed import mean_over_processes
@@ -38,18 +36,11 @@ from colipri_training.distributed import world
 from colipri_training.guard import GradientGuard
 from colipri_training.initialise import whiten
 from colipri_training.journal import Journal
-from colipri_training.network import PretrainNetwork
 from colipri_training.network import prepare_for
 from colipri_training.network import scale_of
-from colipri_training.objectives.attention import RegionAttention
-from colipri_training.objectives.cached import Weighted
+from colipri_training.networks import AnyNetwork
+from colipri_training.networks import network_of
 from colipri_training.objectives.cached import backward
-from colipri_training.objectives.contrastive import Contrastive
-from colipri_training.objectives.opposite import OppositeSentences
-from colipri_training.objectives.reconstruction import Reconstruction
-from colipri_training.objectives.reconstruction import hide
-from colipri_training.objectives.region import RegionSentences
-from colipri_training.objectives.report import ReportGeneration
 from colipri_training.optimizers import make_optimizers
 from colipri_training.optimizers import schedule
 from colipri_training.optimizers import update
@@ -68,13 +59,13 @@ class Trainer:
     """A pretraining run.
 
     Args:
-        config: The run.
+        config: The run; its class decides what is trained (`networks.network_of`).
         batches: This process's part of the global batch of a step, a pure function of the step; if it is `Stateful`,
             its state is part of the checkpoint.
         folder: Where `log.jsonl` and `checkpoints/` go.
         weights: Called with the fresh network before it is laid out on the processes; it may load weights.
         initialise: Called with the model before the first step; returns the losses of what it learned, for the log.
-        validate: Called by every process with the averaged model every `validate_every` steps and after the last one;
+        validate: Called by every process with the averaged model (`shipped` of the network) every `validate_every` steps and after the last one;
             its numbers are logged.
 
     Attributes:
@@ -89,13 +80,13 @@ class Trainer:
 
     def __init__(
         self,
-        config: PretrainConfig,
-        batches: Callable[[int], Batch],
+        config: RunConfig,
+        batches: Callable[[int], Any],
         folder: Path,
         *,
-        weights: Callable[[PretrainNetwork], object] | None = None,
-        initialise: Callable[[ColipriModel], list[float]] | None = None,
-        validate: Callable[[ColipriModel], dict[str, float]] | None = None,
+        weights: Callable[[Any], object] | None = None,
+        initialise: Callable[[Any], list[float]] | None = None,
+        validate: Callable[[Any], dict[str, float]] | None = None,
     ) -> None:
         self.config = config
         self.world = world()
@@ -108,7 +99,7 @@ class Trainer:
         self._stop = False
         _check(config, self.world)
         torch.manual_seed(config.seed)
-        self.network = PretrainNetwork(config)
+        self.network: AnyNetwork = network_of(config)
         if weights is not None:
             weights(self.network)
         self.network.to(self.world.device)
@@ -117,7 +108,7 @@ class Trainer:
         self._layout: Layout = Sharded(self.world) if config.compute.sharded else Replicated(self.world)
         self._parallel = self._layout.place(self.network)
         self._layout.place(self.averaged)
-        self.objectives = objectives_of(config.loss)
+        self.objectives = self.network.objectives
         self.optimizers = make_optimizers(self.network, config.optimizer)
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(folder / "checkpoints")
@@ -130,9 +121,9 @@ class Trainer:
         )
 
     @property
-    def model(self) -> ColipriModel:
-        """The model in training."""
-        return self.network.colipri
+    def model(self) -> nn.Module:
+        """The model in training, without what is trained around it."""
+        return self.network.model
 
     def run(self) -> None:
         """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
@@ -183,21 +174,16 @@ class Trainer:
         self.step, self._guard.skipped = state["step"], state["skipped"]
         return True
 
-    def final_model(self) -> ColipriModel:
+    def final_model(self) -> nn.Module:
         """The averaged model with the learned temperature in its buffer, on the CPU.
 
         In a sharded run every process must ask, and only the first one gets the weights.
         """
-        model = self._final().colipri
-        model.softmax_temperature.copy_(1 / self._scale())
-        return model
-
-    def _final(self) -> PretrainNetwork:
-        network = PretrainNetwork(self.config).eval()
+        network = network_of(self.config).eval()
         source = self.averaged if self.config.optimizer.average else self.network
         if weights := self._layout.weights(source):
             network.load_state_dict(weights)
-        return network
+        return network.shipped(self._scale())
 
     @torch.no_grad()
     def _scale(self) -> Tensor:
@@ -205,9 +191,9 @@ class Trainer:
 
     def _begin(self) -> None:
         """Give the model what it knows before the first step: the same on every process."""
-        if self.config.whiten:
+        if isinstance(self.config, PretrainConfig) and self.config.whiten:
             self._whiten()
-        if self._initialise and self.config.sentence_steps:
+        if self._initialise:
             losses = self._initialise(self.model)
             send_from_first([value.detach() for value in self.model.parameters()])
             if self.world.first:
@@ -236,19 +222,16 @@ class Trainer:
         if self.step % self.config.checkpoint_every == 0:
             self.save()
 
-    def _measure(self, validate: Callable[[ColipriModel], dict[str, float]]) -> dict[str, float]:
+    def _measure(self, validate: Callable[[Any], dict[str, float]]) -> dict[str, float]:
         """Validate the averaged model on this process's device; the first process sends it to the others."""
         model = self.final_model().to(self.world.device)
         send_from_first([*(value.detach() for value in model.parameters()), *model.buffers()])
         with self._autocast():
             return validate(model)
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
+    def _train_step(self, batch: Any) -> dict[str, float]:
         seed = self.config.seed * 1_000_003 + self.step
-        batch = batch.to(self.world.device)
-        if self.network.reconstruction is not None:
-            sizes, patch = self.network.reconstruction.config, self.config.model.image.patch_size
-            batch = hide(batch, sizes, patch, seed=seed, world=self.world)
+        batch = self.network.draw(batch.to(self.world.device), seed=seed, world=self.world)
         self.network.train()
         self.network.zero_grad(set_to_none=True)
         losses = backward(
@@ -312,38 +295,26 @@ class Trainer:
         self._asked_to_stop = True
 
 
-def objectives_of(loss: LossConfig) -> Weighted:
-    """The objectives that have a weight, with their weights."""
-    return [
-        (weight, objective)
-        for weight, objective in (
-            (loss.contrastive, Contrastive()),
-            (loss.opposite, OppositeSentences()),
-            (loss.region, RegionSentences()),
-            (loss.attention, RegionAttention()),
-            (loss.report, ReportGeneration()),
-            (loss.reconstruction, Reconstruction()),
-        )
-        if weight
-    ]
-
-
 def _parts(volumes: int, compute: ComputeConfig) -> int:
     """Into how many parts a process cuts its part of the batch."""
     return math.ceil(volumes / (compute.micro_batch or volumes))
 
 
-def _check(config: PretrainConfig, processes: World) -> None:
+def _check(config: RunConfig, processes: World) -> None:
+    """Refuse what cannot be shared among the processes, or does not work on shards."""
+    if isinstance(config, PretrainConfig):
+        _check_pretraining(config, processes)
+    _check_divides("batch_size", config.data.batch_size, processes)
+
+
+def _check_pretraining(config: PretrainConfig, processes: World) -> None:
     if config.compute.sharded and (config.whiten or config.sentence_steps or config.optimizer.matrix_learning_rate):
         msg = (
             "whitening, aligning sentences and Muon need whole matrices: set whiten=False, sentence_steps=0 and "
             "matrix_learning_rate=0, or sharded=False"
         )
         raise ValueError(msg)
-    for name in ("batch_size", "unpaired"):
-        if (number := getattr(config.data, name)) % processes.size:
-            msg = f"data.{name} must be a multiple of the number of processes ({processes.size}), got {number}"
-            raise ValueError(msg)
+    _check_divides("unpaired", config.data.unpaired, processes)
     if config.loss.reconstruction and config.reconstruction is not None and not config.reconstruction.paired:
         parts = _parts(config.data.batch_size // processes.size, config.compute)
         if (number := config.data.unpaired // processes.size) < parts:
@@ -352,3 +323,9 @@ def _check(config: PretrainConfig, processes: World) -> None:
                 "raise data.unpaired or compute.micro_batch, or set reconstruction.paired"
             )
             raise ValueError(msg)
+
+
+def _check_divides(name: str, number: int, processes: World) -> None:
+    if number % processes.size:
+        msg = f"data.{name} must be a multiple of the number of processes ({processes.size}), got {number}"
+        raise ValueError(msg)

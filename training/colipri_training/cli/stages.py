@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ SettingsOption = Annotated[
 def pretrain(
     output: OutputOption,
     recipe: Annotated[
-        str, typer.Option(help="tiny, smoke, or a variant of tiny, smoke or colipri such as colipri-crm-opposite.")
+        str, typer.Option(help="tiny, smoke, a variant of tiny, smoke or colipri such as colipri-crm-opposite, or t3d.")
     ] = "tiny",
     data: Annotated[
         list[Path] | None,
@@ -62,7 +63,10 @@ def structures(output: OutputOption, recipe: RecipeOption = None) -> None:
     """Train the structure head on the frozen encoder of a pretrained run on phantoms."""
     from colipri_training.run import Run
 
-    Run.begun(output, recipe).structure_trainer().run()
+    run = Run.begun(output, recipe)
+    for _ in run.structure_phantoms(workers=os.cpu_count() or 1):
+        pass
+    run.structure_trainer().run()
 
 
 def export(

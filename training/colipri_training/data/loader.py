@@ -33,11 +33,15 @@ from colipri_training.data.prepared import read_crop
 from colipri_training.data.sampling import Draw
 from colipri_training.data.sampling import Sampler
 from colipri_training.data.variation import Change
+from colipri_training.data.variation import ReadBox
 from colipri_training.data.variation import Variation
 from colipri_training.data.variation import centre_start
 from colipri_training.data.variation import draw
 from colipri_training.data.variation import names_side
 from colipri_training.data.variation import render
+from colipri_training.data.views import Placed
+from colipri_training.data.views import SubVolumes
+from colipri_training.data.views import read_sub_volumes
 
 UNKNOWN = -1
 
@@ -84,7 +88,7 @@ class VolumeBatch:
 
     Args:
         step: The step.
-        images: float32 (B, 1, X, Y, Z) in [-1, 1].
+        images: float32 (B, 1, X, Y, Z) in [-1, 1]; (B, 1, R, X, Y, Z) if R sub-volumes are read of a volume.
         reports: The P reports.
         labels: int8 (B, 18), CT-RATE's findings: 1 present, 0 absent, -1 unknown.
         ids: Names of the B volumes.
@@ -119,6 +123,7 @@ class VolumeLoader:
         rank: Which process this is.
         world: How many there are.
         split: Which patients.
+        sub_volumes: Read these of a volume, along another axis, rather than one crop.
 
     Raises:
         PreparedDataError: If a data set lies on another grid.
@@ -134,6 +139,7 @@ class VolumeLoader:
         rank: int = 0,
         world: int = 1,
         split: str = "train",
+        sub_volumes: SubVolumes | None = None,
     ) -> None:
         for source in sources:
             source.check_grid(spec)
@@ -144,7 +150,7 @@ class VolumeLoader:
         paired = [pair for pair in volumes if pair[1].report is not None]
         alone = volumes if config.lend_images else [pair for pair in volumes if pair[1].report is None]
         self._volumes = {True: [volume for _, volume in paired], False: [volume for _, volume in alone]}
-        self._crops = _Crops(paired=paired, alone=alone, spec=spec, config=config)
+        self._crops = _Crops(paired=paired, alone=alone, spec=spec, config=config, sub_volumes=sub_volumes)
         self._sampler = Sampler(
             paired=len(paired),
             image_only=len(alone),
@@ -204,6 +210,8 @@ class VolumeLoader:
         """Hash of all that decides the batches."""
         config = dataclasses.replace(self._config, workers=0, prefetch=2)
         digest = hashlib.sha256(repr((config, self._crops.spec)).encode())
+        if self._crops.sub_volumes is not None:
+            digest.update(repr(self._crops.sub_volumes).encode())
         for is_paired in (True, False):
             for volume in self._volumes[is_paired]:
                 digest.update(f"{volume.id} {volume.record.voxels_sha256} {volume.report}\n".encode())
@@ -265,27 +273,38 @@ def model_input(source: PreparedVolumes, volume: PreparedVolume, spec: Preproces
 
 
 def _read_image(path: Path, record: Record, change: Change, spec: PreprocessSpec) -> Tensor:
-    low, high = spec.intensity_window
-    fill = record.minimum_hu if spec.padding == "minimum" else round(low + (spec.padding + 1) / 2 * (high - low))
-
-    def read(start: Box, size: Box) -> npt.NDArray[np.int16]:
-        return read_crop(path, start, size, fill=fill)
-
     axis = next(axis for axis, letter in enumerate(spec.orientation) if letter in "RL")
+    read = _box_reader(path, record, spec)
     return render(read, change, spec.size, mirror_axis=axis, window=spec.intensity_window)
 
 
-Box = tuple[int, int, int]
-Placed = tuple[Path, PreparedVolume]
+def _box_reader(path: Path, record: Record, spec: PreprocessSpec) -> ReadBox:
+    low, high = spec.intensity_window
+    fill = record.minimum_hu if spec.padding == "minimum" else round(low + (spec.padding + 1) / 2 * (high - low))
+
+    def read(start: tuple[int, int, int], size: tuple[int, int, int]) -> npt.NDArray[np.int16]:
+        return read_crop(path, start, size, fill=fill)
+
+    return read
+
+
+Located = tuple[Path, PreparedVolume]
 
 
 class _Crops(Dataset[Tensor]):
     """Reads the crop of a draw. It travels to every worker, so it holds neither reports nor labels."""
 
     def __init__(
-        self, *, paired: Sequence[Placed], alone: Sequence[Placed], spec: PreprocessSpec, config: LoaderConfig
+        self,
+        *,
+        paired: Sequence[Located],
+        alone: Sequence[Located],
+        spec: PreprocessSpec,
+        config: LoaderConfig,
+        sub_volumes: SubVolumes | None = None,
     ) -> None:
         self.spec = spec
+        self.sub_volumes = sub_volumes
         self._variation = config.variation
         self._seed = config.seed
         self._volumes = {
@@ -299,6 +318,14 @@ class _Crops(Dataset[Tensor]):
     def __getitem__(self, drawn: Draw) -> Tensor:
         path, record, may_mirror = self._volumes[drawn.is_paired][drawn.index]
         seed = [self._seed, 3, drawn.step, drawn.position]
+        if self.sub_volumes is not None:
+            return read_sub_volumes(
+                _box_reader(path, record, self.spec),
+                lambda change: _read_image(path, record, change, self.spec),
+                Placed(record=record, size=self.spec.size, variation=self._variation),
+                self.sub_volumes,
+                seed,
+            )
         change = draw(record, self.spec.size, self._variation, seed, may_mirror=may_mirror)
         return _read_image(path, record, change, self.spec)
 

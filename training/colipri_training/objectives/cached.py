@@ -17,7 +17,9 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
+from typing import Any
 from typing import Protocol
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,11 +27,18 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
-from colipri_training.data.batch import Batch
-from colipri_training.objectives.encoded import Encoded
-from colipri_training.objectives.encoded import join
+from colipri_training.objectives.outputs import Outputs
+from colipri_training.objectives.outputs import join
 
 _PART_STRIDE = 1 << 32
+
+
+class Parted(Protocol):
+    """A batch that can be cut."""
+
+    def part(self, index: int, parts: int, *, sentences: bool = True) -> Self:
+        """Return one of several consecutive parts of the volumes, with or without what belongs to no volume."""
+        ...
 
 
 class Objective(Protocol):
@@ -37,7 +46,7 @@ class Objective(Protocol):
 
     name: str
 
-    def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
+    def __call__(self, batch: Any, encoded: Any) -> Tensor:
         """Return this process's share of the loss, as `distributed.global_mean` has it."""
         ...
 
@@ -49,7 +58,7 @@ Autocast = Callable[[], AbstractContextManager[object]]
 """Makes the context that a forward pass runs in."""
 
 
-def losses_of(objectives: Weighted, batch: Batch, encoded: Encoded) -> dict[str, Tensor]:
+def losses_of(objectives: Weighted, batch: Parted, encoded: Outputs) -> dict[str, Tensor]:
     """Weighted losses by the names of the objectives."""
     return {objective.name: weight * objective(batch, encoded) for weight, objective in objectives}
 
@@ -57,7 +66,7 @@ def losses_of(objectives: Weighted, batch: Batch, encoded: Encoded) -> dict[str,
 def backward(
     network: nn.Module,
     objectives: Weighted,
-    batch: Batch,
+    batch: Parted,
     *,
     parts: int = 1,
     seed: int = 0,
@@ -66,7 +75,7 @@ def backward(
     """Add the gradient of the weighted sum of the objectives to the network's parameters.
 
     Args:
-        network: From a batch to `Encoded`, as `PretrainNetwork`; plain or wrapped by DistributedDataParallel.
+        network: From a batch to `Outputs`, as `PretrainNetwork`; plain or wrapped by DistributedDataParallel.
         objectives: Weights and objectives.
         batch: This process's part of the global batch.
         parts: Into how many parts to cut it; 1 is the plain way.
@@ -93,7 +102,7 @@ def backward(
                 encoded = network(piece)
             values = encoded.values()
             torch.autograd.backward([values[name] for name in gradient], list(gradient.values()))
-        seen.append(Encoded(**{name: value.detach() for name, value in values.items()}))
+        seen.append(encoded.detached())
     with torch.no_grad():
         return losses_of(objectives, batch, join(seen))
 
@@ -101,8 +110,8 @@ def backward(
 def _at_embeddings(
     network: nn.Module,
     objectives: Weighted,
-    batch: Batch,
-    pieces: Sequence[Batch],
+    batch: Parted,
+    pieces: Sequence[Parted],
     *,
     seed: int,
     autocast: Autocast,

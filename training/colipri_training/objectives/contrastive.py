@@ -26,20 +26,30 @@ class Contrastive:
     def __call__(self, batch: Batch, encoded: Encoded) -> Tensor:
         """Return the loss, a scalar."""
         count = len(encoded.image)
-        own = torch.arange(count, device=encoded.image.device) + world().rank * count
-        excluded = self._excluded(batch, own)
+        own = own_places(count, encoded.image.device)
+        excluded = excluded_pairs(batch.groups, own)
         losses = [
             F.cross_entropy((encoded.scale * rows @ gather_rows(columns).T + excluded), own, reduction="sum")
             for rows, columns in ((encoded.image, encoded.report), (encoded.report, encoded.image))
         ]
         return global_mean(torch.stack(losses).sum() / 2, count)
 
-    @staticmethod
-    def _excluded(batch: Batch, own: Tensor) -> Tensor | float:
-        """Minus infinity at the pairs of one group, the own one excepted: (B, global B)."""
-        if batch.groups is None:
-            return 0.0
-        everyone = gather_rows(batch.groups)
-        same = batch.groups[:, None] == everyone
-        same[torch.arange(len(own), device=own.device), own] = False
-        return torch.zeros(same.shape, device=own.device).masked_fill(same, -torch.inf)
+
+def excluded_pairs(groups: Tensor | None, own: Tensor) -> Tensor | float:
+    """Minus infinity at the pairs of one group, the own one excepted: (B, global B).
+
+    Args:
+        groups: (B,) numbers of this process's volumes, as `Batch.groups`; None excludes nothing.
+        own: (B,) their places in the global batch.
+    """
+    if groups is None:
+        return 0.0
+    everyone = gather_rows(groups)
+    same = groups[:, None] == everyone
+    same[torch.arange(len(own), device=own.device), own] = False
+    return torch.zeros(same.shape, device=own.device).masked_fill(same, -torch.inf)
+
+
+def own_places(count: int, device: torch.device) -> Tensor:
+    """Places of this process's volumes in the global batch, (count,)."""
+    return torch.arange(count, device=device) + world().rank * count

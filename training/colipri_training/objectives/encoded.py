@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +14,11 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.pooling import MeanQueryPool
 from colipri_training.data.batch import Batch
 from colipri_training.data.batch import Text
-
-_OF_NO_VOLUME = ("affirming", "denying", "scale")
+from colipri_training.objectives.outputs import Outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
+class Encoded(Outputs):
     """L2-normalised embeddings in the joint space, and losses of single volumes.
 
     B volumes, K tokens, E channels, F findings, P pairs, S statements, R volumes to reconstruct. What no objective of
@@ -38,6 +37,8 @@ class Encoded:
         reconstruction: (R,) mean squared error over the hidden voxels of each volume.
     """
 
+    of_no_volume: ClassVar[tuple[str, ...]] = ("affirming", "denying", "scale")
+
     image: Tensor
     report: Tensor
     scale: Tensor
@@ -48,38 +49,6 @@ class Encoded:
     attention: Tensor | None = None
     writing: Tensor | None = None
     reconstruction: Tensor | None = None
-
-    def values(self) -> dict[str, Tensor]:
-        """The tensors that are there, by name."""
-        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def leaf(self) -> Encoded:
-        """The same values as the start of a new graph."""
-        return Encoded(**{name: value.detach().requires_grad_() for name, value in self.values().items()})
-
-    def gradients(self, parts: int) -> list[dict[str, Tensor]]:
-        """After a backward pass to a `leaf` of joined parts: the gradients at the values of each part.
-
-        Args:
-            parts: Into how many the batch was cut by `Batch.part`.
-        """
-        found = {name: value.grad for name, value in self.values().items() if value.grad is not None}
-        pieces = [
-            {name: grad.tensor_split(parts)[index] for name, grad in found.items() if name not in _OF_NO_VOLUME}
-            for index in range(parts)
-        ]
-        pieces[-1] |= {name: grad for name, grad in found.items() if name in _OF_NO_VOLUME}
-        return pieces
-
-
-def join(parts: Sequence[Encoded]) -> Encoded:
-    """Put the parts of a batch together again; sentences and scale are the last part's."""
-    values = {
-        name: value if name in _OF_NO_VOLUME else torch.cat([part.values()[name] for part in parts])
-        for name, value in parts[-1].values().items()
-    }
-    return Encoded(**values)
 
 
 def encode(

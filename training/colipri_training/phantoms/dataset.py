@@ -32,11 +32,17 @@ from colipri_training.phantoms.grid import PhantomGrid
 
 _SETTINGS = "phantoms.json"
 _MANIFEST = "manifest.csv"
+_NAME = re.compile(r"phantom_\d{7}")
 
 
 def name_of(seed: int) -> str:
     """Return the file stem of a phantom."""
     return f"phantom_{seed:07d}"
+
+
+def is_name(name: str) -> bool:
+    """Whether a volume is named as a phantom."""
+    return _NAME.fullmatch(name) is not None
 
 
 def write_dataset(folder: Path, seeds: Sequence[int], grid: PhantomGrid, *, workers: int = 1) -> Iterator[int]:
