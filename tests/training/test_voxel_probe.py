@@ -27,6 +27,7 @@ from colipri_training.evaluation.voxel_probe import VoxelProbeOptions
 from colipri_training.evaluation.voxel_probe import best_threshold
 from colipri_training.evaluation.voxel_probe import fit
 from colipri_training.evaluation.voxel_probe import leave_one_out
+from colipri_training.evaluation.voxel_probe import logits_at
 from colipri_training.evaluation.voxel_probe import logits_of
 from colipri_training.evaluation.voxel_probe import sample
 
@@ -114,12 +115,14 @@ def test_logits_of_maps_are_those_of_interpolated_features() -> None:
     everything = np.arange(9 * 7 * 5)
     expected = sample(given, everything) @ probe.weights + probe.bias
     assert np.allclose(logits_of(probe, given).ravel(), expected, atol=1e-4)
+    assert np.allclose(logits_at(probe, given, everything[::7]), expected[::7], atol=1e-4)
 
 
 def test_the_threshold_is_that_of_the_best_dice() -> None:
-    logits = np.array([[[0.0, 1.0, 2.0, 3.0, 4.0]]], dtype=np.float32)
-    mask = np.array([[[False, False, False, True, True]]])
-    assert 2 < best_threshold([logits], [mask]) <= 3
+    inside, outside = np.array([3.0, 4.0], dtype=np.float32), np.array([0.0, 1.0, 2.0, 3.5], dtype=np.float32)
+    assert 2 < best_threshold([(True, inside, 1.0), (False, outside, 1.0)]) <= 3
+    # Each voxel outside stands for a hundred: one false alarm costs more than one voxel that is missed.
+    assert 3.5 < best_threshold([(True, inside, 1.0), (False, outside, 100.0)]) <= 4
 
 
 def test_voxels_are_found_where_they_lie() -> None:

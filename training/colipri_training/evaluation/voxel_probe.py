@@ -3,7 +3,8 @@
 Each fold leaves one volume out. Of every other volume as many voxels inside the structure as outside are drawn; a
 logistic regression (scikit-learn) on standardised features, interpolated to these voxels, is fitted to them. A balanced
 sample says nothing of how rare a structure is, so the threshold is the one with the best mean Dice over the training
-volumes, all their voxels counted. The volume left out is used for nothing but the figures.
+volumes, estimated on more of their voxels, each weighing as many as it stands for. The volume left out is used for
+nothing but the figures.
 
 The probe is linear and so is interpolation: the logit of a voxel is the interpolated logit of the feature maps, which
 is how whole volumes are outlined. Naming: L levels, C channels, XYZ voxels, xyz a feature map, N sampled voxels.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,12 +42,14 @@ class VoxelProbeOptions:
 
     Attributes:
         voxels: Most voxels of each of the two classes that are drawn from a volume.
+        threshold_voxels: The same for the choice of the threshold.
         regularisation: `C` of the logistic regression.
         iterations: Most of its iterations.
         seed: Decides which voxels are drawn.
     """
 
     voxels: int = 2000
+    threshold_voxels: int = 100_000
     regularisation: float = 1.0
     iterations: int = 500
     seed: int = 0
@@ -132,10 +136,8 @@ def fit(volumes: Sequence[ProbedVolume], structure: str, options: VoxelProbeOpti
     rng = np.random.default_rng([options.seed, _STREAM])
     features, labels = [], []
     for volume in volumes:
-        mask = volume.masks[structure].ravel()
-        for value in (True, False):
-            there = np.flatnonzero(mask == value)
-            drawn = rng.choice(there, size=min(options.voxels, len(there)), replace=False)
+        for value, there in _classes(volume, structure):
+            drawn = _drawn(there, options.voxels, rng)
             features.append(sample(volume, drawn))
             labels.append(np.full(len(drawn), value))
     scaler = StandardScaler()
@@ -145,8 +147,12 @@ def fit(volumes: Sequence[ProbedVolume], structure: str, options: VoxelProbeOpti
     weights = model.coef_[0] / scaler.scale_
     bias = float(model.intercept_[0] - (weights * scaler.mean_).sum())
     probe = LinearProbe(weights=weights, bias=bias, threshold=0.0)
-    logits = [logits_of(probe, volume) for volume in volumes]
-    return dataclasses.replace(probe, threshold=best_threshold(logits, [volume.masks[structure] for volume in volumes]))
+    sampled = []
+    for volume in volumes:
+        for value, there in _classes(volume, structure):
+            drawn = _drawn(there, options.threshold_voxels, rng)
+            sampled.append((value, logits_at(probe, volume, drawn), len(there) / max(len(drawn), 1)))
+    return dataclasses.replace(probe, threshold=best_threshold(sampled))
 
 
 def sample(volume: ProbedVolume, voxels: npt.NDArray[np.intp]) -> Floats:
@@ -156,21 +162,21 @@ def sample(volume: ProbedVolume, voxels: npt.NDArray[np.intp]) -> Floats:
         volume: The volume.
         voxels: (N,) flat indices.
     """
-    shape = [len(axis) for axis in volume.positions]
-    indices = np.unravel_index(voxels, shape)
-    points = [axis[torch.from_numpy(index)] for axis, index in zip(volume.positions, indices, strict=True)]
-    where = rearrange(torch.stack(points[::-1], dim=-1), "n d -> 1 n 1 1 d")
+    where = _places(volume, voxels)
     levels = [rearrange(_interpolated(level, where), "c n 1 1 -> n c") for level in volume.maps]
     return np.asarray(torch.cat(levels, dim=1).double().numpy(), dtype=np.float64)
 
 
+def logits_at(probe: LinearProbe, volume: ProbedVolume, voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Logits (N,) of some voxels, given as flat indices."""
+    where = _places(volume, voxels)
+    parts = [_interpolated(field, where)[0, :, 0, 0] for field in _fields(probe, volume)]
+    return np.asarray((torch.stack(parts).sum(dim=0) + probe.bias).numpy(), dtype=np.float32)
+
+
 def logits_of(probe: LinearProbe, volume: ProbedVolume) -> npt.NDArray[np.float32]:
     """Logits (X, Y, Z) of all voxels of a volume."""
-    weights = torch.from_numpy(probe.weights).float().split([len(level) for level in volume.maps])
-    fields = [
-        torch.einsum("cxyz,c->xyz", level.float(), weight)[None]
-        for level, weight in zip(volume.maps, weights, strict=True)
-    ]
+    fields = _fields(probe, volume)
     x, y, z = volume.positions
     planes = []
     for height in z:  # a plane at a time: the positions of a whole scan would be larger than the scan
@@ -181,16 +187,19 @@ def logits_of(probe: LinearProbe, volume: ProbedVolume) -> npt.NDArray[np.float3
     return np.asarray((torch.stack(planes, dim=-1) + probe.bias).numpy(), dtype=np.float32)
 
 
-def best_threshold(logits: Sequence[npt.NDArray[np.float32]], masks: Sequence[Mask]) -> float:
-    """The threshold with the best mean Dice over some volumes, among 256 between their extremes."""
-    low, high = (float(pick([extreme(field) for field in logits])) for pick, extreme in ((min, np.min), (max, np.max)))
-    candidates = np.linspace(low, high, _THRESHOLDS)
-    curves = []
-    for field, mask in zip(logits, masks, strict=True):
-        inside, outside = np.sort(field[mask]), np.sort(field[~mask])
-        hits = len(inside) - np.searchsorted(inside, candidates)
-        false_alarms = len(outside) - np.searchsorted(outside, candidates)
-        curves.append(2 * hits / np.maximum(hits + false_alarms + len(inside), 1))
+def best_threshold(sampled: Sequence[tuple[bool, npt.NDArray[np.float32], float]]) -> float:
+    """The threshold with the best mean Dice over some volumes, among 256 between the extremes of their logits.
+
+    Args:
+        sampled: For each volume, one after another, its voxels inside the structure (True) and those outside: logits,
+            and how many voxels each stands for.
+    """
+    known = np.concatenate([logits for _, logits, _ in sampled])
+    candidates = np.linspace(known.min(), known.max(), _THRESHOLDS)
+    counts = [weight * (len(logits) - np.searchsorted(np.sort(logits), candidates)) for _, logits, weight in sampled]
+    totals = [weight * len(logits) for _, logits, weight in sampled]
+    inside = [index for index, (value, _, _) in enumerate(sampled) if value]
+    curves = [2 * counts[index] / np.maximum(counts[index] + counts[index + 1] + totals[index], 1) for index in inside]
     return float(candidates[int(np.argmax(np.mean(curves, axis=0)))])
 
 
@@ -198,6 +207,34 @@ def mean_dice(rows: Sequence[dict[str, object]]) -> float:
     """Mean Dice over the volumes left out; NaN if there are none."""
     values = [float(str(row["dice"])) for row in rows]
     return float(np.mean(values)) if values else math.nan
+
+
+def _classes(volume: ProbedVolume, structure: str) -> Iterator[tuple[bool, npt.NDArray[np.intp]]]:
+    """Flat indices of the voxels inside a structure, then of those outside."""
+    mask = volume.masks[structure].ravel()
+    for value in (True, False):
+        yield value, np.flatnonzero(mask == value)
+
+
+def _drawn(there: npt.NDArray[np.intp], most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """At most so many of some voxels, none twice."""
+    return there if len(there) <= most else rng.choice(there, size=most, replace=False, shuffle=False)
+
+
+def _places(volume: ProbedVolume, voxels: npt.NDArray[np.intp]) -> Tensor:
+    """Positions (1, N, 1, 1, 3) of voxels, in the order z, y, x."""
+    indices = np.unravel_index(voxels, [len(axis) for axis in volume.positions])
+    points = [axis[torch.from_numpy(index)] for axis, index in zip(volume.positions, indices, strict=True)]
+    return rearrange(torch.stack(points[::-1], dim=-1), "n d -> 1 n 1 1 d")
+
+
+def _fields(probe: LinearProbe, volume: ProbedVolume) -> list[Tensor]:
+    """What each level adds to the logit, (1, x, y, z)."""
+    weights = torch.from_numpy(probe.weights).float().split([len(level) for level in volume.maps])
+    return [
+        torch.einsum("cxyz,c->xyz", level.float(), weight)[None]
+        for level, weight in zip(volume.maps, weights, strict=True)
+    ]
 
 
 def _interpolated(level_Cxyz: Tensor, where: Tensor) -> Tensor:
