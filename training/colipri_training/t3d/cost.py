@@ -33,7 +33,7 @@ def forward_cost(config: T3DConfig) -> tuple[int, int, int]:
         upper bound); and of restoring sub-volumes.
     """
     with torch.device("meta"):
-        network = _WithoutTextEncoder(config).eval()
+        network = _WithoutTextEncoder(config).eval().requires_grad_(False)
         batch = _batch(config)
     restoration = 0
     if network.decoder is not None:
