@@ -122,10 +122,10 @@ def check_model(model: str) -> Check:
     name = f"model {model}"
     if importlib.util.find_spec("torch") is None:
         return Check(name=name, state="failed", found="torch is missing", fix=_INSTALL)
-    from colipri_core.model.bundle import load_bundle
+    from colipri_core.model.bundle import load_any_bundle
 
     try:
-        card = load_bundle(model).card
+        card = load_any_bundle(model).card
     except ColipriError as error:
         fix = "Reinstall the package, or choose another --model."
         return Check(name=name, state="failed", found=str(error), fix=fix)

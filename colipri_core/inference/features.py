@@ -135,7 +135,7 @@ class FeatureStore:
 
     @property
     def _patch_size(self) -> int:
-        return self._runtime.bundle.model.config.image.patch_size
+        return self._runtime.bundle.model.patch_size
 
     def _token_grid(self, prepared: Prepared, report: Reporter, stopwatch: Stopwatch) -> Tensor:
         key = self._key()

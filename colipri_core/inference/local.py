@@ -22,7 +22,7 @@ from colipri_core.inference.session import LocalSession
 from colipri_core.inference.structures import known_structures
 from colipri_core.inference.worker import ModelWorker
 from colipri_core.io.checks import check_shape
-from colipri_core.model.bundle import load_bundle
+from colipri_core.model.bundle import load_any_bundle
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
@@ -81,7 +81,7 @@ class LocalEngine:
 
         def job(report: Reporter) -> ModelRuntime:
             place = choose_device(device)
-            runtime = ModelRuntime(load_bundle(model, lazy_head=True, progress=report.part(0.0, 0.8)), place)
+            runtime = ModelRuntime(load_any_bundle(model, lazy_head=True, progress=report.part(0.0, 0.8)), place)
             runtime.warm_up(report.part(0.8, 1.0))
             return runtime
 
@@ -102,9 +102,9 @@ class LocalEngine:
         """What the model can do."""
         return Capabilities(
             findings=self._runtime.findings,
-            free_text=True,
+            free_text=self._runtime.has_texts,
             structures=known_structures(self._runtime),
-            report=self._runtime.bundle.report_decoder is not None,
+            report=self._runtime.has_texts and self._runtime.language.report_decoder is not None,
         )
 
     @property

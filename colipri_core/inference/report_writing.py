@@ -54,7 +54,7 @@ def write(runtime: ModelRuntime, features: Features, options: DraftOptions, repo
         report: Told of every word piece; cancelling it ends the writing there.
         take: Receives the lines.
     """
-    decoder = runtime.bundle.report_decoder
+    decoder = runtime.language.report_decoder
     assert decoder is not None, "asked for only where the bundle has a decoder"
     grid = (features.grid.shape[2], features.grid.shape[3], features.grid.shape[4])
     tokens_BNC = rearrange(features.grid, "b c x y z -> b (x y z) c").to(runtime.device, torch.float32)
@@ -63,7 +63,7 @@ def write(runtime: ModelRuntime, features: Features, options: DraftOptions, repo
     longest = min(generation.max_length, decoder.config.max_length)
     with AttentionWatch(decoder) as watch:
         look = _Looker(watch, features, decoder.config.memory_pool)
-        splitter = SentenceSplitter(runtime.bundle.tokenizer, look, take)
+        splitter = SentenceSplitter(runtime.language.tokenizer, look, take)
 
         def on_step(ids: Tensor) -> None:
             report(ids.shape[1] / longest, "Writing the draft")
@@ -170,7 +170,7 @@ def _cells(shape: tuple[int, int, int], pool: int) -> list[tuple[slice, slice, s
 
 
 def _options(runtime: ModelRuntime, options: DraftOptions) -> GenerationOptions:
-    tokenizer = runtime.bundle.tokenizer
+    tokenizer = runtime.language.tokenizer
     begin, end, pad = (
         int(tokenizer.convert_tokens_to_ids(piece))  # type: ignore[arg-type]
         for piece in (tokenizer.cls_token, tokenizer.sep_token, tokenizer.pad_token)

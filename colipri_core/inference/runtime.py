@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch import nn
 
 from colipri_core.errors import BundleError
+from colipri_core.errors import CapabilityError
 from colipri_core.inference.devices import choose_precision
 from colipri_core.inference.devices import is_out_of_memory
 from colipri_core.inference.texts import TextEmbedder
@@ -23,6 +25,9 @@ from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+
+if TYPE_CHECKING:
+    from colipri_core.model.dense_bundle import DenseBundle
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +55,11 @@ class ModelRuntime:
         bundle: As given.
         device: Where it runs now; the CPU after a GPU ran out of memory.
         precision: Floating type of the image encoder's blocks.
-        texts: Embeds texts.
         notices: What a reader of the results must know of how they are computed.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
-        if bundle.spec.vocabulary not in VOCABULARIES:
+    def __init__(self, bundle: Bundle | DenseBundle, device: torch.device) -> None:
+        if isinstance(bundle, Bundle) and bundle.spec.vocabulary not in VOCABULARIES:
             msg = (
                 f'Expected one of the vocabularies {sorted(VOCABULARIES)} in the spec of "{bundle.spec.name}", '
                 f'got "{bundle.spec.vocabulary}". Update this package, or export the model with a known vocabulary.'
@@ -65,8 +69,11 @@ class ModelRuntime:
         self.device = device
         self.notices: list[str] = []
         self.bundle.model.eval().requires_grad_(False)
-        self.precision = choose_precision(bundle.model.config, device)
-        self.texts = TextEmbedder(bundle)
+        self.precision = torch.float32
+        self._texts: TextEmbedder | None = None
+        if isinstance(bundle, Bundle):
+            self.precision = choose_precision(bundle.model.config, device)
+            self._texts = TextEmbedder(bundle)
         self._head: nn.Module | None = None
         self._place(device)
 
@@ -77,8 +84,50 @@ class ModelRuntime:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """Names of the findings the model is asked about by default."""
-        return VOCABULARIES[self.bundle.spec.vocabulary]
+        """Names of the findings the model is asked about by default; none without a text side."""
+        return VOCABULARIES[self.bundle.spec.vocabulary] if isinstance(self.bundle, Bundle) else ()
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the model reads texts."""
+        return self._texts is not None
+
+    @property
+    def language(self) -> Bundle:
+        """The bundle, for what needs its text side.
+
+        Raises:
+            CapabilityError: If it has none.
+        """
+        if isinstance(self.bundle, Bundle):
+            return self.bundle
+        raise self._no_texts()
+
+    def check_texts(self) -> None:
+        """Refuse early what needs a text side.
+
+        Raises:
+            CapabilityError: If the model has none.
+        """
+        if not self.has_texts:
+            raise self._no_texts()
+
+    def _no_texts(self) -> CapabilityError:
+        msg = (
+            f'The model "{self.bundle.spec.name}" encodes images and reads no text. Open one that does, such as "tiny".'
+        )
+        return CapabilityError(msg)
+
+    @property
+    def texts(self) -> TextEmbedder:
+        """Embeds texts.
+
+        Raises:
+            CapabilityError: If the model reads none.
+        """
+        if self._texts is None:
+            self._texts = TextEmbedder(self.language)
+        return self._texts
 
     @property
     def precision_name(self) -> str:
@@ -110,12 +159,14 @@ class ModelRuntime:
 
     def warm_up(self, report: Reporter) -> None:
         """Run every part once on the smallest input, so that the first question does not wait for it."""
-        patch = self.bundle.model.config.image.patch_size
+        patch = self.bundle.model.patch_size
         image = torch.zeros(1, 1, *(2 * patch,) * 3)
         report(0.0, "Warming up the image encoder")
         grid = self.on_device(lambda: self.encode(image, Reporter()))
-        report(0.5, "Warming up the text encoder")
-        self.on_device(lambda: (self.pool(grid), self.texts.embed(["warm up"], self.device)))
+        self.on_device(lambda: self.pool(grid))
+        if self.has_texts:
+            report(0.5, "Warming up the text encoder")
+            self.on_device(lambda: self.texts.embed(["warm up"], self.device))
         report(1.0, "Ready")
 
     def encode(self, image: Tensor, report: Reporter) -> Tensor:
@@ -167,9 +218,10 @@ class ModelRuntime:
         """Move the model; the backbone in `precision`, the light parts in float32."""
         previous, self.device = self.device, device
         self.bundle.model.to(device)
-        self.bundle.model.image_encoder.backbone.to(self.precision)
-        if self.bundle.report_decoder is not None:
-            self.bundle.report_decoder.requires_grad_(False).to(device)
+        if isinstance(self.bundle, Bundle):
+            self.bundle.model.image_encoder.backbone.to(self.precision)
+            if self.bundle.report_decoder is not None:
+                self.bundle.report_decoder.requires_grad_(False).to(device)
         if self._head is not None:
             self._head.to(device)
         if previous.type == "cuda":

@@ -137,7 +137,7 @@ class SecondOpinion:
 
     def _score(self, name: str, question: Wording) -> Finding:
         """Answer a question; the calibration is that of the finding `name`, if it is one."""
-        bundle = self._runtime.bundle
+        bundle = self._runtime.language
         pair = self._runtime.texts.pair(question, self._runtime.device)
         temperature = float(bundle.model.softmax_temperature)
         calibration = bundle.spec.calibration
@@ -194,5 +194,5 @@ def _midline(features: Features) -> float:
 
 def _cell_mm(runtime: ModelRuntime, features: Features, dense: Tensor) -> float:
     """Edge in mm of what one memory token of the decoder covers; 0 without a decoder."""
-    decoder = runtime.bundle.report_decoder
+    decoder = runtime.language.report_decoder
     return 0.0 if decoder is None else decoder.config.memory_pool * max(token_grid(features, dense).spacing)

@@ -97,16 +97,16 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Findings:
         """See `colipri_core.engine.Session.classify`."""
+        bundle = self._runtime.language
         texts = _texts(self._runtime.findings if findings is None else findings)
         questions = [wording(text) for text in texts]
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Findings:
-            spec = self._runtime.bundle.spec
-            temperature = float(self._runtime.bundle.model.softmax_temperature)
+            temperature = float(bundle.model.softmax_temperature)
             with stopwatch("text"):
                 pairs = self._pairs(questions, report)
             items = [
-                score(text, pair, features.pooled, temperature=temperature, calibration=spec.calibration)
+                score(text, pair, features.pooled, temperature=temperature, calibration=bundle.spec.calibration)
                 for text, pair in zip(texts, pairs, strict=True)
             ]
             report(1.0, "Done")
@@ -119,6 +119,7 @@ class LocalSession:
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
     ) -> EvidenceMap:
         """See `colipri_core.engine.Session.evidence`."""
+        self._runtime.check_texts()
         question = wording(text)
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> EvidenceMap:
@@ -268,6 +269,7 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Report:
         """See `colipri_core.engine.Session.draft_report`."""
+        self._runtime.check_texts()
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
             def find(k: int) -> Sequence[StoredSentence]:
@@ -292,6 +294,7 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Report:
         """See `colipri_core.engine.Session.check_sentences`."""
+        self._runtime.check_texts()
         lines = [given_line(text) for text in _texts(sentences)]
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Report:
@@ -351,7 +354,7 @@ class LocalSession:
         return [runtime.texts.pair(question, runtime.device) for question in questions]
 
     def _provenance(self, features: Features, stopwatch: Stopwatch, texts: Sequence[str]) -> Provenance:
-        warnings = (*features.warnings, *self._runtime.texts.warnings(texts))
+        warnings = (*features.warnings, *(self._runtime.texts.warnings(texts) if texts else ()))
         return self._runtime.provenance(timings=stopwatch.seconds, warnings=warnings)
 
 

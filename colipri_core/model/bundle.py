@@ -49,6 +49,7 @@ from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 
 if TYPE_CHECKING:
+    from colipri_core.model.dense_bundle import DenseBundle
     from colipri_core.model.structure_head import StructureHead
 
 __all__ = ["Bundle", "load_bundle", "read_spec", "save_bundle", "shipped_bundles"]
@@ -130,6 +131,35 @@ def load_bundle(
         bundle.structure_head.to(device)
     report(1.0, f"{bundle.spec.name} is loaded")
     return bundle
+
+
+def load_any_bundle(
+    source: str | Path,
+    *,
+    lazy_head: bool = False,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Bundle | DenseBundle:
+    """Open a bundle that encodes volumes, with a text side or without, onto the CPU.
+
+    Args:
+        source: Bundle folder, name of a shipped bundle, or hub id.
+        lazy_head: Build the structure head at its first use; that of a dense encoder always is.
+        progress: Receives (fraction, message) of download and loading.
+        cancel: Cancels the download or loading.
+
+    Raises:
+        ModelUnavailableError: If there is no such bundle, or it cannot be fetched.
+        BundleError: If spec, hash, key or shape does not fit, or it encodes no volumes.
+        UnsafeCheckpointError: If the weights are a pickle.
+        Cancelled: If `cancel` was set.
+    """
+    folder = resolve_folder(source, shipped=[*shipped_bundles(), *shipped_bundles(DENSE)])
+    if folder is None or not isinstance(read_any_spec(folder), DenseSpec):
+        return load_bundle(source, lazy_head=lazy_head, progress=progress, cancel=cancel)
+    from colipri_core.model.dense_bundle import load_dense_bundle  # its networks are MONAI's, which takes seconds
+
+    return load_dense_bundle(folder, report=Reporter(progress, cancel))
 
 
 def resolve_folder(source: str | Path, *, shipped: Sequence[str] | None = None) -> Path | None:

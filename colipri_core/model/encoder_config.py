@@ -1,7 +1,7 @@
 """EncoderConfig: sizes of an image encoder that gives dense features, whichever of three families it is of.
 
-Primus is the encoder of COLIPRI (`ImageEncoderConfig`); the two others are convolutional or windowed backbones of MONAI,
-as T3D and its relatives use them. Torch-free, for specs.
+Primus is the encoder of COLIPRI (`ImageEncoderConfig`); the two others are backbones of MONAI, as T3D and its
+relatives use them. Torch-free, for specs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SwinConfig:
         check_positive(self, ("width", "window"))
         _four(self, ("depths", "heads"))
         if any(self.width * 2**stage % heads for stage, heads in enumerate(self.heads)):
-            msg = f"SwinConfig.width, doubled at each stage, must be a multiple of its heads, got {self.width}, {self.heads}"
+            msg = f"SwinConfig.width, doubled a stage, must be a multiple of its heads, got {self.width}, {self.heads}"
             raise ValueError(msg)
 
 

@@ -231,7 +231,7 @@ class Run:
         yield from fill(self.store, list(range(config.train_cases)), config.preprocessing, workers=workers)
 
     def pretrained(self) -> ColipriModel | DenseModel:
-        """The averaged encoders of the last checkpoint; of a T3D run the image encoder alone, for it is what is shipped."""
+        """The averaged encoders of the last checkpoint; of a T3D run the image encoder, which alone is shipped."""
         network = self.finished
         if isinstance(network, PretrainNetwork):
             return network.colipri

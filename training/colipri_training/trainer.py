@@ -65,8 +65,8 @@ class Trainer:
         folder: Where `log.jsonl` and `checkpoints/` go.
         weights: Called with the fresh network before it is laid out on the processes; it may load weights.
         initialise: Called with the model before the first step; returns the losses of what it learned, for the log.
-        validate: Called by every process with the averaged model (`shipped` of the network) every `validate_every` steps and after the last one;
-            its numbers are logged.
+        validate: Called by every process with the averaged model (`shipped` of the network) every `validate_every`
+            steps and after the last one; its numbers are logged.
 
     Attributes:
         network: Everything that is trained.

@@ -1,8 +1,8 @@
 """Corruptions of a sub-volume that restoration must undo: shuffled voxels, painted boxes, another intensity curve.
 
-After Models Genesis (Zhou et al., 2019); probabilities and sizes stand where it publishes them in its code, else they
-are our choice. Two-phase as everything drawn: a numpy generator decides all of it, so a step is the same on every
-process and after every stop. Values lie in [-1, 1].
+After Models Genesis (Zhou et al., 2019), whose chances and sizes these are, but for the shuffled blocks, which are our
+choice. A numpy generator decides all of it, so a step is the same on every process and after every stop. Values lie in
+[-1, 1].
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@
     t3d_restoration   restoration alone
     t3d_masked        masked autoencoding: restoration of hidden cubes, without anything else that corrupts
     t3d_views         contrast, restoration and consistency of what sentences find, after the later T3D
-    ..._textfree      the same with a learned token in the report's place (not for t3d_views, which asks its sentences)
+    ..._textfree      one learned token in the report's place; not of t3d_views, which asks the report's sentences
 
-and the same of `t3d_tiny` and `t3d_smoke`. Neither version of the paper publishes its sizes: the encoder of `t3d` is
-the 3D ResNet-50 that the later one is said to use, the sub-volume of 128 voxels is that of its nearest public relative
-(MG-3D), initial temperature, optimiser and weights are our choice, after `recipes.colipri` where it has a value.
+and the same of `t3d_tiny` and `t3d_smoke`. We could read no sizes of the paper: the encoder is the 3D ResNet-50
+that its third version is said to use, the sub-volume of 128 voxels and the temperature of 0.1 are those of its nearest
+public relative (MG-3D), and everything else is our choice.
 """
 
 from __future__ import annotations

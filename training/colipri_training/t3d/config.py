@@ -1,4 +1,4 @@
-"""T3DConfig: everything that decides a T3D pretraining. Neither version of its paper publishes any of it: our choice."""
+"""T3DConfig: everything that decides a T3D pretraining; we could read no value of its paper, so all are our choice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from colipri_training.data.sentences import ReportTextOptions
 from colipri_training.data.variation import Variation
 from colipri_training.data.views import SubVolumes
 from colipri_training.data.views import Views
+
+_WHOLE_REPORT = ReportTextOptions(one_section=0.0, shuffle=0.5, shorten=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,10 +39,10 @@ class T3DData:
     batch_size: int
     crop: tuple[int, int, int]
     validation_cases: int = 64
-    views: Views = Views()
-    corruption: Corruption = Corruption()
+    views: Views = dataclasses.field(default_factory=Views)
+    corruption: Corruption = dataclasses.field(default_factory=Corruption)
     variation: Variation = dataclasses.field(default_factory=Variation)
-    text: ReportTextOptions = ReportTextOptions(one_section=0.0, shuffle=0.5, shorten=0.0)
+    text: ReportTextOptions = _WHOLE_REPORT
     max_report_length: int = 512
     sentences: int = 4
     max_sentence_length: int = 96
@@ -130,7 +132,7 @@ class T3DConfig(RunConfig):
 
     @property
     def sub_volumes(self) -> SubVolumes:
-        """What is read of a scan: one sub-volume where nothing is compared, and a corrupted one where one is restored."""
+        """What is read of a scan: one sub-volume where nothing is compared, corrupted too where it is restored."""
         views = self.data.views if self.contrasts else dataclasses.replace(self.data.views, count=1)
         return SubVolumes(views=views, corruption=self.data.corruption if self.loss.restoration else None)
 

@@ -1,4 +1,4 @@
-"""Whether a T3D run uses the text: restoration with the own and with another report, and contrast, on held-out scans."""
+"""Whether a T3D run uses the text: restoration with the own and another report, and contrast, on held-out scans."""
 
 from __future__ import annotations
 
