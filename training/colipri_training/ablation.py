@@ -61,7 +61,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Plain values: every run, and for every recipe mean and standard deviation of every figure."""
         summary = {
-            name: {key: _spread([run.figures[key] for run in runs]) for key in runs[0].figures}
+            name: {key: spread([run.figures[key] for run in runs]) for key in runs[0].figures}
             for name, runs in self.recipes().items()
         }
         return {"runs": [dataclasses.asdict(run) for run in self.runs], "recipes": summary}
@@ -79,7 +79,7 @@ class Comparison:
                 "/".join(str(steps) for steps in sorted({run.steps for run in runs})),
                 f"{statistics.mean(run.petaflop for run in runs):.2f}",
                 f"{statistics.mean(run.hours for run in runs):.2f}",
-                *(_cell([run.figures[key] for run in runs if key in run.figures]) for key in COLUMNS),
+                *(cell([run.figures[key] for run in runs if key in run.figures]) for key in COLUMNS),
             ]
             lines.append(f"| {' | '.join(cells)} |")
         note = f"Mean and standard deviation over seeds, on {_listed(volumes)} validation volumes; "
@@ -122,15 +122,17 @@ def _read(folder: Path) -> FinishedRun:
     )
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean and standard deviation over seeds; 0 for a single one."""
     return {"mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0}
 
 
-def _cell(values: Sequence[float]) -> str:
+def cell(values: Sequence[float]) -> str:
+    """Mean and standard deviation as a cell of a table."""
     if not values:
         return "-"
-    spread = _spread(values)
-    return f"{spread['mean']:.3f} ({spread['sd']:.3f})" if len(values) > 1 else f"{spread['mean']:.3f}"
+    known = spread(values)
+    return f"{known['mean']:.3f} ({known['sd']:.3f})" if len(values) > 1 else f"{known['mean']:.3f}"
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.config import PretrainConfig
+from colipri_training.config import RunConfig
 from colipri_training.data.batch import Masked
 from colipri_training.network import PretrainNetwork
 from colipri_training.objectives.reconstruction import visible_count
+from colipri_training.operations import count as _count
+from colipri_training.t3d.config import T3DConfig
+from colipri_training.t3d.cost import forward_cost
 
 _PASSES = 3
 
@@ -29,10 +31,10 @@ class StepCost:
     """Operations of the forward passes of one step over the global batch.
 
     Args:
-        image: Encoding the volumes that come with a report, and pooling them.
+        image: Encoding the volumes that come with a report, and pooling them; of T3D, telling them the report too.
         text: Encoding reports and sentences, each as long as the config allows: an upper bound.
         report: The report decoder, with reports as long as it allows.
-        reconstruction: Encoding what is visible of the volumes to reconstruct, and decoding them.
+        reconstruction: Encoding what is visible of the volumes to reconstruct or restore, and decoding them.
     """
 
     image: int
@@ -51,8 +53,12 @@ class StepCost:
         return _PASSES * self.forward
 
 
-def step_cost(config: PretrainConfig) -> StepCost:
+def step_cost(config: RunConfig) -> StepCost:
     """Count the operations of a step of a run."""
+    if isinstance(config, T3DConfig):
+        image, text, restoration = forward_cost(config)
+        return StepCost(image=image, text=text, report=0, reconstruction=restoration)
+    assert isinstance(config, PretrainConfig), "there are no other runs"
     with torch.device("meta"):
         network = PretrainNetwork(config).eval()
     volumes = config.data.batch_size
@@ -66,7 +72,7 @@ def step_cost(config: PretrainConfig) -> StepCost:
     )
 
 
-def steps_of_equal_cost(config: PretrainConfig, like: PretrainConfig) -> int:
+def steps_of_equal_cost(config: RunConfig, like: RunConfig) -> int:
     """Steps of one run that cost as much as all steps of another."""
     return round(like.optimizer.steps * step_cost(like).training / step_cost(config).training)
 
@@ -76,12 +82,6 @@ def encoder_cost(config: PretrainConfig, tokens: int) -> int:
     with torch.device("meta"):
         network = PretrainNetwork(config).eval()
     return _count(lambda: network.colipri.encode_tokens(_volume(config), _first(tokens)))
-
-
-def _count(work: Callable[[], object]) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        work()
-    return int(counter.get_total_flops())
 
 
 def _volume(config: PretrainConfig) -> Tensor:

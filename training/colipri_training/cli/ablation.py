@@ -15,6 +15,9 @@ def cost(
     recipes: Annotated[list[str], typer.Argument(help="Recipes to count.")],
     like: Annotated[str | None, typer.Option(help="Recipe whose total cost the others are to match.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Its steps; those of its config if omitted.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Set a field of every config otherwise; repeatable.")
+    ] = None,
     vocabulary: Annotated[int, typer.Option(min=1, help="Word pieces of the tokenizer.")] = 4096,
 ) -> None:
     """Print, a line a recipe, its name, TFLOP a step, and steps: its own, or those that cost as much as LIKE."""
@@ -24,11 +27,12 @@ def cost(
     from colipri_training.cost import steps_of_equal_cost
     from colipri_training.run import recipe
 
-    target = None if like is None else recipe(like, vocabulary)
+    changes = settings or []
+    target = None if like is None else recipe(like, vocabulary).changed(changes)
     if target is not None and steps is not None:
         target = dataclasses.replace(target, optimizer=dataclasses.replace(target.optimizer, steps=steps))
     for name in recipes:
-        config = recipe(name, vocabulary)
+        config = recipe(name, vocabulary).changed(changes)
         number = config.optimizer.steps if target is None else steps_of_equal_cost(config, target)
         typer.echo(f"{name} {step_cost(config).training / _TERA:.4g} {number}")
 

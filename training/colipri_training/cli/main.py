@@ -22,6 +22,7 @@ from colipri_training.cli.reports import sort_reports
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
 from colipri_training.cli.stages import structures
+from colipri_training.cli.transfer import app as transfer
 
 _USAGE = 2
 _CANCELLED = 130
@@ -32,6 +33,7 @@ _TRAINING = (pretrain, structures, clicks, report, export)
 _MEASURING = (evaluate, compare, cost)
 for verb in (*_DATA, *_TRAINING, *_MEASURING):
     app.command()(verb)
+app.add_typer(transfer)
 
 
 @app.callback()

@@ -34,6 +34,9 @@ class Corruption:
         boxes: Most boxes of a sub-volume.
         inside_edges: Least and largest edge of a painted box, as shares of the sub-volume's.
         outside_edges: The same of a box that is left.
+        hide: Share of all cubes that are hidden, with 0 in their place: masked autoencoding for encoders that cannot
+            leave places out (Xie et al., SimMIM, 2022). The other corruptions come first.
+        hide_edge: Edge of a cube in voxels.
     """
 
     shuffle: float = 0.5
@@ -45,10 +48,12 @@ class Corruption:
     boxes: int = 5
     inside_edges: tuple[float, float] = (0.17, 0.34)
     outside_edges: tuple[float, float] = (0.43, 0.58)
+    hide: float = 0.0
+    hide_edge: int = 8
 
     def __post_init__(self) -> None:
         """Refuse chances and shares that are none."""
-        for name in ("shuffle", "shuffle_share", "curve", "paint", "outside"):
+        for name in ("shuffle", "shuffle_share", "curve", "paint", "outside", "hide"):
             if not 0 <= getattr(self, name) <= 1:
                 msg = f"corruption.{name} must lie between 0 and 1, got {getattr(self, name)}"
                 raise ValueError(msg)
@@ -75,6 +80,8 @@ def corrupt(volume_XYZ: Tensor, options: Corruption, rng: np.random.Generator) -
         values = curved(values, streams[1])
     if paints < options.paint:
         values = painted(values, options, streams[2], outside=bool(outside < options.outside))
+    if options.hide:
+        values = hidden(values, options, rng)
     return torch.from_numpy(values)
 
 
@@ -110,6 +117,19 @@ def painted(values: Floats, options: Corruption, rng: np.random.Generator, *, ou
     is_noise, value = rng.random() < 0.5, rng.uniform(-1, 1)
     fill = rng.uniform(-1, 1, size=int(hidden.sum())) if is_noise else value
     values[hidden] = fill
+    return values
+
+
+def hidden(values: Floats, options: Corruption, rng: np.random.Generator) -> Floats:
+    """Put 0 in the place of a share of all cubes; those at the end of an axis may be cut."""
+    edge = options.hide_edge
+    cubes = [-(-size // edge) for size in values.shape]
+    chosen = np.zeros(int(np.prod(cubes)), dtype=bool)
+    chosen[rng.permutation(len(chosen))[: round(options.hide * len(chosen))]] = True
+    where = chosen.reshape(cubes)
+    for axis, size in enumerate(values.shape):
+        where = where.repeat(edge, axis=axis).take(range(size), axis=axis)
+    values[where] = 0
     return values
 
 

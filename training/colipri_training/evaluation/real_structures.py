@@ -105,7 +105,7 @@ def evaluate(engine: Engine, data: Path) -> Iterator[dict[str, object]]:
     for case in real_cases(data):
         with engine.open(read_volume(data / case.image)) as session:
             outlined = session.segment()
-        mask = _read_mask(data / case.mask)
+        mask = read_mask(data / case.mask)
         for target in case.targets:
             reference = np.isin(mask.voxels, target.labels) if target.labels else mask.voxels > 0
             if reference.any():
@@ -118,7 +118,8 @@ def evaluate(engine: Engine, data: Path) -> Iterator[dict[str, object]]:
                 yield {"image": case.image, "structure": target.name, **row}
 
 
-def _read_mask(path: Path) -> Volume:
+def read_mask(path: Path) -> Volume:
+    """Read a mask, its axes brought to RAS+."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VolumeWarning)  # a mask is not in Hounsfield units
         return read_volume(path).reoriented("RAS")

@@ -3,6 +3,7 @@
     t3d               contrast and restoration, both told the report
     t3d_contrast      contrast alone
     t3d_restoration   restoration alone
+    t3d_masked        masked autoencoding: restoration of hidden cubes, without anything else that corrupts
     t3d_views         contrast, restoration and consistency of what sentences find, after the later T3D
     ..._textfree      one learned token in the report's place; not of t3d_views, which asks the report's sentences
 
@@ -23,6 +24,7 @@ from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_training.config import ComputeConfig
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import StructureConfig
+from colipri_training.data.corruption import Corruption
 from colipri_training.data.views import Views
 from colipri_training.t3d.config import FusionConfig
 from colipri_training.t3d.config import T3DConfig
@@ -35,8 +37,11 @@ _LOSSES = {
     "": T3DLoss(contrast=1.0, restoration=1.0),
     "_contrast": T3DLoss(contrast=1.0, restoration=0.0),
     "_restoration": T3DLoss(contrast=0.0, restoration=1.0),
+    "_masked": T3DLoss(contrast=0.0, restoration=1.0),
     "_views": T3DLoss(contrast=1.0, restoration=1.0, consistency=0.5),
 }
+_MASKED = Corruption(shuffle=0.0, curve=0.0, paint=0.0, hide=0.75)
+"""The share that COLIPRI's masked autoencoder hides, in cubes of its patches' size."""
 TEXT_FREE = "_textfree"
 
 
@@ -132,6 +137,12 @@ def variant(base: Recipe, name: str, loss: T3DLoss, *, is_text_free: bool, vocab
     return dataclasses.replace(config, name=name, loss=loss, conditioning="null" if is_text_free else "report")
 
 
+def masked(made: Recipe, *, vocab_size: int) -> T3DConfig:
+    """A recipe whose only corruption is hidden cubes."""
+    config = made(vocab_size=vocab_size)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, corruption=_MASKED))
+
+
 @functools.cache
 def recipes() -> dict[str, Recipe]:
     """All recipes by name."""
@@ -142,7 +153,8 @@ def recipes() -> dict[str, Recipe]:
                 if is_text_free and loss.consistency:
                     continue
                 name = base.__name__ + suffix + TEXT_FREE * is_text_free
-                found[name] = functools.partial(variant, base, name, loss, is_text_free=is_text_free)
+                made = functools.partial(variant, base, name, loss, is_text_free=is_text_free)
+                found[name] = functools.partial(masked, made) if suffix == "_masked" else made
     return found
 
 

@@ -1,0 +1,1 @@
+"""What pretrained encoders are for: segmentation and classification with few labels, from any encoder or none."""
