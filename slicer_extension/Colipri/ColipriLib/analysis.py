@@ -115,7 +115,7 @@ class Analysis:
         Args:
             text: A finding or phrase.
         """
-        if text in heat.shown_phrases(self._desk.scene):
+        if text in self.shown_phrases():
             self.hide_evidence()
         else:
             self.show_evidence(text)
@@ -139,6 +139,15 @@ class Analysis:
             return segmentation, structure_rows(segmentation)
 
         return self._desk.run("Outlining structures", ask, self._take_outlines, waits=True)
+
+    def shown_phrases(self) -> frozenset[str]:
+        """Phrases whose heat maps lie over the CT."""
+        return heat.shown_phrases(self._desk.scene)
+
+    def shown_structures(self) -> frozenset[int]:
+        """Labels of the structures that are visible."""
+        node = self.structures_node
+        return segments.shown_labels(node) if node is not None else frozenset()
 
     def set_structure_shown(self, label: int, *, shown: bool) -> None:
         """Show or hide one structure.

@@ -10,11 +10,13 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from colipri_core.cases import CaseSearch
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
 from colipri_core.errors import ColipriError
 from colipri_core.errors import ModelUnavailableError
+from colipri_core.index.store import open_store
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
@@ -131,6 +133,19 @@ class Client:
             self.close_session()
             self._session, self._volume = engine.open(volume, autosave=self._edits_folder), volume
         return self._session, reporter.part(share, 1.0)
+
+    def store(self, name: str) -> CaseSearch:
+        """Return a case store: one of the server's, or for engines in this process one by its address.
+
+        Args:
+            name: Its name at the server, or its address.
+
+        Raises:
+            StoreError: If it cannot be used.
+        """
+        engine = self.connect()
+        find = getattr(engine, "store", None)
+        return open_store(name) if find is None else find(name)
 
     def note(self, error: Exception | None) -> None:
         """Take note of how the last call went.

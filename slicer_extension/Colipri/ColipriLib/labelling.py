@@ -24,6 +24,7 @@ from colipri_core.editing.edits import ResetObject
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts import Phrase
+from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
 from colipri_core.segmentation import Segmentation
 from colipri_core.session import Session
@@ -112,6 +113,34 @@ class Labelling:
             self._desk.scene.RemoveNode(node)
             self._desk.params.set_node("drawing", None)
         return self.prompt(found[-1])
+
+    def prompt_at(
+        self,
+        place: tuple[float, float, float],
+        *,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segment: str,
+        positive: bool,
+    ) -> bool:
+        """Ask the model about a click in the Segment Editor: for its volume, its segmentation and its segment.
+
+        Args:
+            place: Where, world RAS+ mm.
+            volume: The editor's source volume.
+            segmentation: The editor's segmentation; it becomes the module's labels.
+            segment: Id of the selected segment.
+            positive: Whether the place belongs to it.
+        """
+        self._desk.choose(volume)
+        if self.node is not segmentation:
+            self._desk.params.set_node("labels", segmentation)
+            if self._desk.case is not None:
+                self._desk.case.stamp = None
+        label = segments.label_of(segmentation, segment)
+        self._desk.params.set_text("object", str(label))
+        r, a, s = (float(value) for value in place)
+        return self.prompt(Point(ras=(r, a, s), positive=positive))
 
     def undo(self) -> bool:
         """Take the last edit back; without one nothing happens."""

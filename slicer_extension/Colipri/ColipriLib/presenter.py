@@ -6,12 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ColipriLib.params import TOOLS
-from ColipriLib.reporting import DraftRow
+from ColipriLib.rows import DraftRow
 from ColipriLib.rows import FindingRow
+from ColipriLib.rows import MatchRow
 from ColipriLib.rows import StructureRow
-from ColipriLib.scene import heat
-from ColipriLib.scene import segments
-from ColipriLib.similar import MatchRow
 
 from colipri_core.editing.objects import LabelObject
 from colipri_core.report import RESEARCH_USE
@@ -183,16 +181,15 @@ def _findings(logic: ModuleLogic) -> FindingsView:
     rows = case.findings if case is not None else ()
     uncalibrated = any(not row.calibrated for row in rows)
     note = NO_FINDINGS if not rows else UNCALIBRATED if uncalibrated else ""
-    return FindingsView(rows=rows, shown=heat.shown_phrases(logic.desk.scene), note=note)
+    return FindingsView(rows=rows, shown=logic.analysis.shown_phrases(), note=note)
 
 
 def _structures(logic: ModuleLogic) -> StructuresView:
-    case, node = logic.desk.case, logic.analysis.structures_node
+    case = logic.desk.case
     rows = case.structures if case is not None else ()
-    shown = segments.shown_labels(node) if node is not None else frozenset()
     missing = [row.name for row in rows if row.place is None]
     note = NO_STRUCTURES if not rows else f"Not found: {', '.join(missing)}." if missing else ""
-    return StructuresView(rows=rows, shown=shown, note=note)
+    return StructuresView(rows=rows, shown=logic.analysis.shown_structures(), note=note)
 
 
 def _label(logic: ModuleLogic) -> LabelView:

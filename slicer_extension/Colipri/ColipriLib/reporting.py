@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from ColipriLib.analysis import Analysis
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
+from ColipriLib.rows import DraftRow
+from ColipriLib.rows import Position
+from ColipriLib.rows import report_rows
+from ColipriLib.rows import streamed_rows
 from ColipriLib.scene import places
 from ColipriLib.scene import texts
 
@@ -16,43 +19,12 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
-from colipri_core.report_words import UNMENTIONED
 from colipri_core.report_words import as_markdown
 from colipri_core.report_words import as_text
-from colipri_core.report_words import flag_lines
-from colipri_core.report_words import flag_words
-from colipri_core.report_words import support_lines
 from colipri_core.report_words import title
-from colipri_core.report_words import unmentioned_line
 from colipri_core.session import Session
 
-Position = tuple[int, int]
-"""Number of the section, number of the sentence in it."""
-
 AGAIN = "This draft has your edits. Press Draft report once more to replace it."
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftRow:
-    """A line of the report.
-
-    Args:
-        text: Its words.
-        is_heading: Whether it is the name of a section.
-        position: Which sentence it is; None for what cannot be edited.
-        flags: Why it needs a second look, in words.
-        details: What it rests on, a line each.
-        phrase: What to ask `evidence` for when it is clicked.
-        place: Where to go when there is no phrase, RAS+ mm.
-    """
-
-    text: str
-    is_heading: bool = False
-    position: Position | None = None
-    flags: str = ""
-    details: tuple[str, ...] = ()
-    phrase: str | None = None
-    place: tuple[float, float, float] | None = None
 
 
 class Reporting:
@@ -84,7 +56,7 @@ class Reporting:
     def rows(self) -> tuple[DraftRow, ...]:
         """The sentences written so far, or the draft."""
         if self._written is not None:
-            return tuple(_row(sentence, None) for sentence in tuple(self._written))
+            return streamed_rows(self._written)
         return report_rows(self.report) if self.report is not None else ()
 
     def draft(self) -> bool:
@@ -205,30 +177,3 @@ class Reporting:
     def _say(self, note: str) -> None:
         self.note = note
         self._desk.changed()
-
-
-def report_rows(report: Report) -> tuple[DraftRow, ...]:
-    """Make rows of a report: headings, sentences, and at the end what no sentence names.
-
-    Args:
-        report: The report, with its edits.
-    """
-    rows = []
-    for number, section in enumerate(report.sections):
-        rows.append(DraftRow(text=section.name, is_heading=True))
-        rows += [_row(sentence, (number, index)) for index, sentence in enumerate(section.sentences)]
-    if report.unmentioned:
-        rows.append(DraftRow(text=UNMENTIONED, is_heading=True))
-        rows += [DraftRow(text=unmentioned_line(item), phrase=item.name) for item in report.unmentioned]
-    return tuple(rows)
-
-
-def _row(sentence: ReportSentence, position: Position | None) -> DraftRow:
-    return DraftRow(
-        text=sentence.text,
-        position=position,
-        flags=flag_words(sentence.flags),
-        details=(*flag_lines(sentence), *support_lines(sentence)),
-        phrase=sentence.support.evidence_text,
-        place=sentence.place_ras,
-    )

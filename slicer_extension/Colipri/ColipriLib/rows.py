@@ -9,10 +9,21 @@ from typing import Self
 
 import numpy as np
 
+from colipri_core.cases import Match
 from colipri_core.findings import Findings
+from colipri_core.report import Report
+from colipri_core.report import ReportSentence
+from colipri_core.report_words import UNMENTIONED
+from colipri_core.report_words import flag_lines
+from colipri_core.report_words import flag_words
+from colipri_core.report_words import support_lines
+from colipri_core.report_words import unmentioned_line
 from colipri_core.segmentation import Segmentation
 
 Place = tuple[float, float, float]
+
+Position = tuple[int, int]
+"""Number of the section, number of the sentence in it."""
 
 HIDDEN_AT_FIRST = frozenset({"body"})
 """Structures that enclose the others; showing them at once would only frame the picture (our choice)."""
@@ -77,6 +88,55 @@ class StructureRow:
         return cls(**{**values, "color": tuple(values["color"]), "place": tuple(place) if place else None})
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftRow:
+    """A line of the report.
+
+    Args:
+        text: Its words.
+        is_heading: Whether it is the name of a section.
+        position: Which sentence it is; None for what cannot be edited.
+        flags: Why it needs a second look, in words.
+        details: What it rests on, a line each.
+        phrase: What to ask `evidence` for when it is clicked.
+        place: Where to go when there is no phrase, RAS+ mm.
+    """
+
+    text: str
+    is_heading: bool = False
+    position: Position | None = None
+    flags: str = ""
+    details: tuple[str, ...] = ()
+    phrase: str | None = None
+    place: tuple[float, float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatchRow:
+    """A line of the similar cases.
+
+    Args:
+        match: The stored case.
+        shared: Its findings that the current scan has too.
+        other: Its findings that the current scan does not have.
+    """
+
+    match: Match
+    shared: tuple[str, ...]
+    other: tuple[str, ...]
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """What is told of it, a line each."""
+        place = self.match.place
+        lines = [
+            f"Cosine distance {self.match.distance:.4f}: ranks cases, is no probability",
+            f"Shared with this scan: {', '.join(self.shared) or 'nothing known'}",
+            f"Not seen here: {', '.join(self.other) or 'nothing'}",
+        ]
+        return (*lines, *([f"Nearest place: {place.name}"] if place is not None and place.name else []))
+
+
 def finding_rows(findings: Findings, *, asked: bool = False) -> tuple[FindingRow, ...]:
     """Make rows of findings.
 
@@ -123,6 +183,31 @@ def structure_rows(segmentation: Segmentation) -> tuple[StructureRow, ...]:
     )
 
 
+def report_rows(report: Report) -> tuple[DraftRow, ...]:
+    """Make rows of a report: headings, sentences, and at the end what no sentence names.
+
+    Args:
+        report: The report, with its edits.
+    """
+    rows = []
+    for number, section in enumerate(report.sections):
+        rows.append(DraftRow(text=section.name, is_heading=True))
+        rows += [_row(sentence, (number, index)) for index, sentence in enumerate(section.sentences)]
+    if report.unmentioned:
+        rows.append(DraftRow(text=UNMENTIONED, is_heading=True))
+        rows += [DraftRow(text=unmentioned_line(item), phrase=item.name) for item in report.unmentioned]
+    return tuple(rows)
+
+
+def streamed_rows(sentences: Iterable[ReportSentence]) -> tuple[DraftRow, ...]:
+    """Make rows of sentences of a report that is still being written; they cannot be edited yet.
+
+    Args:
+        sentences: What was written so far.
+    """
+    return tuple(_row(sentence, None) for sentence in tuple(sentences))
+
+
 def _places(segmentation: Segmentation) -> dict[int, Place]:
     """A voxel in the midst of each label: the one nearest to the centroid of its largest slice along the last axis.
 
@@ -141,3 +226,14 @@ def _places(segmentation: Segmentation) -> dict[int, Place]:
             r, a, s = (float(value) for value in segmentation.geometry.index_to_world((i, j, k)))
             found[label] = (r, a, s)
     return found
+
+
+def _row(sentence: ReportSentence, position: Position | None) -> DraftRow:
+    return DraftRow(
+        text=sentence.text,
+        position=position,
+        flags=flag_words(sentence.flags),
+        details=(*flag_lines(sentence), *support_lines(sentence)),
+        phrase=sentence.support.evidence_text,
+        place=sentence.place_ras,
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
 from ColipriLib.job import Job
+from ColipriLib.rows import MatchRow
 
 from colipri_core.cases import Match
 from colipri_core.cases import RegionMask
@@ -25,32 +25,6 @@ PRESENT_FROM = 0.5
 """Probability from which a finding of the current scan counts as there when matches are compared with it."""
 
 NO_STORE = "Expected the name of a case store, found none. Choose one that the server offers, or enter its folder."
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MatchRow:
-    """A line of the similar cases.
-
-    Args:
-        match: The stored case.
-        shared: Its findings that the current scan has too.
-        other: Its findings that the current scan does not have.
-    """
-
-    match: Match
-    shared: tuple[str, ...]
-    other: tuple[str, ...]
-
-    @property
-    def details(self) -> tuple[str, ...]:
-        """What is told of it, a line each."""
-        place = self.match.place
-        lines = [
-            f"Cosine distance {self.match.distance:.4f}: ranks cases, is no probability",
-            f"Shared with this scan: {', '.join(self.shared) or 'nothing known'}",
-            f"Not seen here: {', '.join(self.other) or 'nothing'}",
-        ]
-        return (*lines, *([f"Nearest place: {place.name}"] if place is not None and place.name else []))
 
 
 class SimilarCases:

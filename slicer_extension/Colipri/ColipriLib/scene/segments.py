@@ -170,6 +170,19 @@ def segment_ids(node: slicer.vtkMRMLSegmentationNode) -> dict[int, str]:
     return {int(tag): item for item, tag in tags.items() if tag.isdigit()}
 
 
+def label_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
+    """The label of a segment; one that has none is given the next that is free.
+
+    Args:
+        node: The segmentation.
+        segment_id: Its id.
+
+    Raises:
+        KeyError: If there is no such segment.
+    """
+    return {item: label for label, item in _with_labels(node).items()}[segment_id]
+
+
 def stamp(node: slicer.vtkMRMLSegmentationNode) -> int:
     """A number that grows whenever voxels or segments change, to tell edits of others from one's own."""
     segmentation = node.GetSegmentation()
