@@ -25,7 +25,8 @@ SAMPLE_URL = (
     "https://raw.githubusercontent.com/napari-colipri/napari-colipri/main/napari_colipri/samples/phantom_chest.nii.gz"
 )
 SAMPLE_SHA256 = "e62c32fb0b02fca7b3d6513c70a5ea40233fdc578089ab2e21c9633b1134738d"
-TOKEN_KEY, MODEL_KEY, SERVER_KEY = "Colipri/Token", "Colipri/LocalModel", "Colipri/Server"
+MODEL_KEY = "Colipri/LocalModel"
+"""Name of the application setting that remembers the managed server's model."""
 
 
 class Colipri(ScriptedLoadableModule):
@@ -130,9 +131,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.problemLabel.setText(problem)
             return False
         if requirements.missing():
-            folder = Path(slicer.app.slicerUserSettingsFilePath).parent / "Colipri"
-            confirm = slicer.util.confirmOkCancelDisplay
-            if slicer.app.testingEnabled() or not requirements.install(slicer, folder / "pins.txt", confirm=confirm):
+            pins, confirm = settings_folder() / "pins.txt", slicer.util.confirmOkCancelDisplay
+            if slicer.app.testingEnabled() or not requirements.install(slicer, pins, confirm=confirm):
                 self.ui.problemLabel.setText(_("The client is not installed. Enter the module again to install it."))
                 return False
         from ColipriLib.panels import Panels
@@ -307,19 +307,20 @@ class ColipriLogic(ScriptedLoadableModuleLogic):
         """The controllers; the same for widget and Segment Editor effect. Needs the client to be installed."""
         node = super().getParameterNode()
         if ColipriLogic._core is None or ColipriLogic._core.desk.params.node is not node:
+            from ColipriLib.client import Client
             from ColipriLib.module_logic import ModuleLogic
 
             self.forget()
-            ColipriLogic._core = ModuleLogic(slicer.mrmlScene, node, open_match=load_volume)
+            client = Client(edits_folder=settings_folder() / "edits")
+            ColipriLogic._core = ModuleLogic(slicer.mrmlScene, node, client=client, open_match=load_volume)
         return ColipriLogic._core
 
     @property
     def server(self) -> server_process.ManagedServer:
         """The managed server."""
         if ColipriLogic._server is None:
-            folder = Path(slicer.app.slicerUserSettingsFilePath).parent / "Colipri" / "server"
             environment = slicer.util.startupEnvironment()
-            ColipriLogic._server = server_process.ManagedServer(folder, environment=environment)
+            ColipriLogic._server = server_process.ManagedServer(settings_folder() / "server", environment=environment)
         return ColipriLogic._server
 
     def is_busy(self) -> bool:
@@ -337,6 +338,11 @@ class ColipriLogic(ScriptedLoadableModuleLogic):
         self.forget()
         if ColipriLogic._server is not None:
             ColipriLogic._server.stop()
+
+
+def settings_folder() -> Path:
+    """Where the module keeps what belongs to no scene: the managed server, and edits until they are saved."""
+    return Path(slicer.app.slicerUserSettingsFilePath).parent / "Colipri"
 
 
 def load_volume(path: Path) -> bool:

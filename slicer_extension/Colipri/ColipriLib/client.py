@@ -16,6 +16,7 @@ from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
 from colipri_core.errors import ColipriError
 from colipri_core.errors import ModelUnavailableError
+from colipri_core.errors import ServerUnreachableError
 from colipri_core.index.store import open_store
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
@@ -54,21 +55,21 @@ Opener = Callable[[str, str, ProgressCallback | None, CancelToken | None], Engin
 def open_remote(
     address: str, token: str, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
 ) -> Engine:
-    """Open an engine: of a server with a token, or as `open_engine` does.
+    """Open an engine: of a server, or for scripts whatever `open_engine` takes.
 
     Args:
-        address: URL of a server; for scripts, anything `open_engine` takes.
+        address: URL of a server, or name of a model.
         token: The server's secret; empty for none, or that of the environment.
         progress: Receives (fraction, message).
-        cancel: Cancels connecting.
+        cancel: Cancels opening.
 
     Raises:
-        ModelUnavailableError: If the server cannot be reached.
+        ModelUnavailableError: If the server cannot be reached or used.
     """
-    if token and address.startswith(("http://", "https://")):
+    if address.startswith(("http://", "https://")):
         from colipri_core.remote.client import RemoteEngine
 
-        return RemoteEngine(address, token=token)
+        return RemoteEngine(address, token=token or None)
     return open_engine(address, progress=progress, cancel=cancel)
 
 
@@ -113,6 +114,27 @@ class Client:
             self.info = _info(self.address, self._engine)
         return self._engine
 
+    def test(self, progress: ProgressCallback, cancel: CancelToken) -> str:
+        """Connect, and return in words what was found; for *Test connection*.
+
+        Args:
+            progress: Receives (fraction, message).
+            cancel: Cancels connecting.
+
+        Raises:
+            ModelUnavailableError: If there is no server, or it cannot be used.
+        """
+        engine = self.connect(progress, cancel)
+        if not self.address.startswith(("http://", "https://")):
+            return f"{engine.card.name} runs in this process"
+        from colipri_core.remote.client import check_connection
+
+        report = check_connection(self.address, self.token or None)
+        if not report.ok:
+            kind = ServerUnreachableError if report.code == ServerUnreachableError.code else ModelUnavailableError
+            raise kind(report.words)
+        return report.words
+
     def session(
         self, volume: Volume, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
     ) -> tuple[Session, Reporter]:
@@ -155,7 +177,7 @@ class Client:
         """
         if error is None:
             self.lost = ""
-        elif is_connection_error(error):
+        elif isinstance(error, ServerUnreachableError):
             self.lost = str(error)
 
     def close_session(self) -> None:
@@ -173,14 +195,6 @@ class Client:
         engine, self._engine, self._opened, self.info = self._engine, None, ("", ""), None
         if engine is not None:
             engine.close()
-
-
-def is_connection_error(error: Exception) -> bool:
-    """Whether an error means that the server is not there, rather than that it refused."""
-    from colipri_core import errors
-
-    gone = getattr(errors, "ServerUnreachableError", ModelUnavailableError)
-    return isinstance(error, gone)
 
 
 def _info(address: str, engine: Engine) -> ModelInfo:

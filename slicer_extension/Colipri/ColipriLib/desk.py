@@ -46,6 +46,7 @@ class Desk:
         self.params = Parameters(node)
         self.client = client
         self.problem = ""
+        self.tested = ""
         self.changed = on_change
         self.runner = Runner(self.fail, lambda: self.changed())
         self._cases: dict[str, Case] = {}
@@ -164,12 +165,12 @@ class Desk:
         """
         self._prepare_client()
 
-        def done(_: object) -> None:
+        def done(words: str) -> None:
             self.client.note(None)
-            self.problem = ""
+            self.problem, self.tested = "", words
             then()
 
-        return self.start(Job(title="Connecting", work=self.client.connect, on_done=done))
+        return self.start(Job(title="Connecting", work=self.client.test, on_done=done))
 
     def fail(self, error: Exception) -> None:
         """Show an error where people look, and remember if the server is gone.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ColipriLib.module_logic import ModuleLogic
 
 NOT_CONNECTED = "Not connected. Start a local server, or enter the address of one."
+LOST = "The server at {} does not answer. Labels and results are kept; the next step tries again."
 UNCALIBRATED = "Not calibrated: the numbers rank, they are no risks."
 NO_FINDINGS = "Analyse lists what the model sees."
 NO_STRUCTURES = "Analyse outlines the structures the model knows."
@@ -157,11 +158,11 @@ def _model(logic: ModuleLogic) -> ModelView:
     desk, client, case = logic.desk, logic.desk.client, logic.desk.case
     info = client.info
     if client.lost:
-        status, tone = f"The server at {client.address} does not answer. Labels are kept; the next step tries again.", "problem"
+        status, tone = LOST.format(client.address), "problem"
     elif info is None:
         status, tone = NOT_CONNECTED, "idle"
     else:
-        status, tone = f"{info.card.name} on {info.device}, at {info.address}", "ok"
+        status, tone = desk.tested or f"{info.card.name} on {info.device}, at {info.address}", "ok"
     notice = case.notice if case is not None and case.notice else info.card.notice if info is not None else ""
     return ModelView(
         status=status,

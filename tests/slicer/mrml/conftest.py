@@ -30,3 +30,27 @@ def scene() -> Iterator[slicer.vtkMRMLScene]:
 
     with host() as scene:
         yield scene
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real CTs, which is not part of the repository."""
+    import os
+
+    folder = Path(os.environ.get("COLIPRI_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("real test data are not here: set COLIPRI_TEST_DATA to their folder to run this test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A real server, of a Python that has torch."""
+    from servers import PYTHON_VARIABLE
+    from servers import server_python
+    from servers import serving
+
+    if server_python() is None:
+        pytest.skip(f"no Python to serve with: set {PYTHON_VARIABLE} to one that has napari-colipri[local,server]")
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
