@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-HAS_SLICER = importlib.util.find_spec("slicer") is not None
+HAS_SLICER = importlib.util.find_spec("slicer_core") is not None
 
 collect_ignore_glob = [] if HAS_SLICER else ["test_*.py"]
 

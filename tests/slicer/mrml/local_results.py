@@ -33,7 +33,13 @@ def main(image: Path, transform: Path, folder: Path) -> None:
         session.prompt(cc.Point(ras=(r, a, s)), label=1)
         np.save(folder / "point.npy", session.segmentation.labelmap)
         report = session.draft_report()
-        document = {"findings": findings, "affine": moved.affine.tolist(), "report": report.text}
+        document = {
+            "findings": findings,
+            "affine": moved.affine.tolist(),
+            "orientation": moved.orientation,
+            "clicked": [r, a, s],
+            "report": report.text,
+        }
         (folder / "values.json").write_text(json.dumps(document))
 
 
