@@ -1,0 +1,206 @@
+"""The desk all panels work at: scene, parameters, connection, worker, and the case of the chosen CT.
+
+Controllers ask here for a session on the worker and get their results back in `poll`, on the main thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from typing import TypeVar
+
+import slicer
+from ColipriLib.case import Case
+from ColipriLib.case import identity_of
+from ColipriLib.client import Client
+from ColipriLib.job import Job
+from ColipriLib.job import Runner
+from ColipriLib.params import Parameters
+from ColipriLib.scene import volumes
+
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.session import Session
+
+Result = TypeVar("Result")
+Ask = Callable[[Session, ProgressCallback, CancelToken], Result]
+
+CHANGED = "The volume or its transform was changed since it was analysed: its results were taken away."
+
+
+class Desk:
+    """What the controllers share.
+
+    Args:
+        scene: The scene.
+        node: The module's parameter node.
+        client: The connection.
+        on_change: Called on the main thread whenever what panels show may have changed.
+    """
+
+    def __init__(
+        self, scene: slicer.vtkMRMLScene, node: Any, *, client: Client, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        self.scene = scene
+        self.params = Parameters(node)
+        self.client = client
+        self.problem = ""
+        self.tested = ""
+        self.changed = on_change
+        self.runner = Runner(self.fail, lambda: self.changed())
+        self._cases: dict[str, Case] = {}
+
+    @property
+    def volume_node(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The chosen CT's node."""
+        return self.params.node_of("volume")
+
+    @property
+    def case(self) -> Case | None:
+        """The case of the chosen CT if there is one already, without looking whether the volume changed."""
+        node = self.volume_node
+        return self._cases.get(node.GetID()) if node is not None else None
+
+    def choose(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Make a volume the current CT; results it already has are shown again.
+
+        Args:
+            node: The volume, or None.
+        """
+        self.params.set_node("volume", node)
+        self.problem = ""
+        self.changed()
+
+    def take(self) -> Case:
+        """Return the case of the chosen CT, begun anew if the volume changed.
+
+        Raises:
+            UnsupportedVolumeError: If there is no volume, or it cannot be taken as a CT.
+        """
+        node, case = self.volume_node, self.case
+        volumes.check_kind(node)
+        if case is None or case.identity != identity_of(node):
+            former, case = case, Case.take(node)
+            if former is not None:
+                case.warn((CHANGED,))
+            self._cases[node.GetID()] = case
+        return case
+
+    def keep(self, case: Case) -> None:
+        """Make a case that was restored the one of its volume.
+
+        Args:
+            case: The case.
+        """
+        self._cases[case.node.GetID()] = case
+
+    def run(
+        self,
+        title: str,
+        ask: Ask[Result],
+        take: Callable[[Case, Result], None],
+        *,
+        replaceable: bool = False,
+        waits: bool = False,
+        stopped: Callable[[], None] | None = None,
+    ) -> bool:
+        """Ask the session of the chosen CT on the worker.
+
+        Args:
+            title: What is being done.
+            ask: Asks; on the worker.
+            take: Receives case and result on the main thread, if the volume is still in the scene.
+            replaceable: See `Job`.
+            waits: See `Job`.
+            stopped: Called on the main thread if it failed or was cancelled.
+
+        Returns:
+            False if nothing was started: no fit CT (`problem` says why), or other work is running.
+        """
+        try:
+            case = self.take()
+        except UnsupportedVolumeError as error:
+            self.fail(error)
+            return False
+        self._prepare_client()
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> Result:
+            session, rest = self.client.session(case.volume, progress, cancel)
+            return ask(session, rest, cancel)
+
+        def done(result: Result) -> None:
+            self.client.note(None)
+            self.problem = ""
+            if self.scene.IsNodePresent(case.node):
+                self.note_model(case)
+                take(case, result)
+            self.changed()
+
+        return self.start(
+            Job(title=title, work=work, on_done=done, on_stopped=stopped, replaceable=replaceable, waits=waits)
+        )
+
+    def start(self, job: Job) -> bool:
+        """Start any job, and say so.
+
+        Args:
+            job: The job.
+
+        Returns:
+            False if other work is running.
+        """
+        started = self.runner.start(job)
+        self.changed()
+        return started
+
+    def connect(self, then: Callable[[], None] = lambda: None) -> bool:
+        """Connect to the chosen server, without asking anything of it.
+
+        Args:
+            then: Called once it is connected.
+
+        Returns:
+            False if other work is running.
+        """
+        self._prepare_client()
+
+        def done(words: str) -> None:
+            self.client.note(None)
+            self.problem, self.tested = "", words
+            then()
+
+        return self.start(Job(title="Connecting", work=self.client.test, on_done=done))
+
+    def fail(self, error: Exception) -> None:
+        """Show an error where people look, and remember if the server is gone.
+
+        Args:
+            error: The error.
+        """
+        self.client.note(error)
+        self.problem = str(error) or type(error).__name__
+        self.changed()
+
+    def note_model(self, case: Case) -> None:
+        """Write the connected model beside the results of a case.
+
+        Args:
+            case: The case.
+        """
+        if self.client.info is not None:
+            case.notice = self.client.info.card.notice
+
+    def forget(self) -> None:
+        """Let go of all cases: the scene was closed."""
+        self._cases.clear()
+        self.runner.cancel()
+        self.problem = ""
+
+    def close(self) -> None:
+        """Cancel what runs and close the connection, on the worker."""
+        self.runner.close(self.client.close)
+        self._cases.clear()
+
+    def _prepare_client(self) -> None:
+        self.client.address = self.params.text("server")

@@ -1,0 +1,302 @@
+"""What the panel Label, markups and the Segment Editor effect lead to: prompts, undo, objects, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+from ColipriLib.case import Case
+from ColipriLib.desk import Desk
+from ColipriLib.reconcile import Shown
+from ColipriLib.reconcile import reconcile
+from ColipriLib.scene import markups
+from ColipriLib.scene import segments
+
+from colipri_core.editing.change import Change
+from colipri_core.editing.change import EditingState
+from colipri_core.editing.edits import AddObject
+from colipri_core.editing.edits import Adopt
+from colipri_core.editing.edits import ChangeObject
+from colipri_core.editing.edits import Edit
+from colipri_core.editing.edits import RemoveObject
+from colipri_core.editing.edits import ResetObject
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.prompts import Phrase
+from colipri_core.prompts import Point
+from colipri_core.prompts import Prompt
+from colipri_core.segmentation import Segmentation
+from colipri_core.session import Session
+from colipri_core.vocabulary.structures import STRUCTURES
+
+_Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
+_Answer = tuple[Change | None, EditingState, Segmentation | None]
+
+
+class Labelling:
+    """Labels of the chosen CT: which object, and what is done to it.
+
+    Args:
+        desk: Scene, connection and worker.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @property
+    def node(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The segmentation node that is edited."""
+        return self._desk.params.node_of("labels")
+
+    @property
+    def state(self) -> EditingState | None:
+        """Objects, prompts and history of the chosen CT; None before its labels were opened."""
+        return self._desk.case.state if self._desk.case is not None else None
+
+    def begin(self) -> bool:
+        """Open the labels: those of an earlier session, of the scene, or none yet."""
+        return self._act("Opening labels", lambda session, progress, cancel: None)
+
+    def prompt(self, prompt: Prompt) -> bool:
+        """Ask the model for the current object.
+
+        Args:
+            prompt: What was pointed at, in world RAS+ mm.
+        """
+        label, policy = self._desk.params.object, self._desk.params.text("policy")
+
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
+            return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)  # type: ignore[arg-type]
+
+        return self._act(prompt.kind.capitalize(), act)
+
+    def ask_phrase(self, text: str) -> bool:
+        """Seed the current object from words; empty text does nothing.
+
+        Args:
+            text: The words.
+        """
+        return bool(text.strip()) and self.prompt(Phrase(text=text))
+
+    def markup(self, tool: str, *, positive: bool) -> slicer.vtkMRMLMarkupsNode:
+        """The markups node to draw a prompt with: fiducials stay, what is drawn otherwise begins anew.
+
+        Args:
+            tool: "point", "scribble", "lasso" or "box".
+            positive: Whether it shows what belongs to the object.
+        """
+        role = ("points" if positive else "antipoints") if tool == "point" else "drawing"
+        node = self._desk.params.node_of(role)
+        if node is not None and role == "drawing":
+            self._desk.scene.RemoveNode(node)
+            node = None
+        if node is None:
+            node = markups.add_markup(self._desk.scene, tool, positive=positive)
+            self._desk.params.set_node(role, node)
+        return node
+
+    def prompt_from(self, node: slicer.vtkMRMLMarkupsNode, *, positive: bool) -> bool:
+        """Ask the model about a markup: the point placed last, or the curve or ROI that was drawn.
+
+        Args:
+            node: The markups node.
+            positive: Whether it shows what belongs to the object.
+
+        Returns:
+            False if too little of it was placed, or see `Desk.run`.
+        """
+        found = markups.prompts_of(node, self._desk.take().volume.geometry, positive=positive)
+        if not found:
+            return False
+        if self._desk.params.node_of("drawing") is node:
+            self._desk.scene.RemoveNode(node)
+            self._desk.params.set_node("drawing", None)
+        return self.prompt(found[-1])
+
+    def prompt_at(
+        self,
+        place: tuple[float, float, float],
+        *,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segment: str,
+        positive: bool,
+    ) -> bool:
+        """Ask the model about a click in the Segment Editor: for its volume, its segmentation and its segment.
+
+        Args:
+            place: Where, world RAS+ mm.
+            volume: The editor's source volume.
+            segmentation: The editor's segmentation; it becomes the module's labels.
+            segment: Id of the selected segment.
+            positive: Whether the place belongs to it.
+        """
+        self._desk.choose(volume)
+        if self.node is not segmentation:
+            self._desk.params.set_node("labels", segmentation)
+            if self._desk.case is not None:
+                self._desk.case.stamp = None
+        label = segments.label_of(segmentation, segment)
+        self._desk.params.set_text("object", str(label))
+        r, a, s = (float(value) for value in place)
+        return self.prompt(Point(ras=(r, a, s), positive=positive))
+
+    def undo(self) -> bool:
+        """Take the last edit back; without one nothing happens."""
+
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change | None:
+            return session.undo() if session.editing.undo else None
+
+        return self._act("Undo", act)
+
+    def redo(self) -> bool:
+        """Make the edit that was undone last once more; without one nothing happens."""
+
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change | None:
+            return session.redo() if session.editing.redo else None
+
+        return self._act("Redo", act)
+
+    def edit(self, edit: Edit) -> bool:
+        """Edit objects.
+
+        Args:
+            edit: The edit.
+        """
+        return self._act("Editing", lambda session, progress, cancel: session.edit(edit))
+
+    def add_object(self) -> bool:
+        """Add an object and edit it from now on."""
+        before = {item.label for item in self.state.objects} if self.state is not None else set()
+
+        def choose(case: Case) -> None:
+            added = [item.label for item in case.state.objects if item.label not in before] if case.state else []
+            if added:
+                self.choose_object(added[-1])
+
+        return self._act("Adding an object", lambda session, progress, cancel: session.edit(AddObject()), then=choose)
+
+    def choose_object(self, label: int) -> None:
+        """Edit another object.
+
+        Args:
+            label: The object.
+        """
+        self._desk.params.set_text("object", str(label))
+        self._show_prompts()
+        self._desk.changed()
+
+    def rename_object(self, name: str) -> bool:
+        """Rename the current object; the name of a known structure brings its code and colour along.
+
+        Args:
+            name: The name; empty text does nothing.
+        """
+        known = next((concept for concept in STRUCTURES if concept.name.casefold() == name.strip().casefold()), None)
+        if known is not None:
+            return self.change_object(name=known.name, code=known.code, color=known.color)
+        return bool(name.strip()) and self.change_object(name=name.strip())
+
+    def change_object(self, **changes: object) -> bool:
+        """Rename, code, recolour, lock or tick off the current object.
+
+        Args:
+            **changes: Fields of `ChangeObject`.
+        """
+        label = self._desk.params.object
+        return self._exists(label) and self.edit(ChangeObject(label=label, **changes))  # type: ignore[arg-type]
+
+    def reset_object(self) -> bool:
+        """Take all voxels and prompts from the current object."""
+        label = self._desk.params.object
+        return self._exists(label) and self.edit(ResetObject(label=label))
+
+    def remove_object(self) -> bool:
+        """Remove the current object."""
+        label = self._desk.params.object
+        return self._exists(label) and self.edit(RemoveObject(label=label))
+
+    def adopt_structures(self) -> bool:
+        """Outline the structures the model knows and make them objects."""
+
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
+            return session.edit(Adopt(segmentation=session.segment(progress=progress, cancel=cancel)))
+
+        return self._act("Outlining structures", act)
+
+    def export(self, path: Path) -> bool:
+        """Save the labels in the volume's own place, with the log of edits beside them.
+
+        Args:
+            path: A file; its suffix decides the format.
+        """
+
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
+            from colipri_core.io.atomic import write_json
+            from colipri_core.io.suffixes import without_suffix
+            from colipri_core.io.write import write_labelmap
+
+            write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
+            return write_labelmap(session.segmentation, path, source=session.volume)
+
+        return self._desk.run(f"Saving {path.name}", ask, lambda case, _: None, waits=True)
+
+    def _act(self, title: str, act: _Act, then: Callable[[Case], None] = lambda case: None) -> bool:
+        """Ask the session on the worker, with what the user changed by hand first; then show what changed."""
+        node = self.node
+        case = self._desk.case
+        read_at = segments.stamp(node) if node is not None else None
+        shown = None
+        if node is not None and self._desk.volume_node is not None and (case is None or case.stamp != read_at):
+            shown = Shown(**dict(zip(("labelmap", "segments"), segments.read(node, self._desk.volume_node), strict=True)))
+            read_at = segments.stamp(node)
+
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
+            adopted = reconcile(session, shown) if shown is not None else 0
+            change = act(session, progress, cancel)
+            whole = session.segmentation if node is None or adopted or shown is not None else None
+            return change, session.editing, whole
+
+        def take(case: Case, answer: _Answer) -> None:
+            self._show(case, answer, read_at)
+            then(case)
+
+        return self._desk.run(title, ask, take, waits=True, stopped=self._show_prompts)
+
+    def _show(self, case: Case, answer: _Answer, read_at: int | None) -> None:
+        change, state, whole = answer
+        case.state = state
+        node = self.node
+        if node is None:
+            node = segments.add_segmentation(self._desk.scene, case.node, f"{case.node.GetName()} labels")
+            self._desk.params.set_node("labels", node)
+        touched = read_at is not None and segments.stamp(node) != read_at and case.stamp != segments.stamp(node)
+        items = [item.segment for item in state.objects]
+        if whole is not None:
+            segments.write(node, case.node, whole.labelmap, items)
+        elif change is not None and not segments.write_box(node, change.lower, change.labels, items):
+            self._refresh()
+        if not touched:
+            case.stamp = segments.stamp(node)
+        self._show_prompts()
+
+    def _refresh(self) -> None:
+        """Write the whole anew: the node no longer has the layer that edits could be written to."""
+
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
+            return None, session.editing, session.segmentation
+
+        self._desk.run("Drawing labels", ask, lambda case, answer: self._show(case, answer, None), waits=True)
+
+    def _show_prompts(self) -> None:
+        """Show the point prompts of the current object as the session has them."""
+        state = self.state
+        mine = state.prompts.get(self._desk.params.object, ()) if state is not None else ()
+        for role, positive in (("points", True), ("antipoints", False)):
+            node = self._desk.params.node_of(role)
+            if node is not None:
+                markups.show_points(node, mine, positive=positive)
+
+    def _exists(self, label: int) -> bool:
+        return self.state is not None and any(item.label == label for item in self.state.objects)

@@ -1,0 +1,67 @@
+"""Volumes and transforms to put into scenes: of real files with another orientation, or small ones made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import slicer
+from ColipriLib.scene import volumes
+
+
+def rotation(degrees: float, axis: int) -> np.ndarray:
+    """A rotation about a world axis, 4x4."""
+    angle = np.deg2rad(degrees)
+    first, second = [other for other in range(3) if other != axis]
+    matrix = np.eye(4)
+    matrix[first, first] = matrix[second, second] = np.cos(angle)
+    matrix[first, second], matrix[second, first] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+def write_oblique(source: Path, target: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Write a scan anew as if it had been acquired obliquely: turned about two axes and shifted.
+
+    Returns:
+        Its voxels `[i, j, k]` and its affine.
+    """
+    image = nib.load(source)
+    affine = rotation(17.0, 2) @ rotation(-9.0, 0) @ image.affine
+    affine[:3, 3] += (12.0, -30.0, 55.0)
+    voxels = np.asarray(image.dataobj).astype(np.int16)
+    written = nib.Nifti1Image(voxels, affine)
+    written.set_sform(affine, code=1)
+    written.set_qform(affine, code=1)
+    nib.save(written, target)
+    return voxels, affine
+
+
+def load(path: Path) -> slicer.vtkMRMLScalarVolumeNode:
+    """Load a file as the application does."""
+    node = slicer.modules.volumes.logic().AddArchetypeVolume(str(path), path.name.partition(".")[0])
+    assert node is not None, f"{path} was not loaded"
+    return node
+
+
+def add_volume(scene: slicer.vtkMRMLScene, voxels: np.ndarray, affine: np.ndarray) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a volume of voxels `[i, j, k]`."""
+    import vtk
+    from vtk.util import numpy_support
+
+    kji = np.ascontiguousarray(voxels.transpose(2, 1, 0))
+    image = vtk.vtkImageData()
+    image.SetDimensions(*voxels.shape)
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(kji.ravel(), deep=True))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "made here")
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(volumes.as_matrix(affine))
+    return node
+
+
+def put_under(node: slicer.vtkMRMLTransformableNode, matrix: np.ndarray) -> slicer.vtkMRMLLinearTransformNode:
+    """Put a node under a linear transform."""
+    transform = node.GetScene().AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    transform.SetMatrixTransformToParent(volumes.as_matrix(matrix))
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    return transform

@@ -1,0 +1,106 @@
+"""Parameters kept with the scene: defaults, checks, and nothing that cannot be read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import extension  # noqa: F401 - makes ColipriLib importable
+import pytest
+from ColipriLib.params import DEFAULTS
+from ColipriLib.params import Parameters
+from ColipriLib.params import checked_server
+
+
+class ParameterNode:
+    """The part of a vtkMRMLScriptedModuleNode that is used, for an interpreter without VTK."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.nodes: dict[str, str | None] = {}
+        self.writes = 0
+
+    def GetParameter(self, name: str) -> str:  # noqa: N802 - VTK's name
+        return self.values.get(name, "")
+
+    def SetParameter(self, name: str, value: str) -> None:  # noqa: N802 - VTK's name
+        self.values[name] = value
+        self.writes += 1
+
+    def SetNodeReferenceID(self, role: str, node_id: str | None) -> None:  # noqa: N802 - VTK's name
+        self.nodes[role] = node_id
+
+    def GetNodeReference(self, role: str) -> Any:  # noqa: N802 - VTK's name
+        return self.nodes.get(role)
+
+
+@pytest.fixture
+def params() -> Parameters:
+    return Parameters(ParameterNode())
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_new_scene_has_the_defaults(params: Parameters, name: str) -> None:
+    assert params.text(name) == DEFAULTS[name]
+
+
+def test_values_are_read_back_and_written_once(params: Parameters) -> None:
+    params.set_text("tool", "lasso")
+    params.set_text("tool", "lasso")
+
+    assert params.text("tool") == "lasso"
+    assert params.node.writes == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("tool", "brush", "lasso"),
+        ("policy", "merge", "keep"),
+        ("positive", "yes", "true"),
+        ("object", "0", "1 or more"),
+        ("object", "-3", "1 or more"),
+        ("server", "", "address of a server"),
+        ("server", "ftp://host", "address of a server"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(params: Parameters, name: str, value: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        params.set_text(name, value)
+    assert params.node.writes == 0
+
+
+def test_unknown_names_and_roles_are_refused(params: Parameters) -> None:
+    with pytest.raises(KeyError):
+        params.text("token")
+    with pytest.raises(KeyError):
+        params.set_text("token", "secret")
+    with pytest.raises(KeyError):
+        params.node_of("volumes")
+
+
+def test_damaged_values_are_none(params: Parameters) -> None:
+    params.set_json("rows", [1, {"a": None}])
+    assert params.json("rows") == [1, {"a": None}]
+
+    params.node.SetParameter("json.rows", "{")
+    assert params.json("rows") is None
+    assert params.json("other") is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("gpu-host:8765", "http://gpu-host:8765"),
+        (" https://gpu.lab/ ", "https://gpu.lab"),
+        ("http://[::1]:9000", "http://[::1]:9000"),
+        ("127.0.0.1", "http://127.0.0.1"),
+    ],
+)
+def test_addresses_are_brought_to_one_form(typed: str, address: str) -> None:
+    assert checked_server(typed) == address
+
+
+@pytest.mark.parametrize("typed", ["", "http://", "a b", "http://host:port", "http://user:pass@host", "http://h?x=1"])
+def test_what_is_no_address_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="Expected the address"):
+        checked_server(typed)
