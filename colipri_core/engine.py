@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 from typing import Protocol
 from typing import Self
 from typing import runtime_checkable
@@ -23,10 +22,8 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.provenance import ModelCard
 from colipri_core.session import Session
+from colipri_core.vocabulary.structures import StructureConcept
 from colipri_core.volume import Volume
-
-if TYPE_CHECKING:
-    from colipri_core.vocabulary.structures import StructureConcept
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

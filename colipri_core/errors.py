@@ -97,6 +97,86 @@ class UnsafeCheckpointError(BundleError):
     code = "unsafe-checkpoint"
 
 
+class ServerUnreachableError(ModelUnavailableError):
+    """No server answers at the URL, or the connection broke and could not be made again."""
+
+    code = "server-unreachable"
+
+
+class ServerTimeoutError(ServerUnreachableError):
+    """The server did not answer in time; the message says which part of the call took too long."""
+
+    code = "server-timeout"
+
+
+class ServerTokenError(ModelUnavailableError):
+    """The server wants a token, or another one."""
+
+    code = "bad-token"
+
+
+class ProtocolMismatchError(ModelUnavailableError):
+    """The server and this package speak different versions of the protocol, or the URL is that of another service."""
+
+    code = "protocol-mismatch"
+
+
+class ServerBusyError(ModelUnavailableError):
+    """The server has as many sessions or calls as it may have; try again later."""
+
+    code = "server-busy"
+
+
+class ServerFaultError(ColipriError):
+    """Something went wrong inside the server; its log says what."""
+
+    code = "server-fault"
+
+
+class ProtocolError(ColipriError):
+    """A body or frame is not what the wire protocol says; see `colipri_core.remote.protocol`."""
+
+    code = "malformed"
+
+
+class TooLargeError(InputError):
+    """What was sent is larger than the server allows."""
+
+    code = "too-large"
+
+
+class NotFoundError(ColipriError):
+    """The server has no such route, store or result."""
+
+    code = "not-found"
+
+
+class VolumeUnknownError(NotFoundError):
+    """The server does not hold the volume, or no longer; it must be sent again."""
+
+    code = "volume-unknown"
+
+
+class SessionUnknownError(NotFoundError):
+    """The server does not know the session, or no longer: its lease ran out, or the server was started anew."""
+
+    code = "session-unknown"
+
+
+class OutOfStepError(ColipriError):
+    """An edit was sent that does not follow the last one the server made; nothing was changed.
+
+    Attributes:
+        revision: Number of edits, undos and redos the server has made.
+    """
+
+    code = "out-of-step"
+
+    def __init__(self, message: str, *, revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
 class CapabilityError(ColipriError):
     """The opened model lacks the part that was asked for, such as a structure head."""
 

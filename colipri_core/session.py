@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 from typing import Self
@@ -34,9 +33,6 @@ from colipri_core.report import SentenceCallback
 from colipri_core.report import SentenceStore
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
-
-if TYPE_CHECKING:
-    pass
 
 
 @runtime_checkable
@@ -170,8 +166,12 @@ class Session(Protocol):
         """A copy of the labels that are being edited, on the volume's own grid."""
         ...
 
-    def edit_log(self) -> dict[str, Any]:
-        """Return what led to the present labels as JSON values, which `replay_log` turns into the same labels."""
+    def edit_log(self, *, since: int = 0) -> dict[str, Any]:
+        """Return what led to the present labels as JSON values, which `replay_log` turns into the same labels.
+
+        Args:
+            since: Leave out so many of the first steps, for a reader who has them already.
+        """
         ...
 
     def embedding(

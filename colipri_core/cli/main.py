@@ -28,6 +28,7 @@ from colipri_core.cli.info import info
 from colipri_core.cli.report import report
 from colipri_core.cli.search import search
 from colipri_core.cli.segment import segment
+from colipri_core.cli.serve import serve
 from colipri_core.cli.similar import similar
 from colipri_core.errors import ColipriError
 from colipri_core.errors import SeveralSeriesError
@@ -46,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, classify, evidence, segment, report, similar, search, convert, info, doctor):
+for verb in (demo, classify, evidence, segment, report, similar, search, serve, convert, info, doctor):
     app.command()(verb)
 app.add_typer(index, name="index")
 

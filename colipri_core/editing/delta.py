@@ -53,13 +53,24 @@ class Delta:
         if inner is None:
             return None
         i, j, k = (a + part.start for a, part in zip(lower, inner, strict=True))
-        folded = np.bitwise_xor(before[inner], after[inner])
-        return cls(
-            lower=(i, j, k),
-            shape=folded.shape,
-            voxels_changed=int(np.count_nonzero(changed)),
-            packed=_pack(folded),
-        )
+        return cls.of_folded(np.bitwise_xor(before[inner], after[inner]), lower=(i, j, k))
+
+    @classmethod
+    def of_folded(cls, folded: Labels, *, lower: Index) -> Self:
+        """Return the change that a box of `before XOR after` stands for.
+
+        Args:
+            folded: The box `[i, j, k]`.
+            lower: Voxel index of its first corner.
+        """
+        i, j, k = folded.shape
+        changed = int(np.count_nonzero(folded))
+        return cls(lower=lower, shape=(i, j, k), voxels_changed=changed, packed=_pack(folded))
+
+    @property
+    def folded(self) -> Labels:
+        """The box as `before XOR after`."""
+        return _unpack(self.packed)
 
     @property
     def upper(self) -> Index:
@@ -79,8 +90,7 @@ class Delta:
         Args:
             labels: The box of the labelmap, before or after the change.
         """
-        folded = _unpack(self.packed)
-        return np.bitwise_xor(labels, folded.astype(labels.dtype, copy=False))
+        return np.bitwise_xor(labels, self.folded.astype(labels.dtype, copy=False))
 
     def fits(self, shape: Index) -> bool:
         """Whether the box lies on a grid of this shape."""

@@ -133,8 +133,8 @@ class ScriptedSession:
     def segmentation(self) -> Segmentation:
         return Segmentation(labelmap=self.editor.labelmap, geometry=self.volume.geometry, segments=self.editor.segments)
 
-    def edit_log(self):
-        return edit_log(self.volume, self.editor.steps)
+    def edit_log(self, *, since=0):
+        return edit_log(self.volume, self.editor.steps[since:])
 
     def draft_report(
         self,

@@ -1,0 +1,110 @@
+"""Run the application under uvicorn until a signal, and stop in order: jobs, sessions, connections."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from collections.abc import Generator
+
+import uvicorn
+
+from colipri_core.engine import Engine
+from colipri_core.remote.server.app import create_app
+from colipri_core.remote.server.service import Service
+from colipri_core.remote.server.settings import ServerSettings
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LINGER_S = 5
+"""Seconds that open connections get to take their last bytes, once all jobs have ended (our choice)."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends jobs before it waits for connections, and whose stop by a signal is a success.
+
+    Args:
+        engine: The model, loaded.
+        settings: How it is served.
+        on_ready: Receives the URL once connections are taken.
+    """
+
+    def __init__(self, engine: Engine, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+        app = create_app(engine, settings)
+        self._service: Service = app.state.service
+        self._socket = listen(settings.host, settings.port)
+        self._on_ready = on_ready
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
+                timeout_graceful_shutdown=_LINGER_S,
+            )
+        )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.url = f"{settings.scheme}://{host}:{self._socket.getsockname()[1]}"
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until stopped."""
+        super().run(sockets=sockets or [self._socket])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections, then say so."""
+        await super().startup(sockets=sockets)
+        self._on_ready(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End jobs and save sessions first: uvicorn would wait for their streams."""
+        await self._service.stop()
+        await super().shutdown(sockets=sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop in order at the first signal, at once at the second; uvicorn's own would raise it again at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def serve(engine: Engine, settings: ServerSettings, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve an engine until SIGINT or SIGTERM; sessions are saved then. The engine is not closed.
+
+    Args:
+        engine: The model, loaded.
+        settings: How it is served.
+        on_ready: Receives the URL once connections are taken.
+
+    Raises:
+        OSError: If the address cannot be listened on.
+    """
+    Server(engine, settings, on_ready or (lambda _: None)).run()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind a listening socket.
+
+    Args:
+        host: A numeric address or a name.
+        port: 0 for any that is free.
+
+    Raises:
+        OSError: If the port is taken or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        msg = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port or --host"
+        raise OSError(error.errno, msg) from error
