@@ -20,18 +20,14 @@ from fastapi import Response
 
 from colipri_core.errors import ProtocolMismatchError
 from colipri_core.remote.protocol.results import Parts
-from colipri_core.remote.protocol.version import JOB_HEADER
 from colipri_core.remote.protocol.version import PROTOCOL_HEADER
 from colipri_core.remote.protocol.version import PROTOCOL_VERSION
 from colipri_core.remote.server.answers import json_answer
 from colipri_core.remote.server.bodies import read_json
 from colipri_core.remote.server.jobs import Control
-from colipri_core.remote.server.jobs import JobRequest
-from colipri_core.remote.server.jobs import Work
 from colipri_core.remote.server.service import Service
 from colipri_core.remote.server.service import service_of
 from colipri_core.remote.server.sessions import HeldSession
-from colipri_core.remote.server.streaming import JobAnswer
 from colipri_core.remote.web.display import DEFAULT_BUDGET
 from colipri_core.remote.web.display import DisplayGrid
 from colipri_core.remote.web.display import HeatLimits
@@ -106,6 +102,7 @@ async def about(request: Request) -> Response:
 async def open_case(request: Request) -> Response:
     """Read a case that lies on this host and open a session on it."""
     service = service_of(request)
+    service.check_running()
     asked = await read_json(request, OpenCase, service.wire)
     place = await asyncio.to_thread(_web(request).cases.place, asked.name)
     return await _opened(service, await open_volume(service, await read_place(place)))
@@ -115,6 +112,7 @@ async def open_case(request: Request) -> Response:
 async def open_upload(request: Request) -> Response:
     """Read the NIfTI file that is sent and open a session on it."""
     service = service_of(request)
+    service.check_running()
     volume = await read_upload(request, folder=_web(request).uploads, limits=service.settings.limits)
     return await _opened(service, await open_volume(service, volume))
 
@@ -128,11 +126,11 @@ async def case(session: str, request: Request) -> Response:
 
 @router.get("/sessions/{session}/volume")
 async def volume(session: str, request: Request, voxels: Voxels = DEFAULT_BUDGET) -> Response:
-    """The CT; its header says how far it is reduced."""
+    """The CT, reduced to what the page can show."""
     held = await service_of(request).sessions.get(session)
     grid = DisplayGrid.within(held.volume.geometry, voxels)
     content = await asyncio.to_thread(ct_nifti, held.volume.voxels, grid)
-    return _nifti(content, {"Colipri-Reduced": ",".join(map(str, grid.factors))})
+    return _nifti(content)
 
 
 @router.get("/sessions/{session}/labels")
@@ -175,7 +173,7 @@ async def evidence(session: str, request: Request) -> Response:
         name = web.drawings.keep(held, heat_nifti(found.values, grid, limits))
         return {**found.to_json(), "low": limits.low, "high": limits.high, "drawing": name}, {}
 
-    return _begun(service, request, held, work)
+    return service.answer("evidence", request, work, held=held)
 
 
 @router.post("/sessions/{session}/segment")
@@ -191,7 +189,7 @@ async def segment(session: str, request: Request) -> Response:
         name = web.drawings.keep(held, labels_nifti(found.labelmap, grid))
         return {"segments": segment_rows(found), "drawing": name}, {}
 
-    return _begun(service, request, held, work)
+    return service.answer("segment", request, work, held=held)
 
 
 @router.post("/sessions/{session}/report")
@@ -206,7 +204,7 @@ async def report(session: str, request: Request) -> Response:
         )
         return report_rows(draft), {}
 
-    return _begun(service, request, held, work)
+    return service.answer("report", request, work, held=held)
 
 
 def _web(request: Request) -> WebState:
@@ -219,13 +217,7 @@ async def _opened(service: Service, held: HeldSession) -> Response:
     return json_answer(await asyncio.to_thread(case_document, held))
 
 
-def _begun(service: Service, request: Request, held: HeldSession, work: Work) -> JobAnswer:
-    kind = request.url.path.rpartition("/")[2]
-    name = request.headers.get(JOB_HEADER, "")
-    return JobAnswer(service.jobs.start(JobRequest(kind=kind, name=name, owner=held.id), work))
-
-
-def _nifti(content: bytes, headers: dict[str, str] | None = None) -> Response:
+def _nifti(content: bytes) -> Response:
     """An image that the browser unpacks by itself."""
-    encoding = {"Content-Encoding": "gzip", **(headers or {})}
+    encoding = {"Content-Encoding": "gzip"}
     return Response(content, headers=encoding, media_type="application/octet-stream")

@@ -1,6 +1,6 @@
 // The page: which case is open, and what each click leads to.
 
-import { ApiError, ask, bytes, token, UNREACHABLE, work } from "./api.js";
+import { ApiError, ask, bytes, token, work } from "./api.js";
 import { byId, make } from "./dom.js";
 import { FindingsPanel } from "./findings.js";
 import { Labelling } from "./labelling.js";
@@ -10,6 +10,7 @@ import { StructuresPanel } from "./structures.js";
 import { View } from "./view.js";
 
 const HIDDEN_AT_FIRST = new Set(["body"]); // it encloses the others: outlining it would only frame the picture
+const TOKEN_WANTED = "bad-token";
 const RETRY_MS = 2000;
 const HEARTBEAT_MS = 30_000;
 const READOUT_MS = 120;
@@ -50,7 +51,7 @@ async function connect() {
       break;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.code !== "unauthorized") {
+      if (error.code !== TOKEN_WANTED) {
         explain(error);
         return false;
       }
@@ -106,7 +107,7 @@ function connectControls() {
     const [file] = event.dataTransfer.files;
     if (file) upload(file);
   });
-  setInterval(() => opened && ask(`${opened.url}/heartbeat`, { method: "POST" }).catch(explain), HEARTBEAT_MS);
+  setInterval(() => opened && ask(`${opened.calls}/heartbeat`, { method: "POST" }).catch(explain), HEARTBEAT_MS);
 }
 
 function upload(file) {
@@ -115,8 +116,8 @@ function upload(file) {
     notify(`Expected a NIfTI file (.nii or .nii.gz), found "${file.name}". Convert it with: colipri convert SOURCE ct.nii.gz`);
     return;
   }
-  if (file.size > about.limits.upload_bytes) {
-    const limit = Math.floor(about.limits.upload_bytes / 2 ** 20);
+  if (file.size > about.upload_bytes) {
+    const limit = Math.floor(about.upload_bytes / 2 ** 20);
     notify(`Expected a file of at most ${limit} MB. Put it under the server's --root, and choose it above.`);
     return;
   }
@@ -127,40 +128,39 @@ function upload(file) {
 /** Open a case and show its slices; results of the former one go. */
 async function open(title, { path, body, headers }) {
   const found = await runner.run(title, async ({ signal }) => {
-    const found = await ask(path, { method: "POST", body, headers, signal });
-    found.url = `api/cases/${found.case}`;
+    const found = located(await ask(path, { method: "POST", body, headers, signal }));
     return { found, content: await bytes(`${found.url}/volume?voxels=${view.budget}`, { signal }) };
   });
   if (!found) return;
   const former = opened;
   opened = found.found;
-  if (former) ask(former.url, { method: "DELETE" }).catch(() => {}); // its lease ends by itself
+  if (former) ask(former.calls, { method: "DELETE" }).catch(() => {}); // else its lease ends it
   await view.showCt(found.content, byId("window").value);
   for (const panel of [findings, report]) panel.clear();
-  structures.clear(about.capabilities.structures.length ? undefined : "This model outlines no structures.");
+  structures.clear(about.capabilities.structures ? undefined : "This model outlines no structures.");
   byId("heat-caption").textContent = "";
-  byId("display-note").textContent = displayNote(opened.display);
+  byId("display-note").textContent = displayNote();
   notify(opened.warnings.join("\n"));
   view.goTo(opened.center_ras);
-  await showEditing(opened.editing);
+  await showEditing();
   enable();
 }
 
 async function analyse() {
   const title = "Analysing";
-  const found = await runner.run(title, (job) => work(`${opened.url}/classify`, job));
+  const found = await runner.run(title, (job) => work(`${opened.calls}/classify`, job));
   if (!found) return;
   findings.clear();
-  findings.add(found.findings);
+  findings.add(found.items);
   warn(found.provenance.warnings);
-  if (about.capabilities.structures.length) await outline();
+  if (about.capabilities.structures) await outline();
 }
 
 async function outline() {
   const url = opened.url;
   const found = await runner.run("Outlining structures", async (job) => {
-    const outlined = await work(`${url}/segment`, job);
-    return { ...outlined, content: await bytes(`${url}/structures`, job) };
+    const outlined = await work(`${url}/segment`, { ...job, body: { voxels: view.budget } });
+    return { ...outlined, content: await bytes(`${url}/drawings/${outlined.drawing}`, job) };
   });
   if (!found || url !== opened.url) return;
   const segments = found.segments.map((item) => ({ ...item, shown: !HIDDEN_AT_FIRST.has(item.name.toLowerCase()) }));
@@ -171,11 +171,11 @@ async function outline() {
 
 async function askFor(phrase) {
   const found = await runner.run(`Asking for "${phrase}"`, (job) =>
-    work(`${opened.url}/classify`, { ...job, body: { findings: [phrase] } }),
+    work(`${opened.calls}/classify`, { ...job, body: { findings: [phrase] } }),
   );
   if (!found) return;
   byId("filter").value = "";
-  findings.add(found.findings, { asked: true });
+  findings.add(found.items, { asked: true });
   await showEvidence(phrase);
 }
 
@@ -184,8 +184,8 @@ async function showEvidence(text) {
   const found = await runner.run(
     `Evidence for ${text}`,
     async (job) => {
-      const evidence = await work(`${url}/evidence`, { ...job, body: { text } });
-      return { ...evidence, content: await bytes(`${url}/maps/${evidence.map}`, job) };
+      const evidence = await work(`${url}/evidence`, { ...job, body: { text, voxels: view.budget } });
+      return { ...evidence, content: await bytes(`${url}/drawings/${evidence.drawing}`, job) };
     },
     { replaceable: true },
   );
@@ -209,7 +209,7 @@ async function draft() {
   const written = await runner.run("Drafting a report", (job) =>
     work(`${opened.url}/report`, {
       ...job,
-      on: (event) => (event.sentence ? report.append(event.sentence) : job.on(event)),
+      on: (kind, message) => (kind === "sentence" ? report.append(message) : job.on(kind, message)),
     }),
   );
   if (written) report.show(written);
@@ -217,30 +217,39 @@ async function draft() {
 }
 
 async function prompt({ positive, label }) {
-  const body = { ras: view.cursor, positive, label };
-  const state = await runner.run("Outlining", (job) => work(`${opened.url}/prompt`, { ...job, body }));
-  if (state) await showEditing(state);
+  await edit("Outlining", "prompt", { prompt: { kind: "point", ras: view.cursor, positive }, label });
 }
 
 async function step(kind) {
-  const state = await runner.run(kind === "undo" ? "Undoing" : "Redoing", (job) => work(`${opened.url}/${kind}`, job));
-  if (state) await showEditing(state);
+  await edit(kind === "undo" ? "Undoing" : "Redoing", kind, {});
 }
 
-async function showEditing(state) {
+/** Change the labels; each call says which revision it follows, so that none is made twice. */
+async function edit(title, kind, body) {
+  const answer = await runner.run(title, (job) =>
+    work(`${opened.calls}/${kind}`, { ...job, body: { ...body, after: opened.revision } }),
+  );
+  if (!answer) return;
+  Object.assign(opened, { state: answer.state, revision: answer.revision });
+  await showEditing();
+}
+
+async function showEditing() {
+  const { state, url } = opened;
   labelling.show(state);
   if (!state.objects.length && !state.undo.length && !state.redo.length) return;
-  const content = await bytes(`${opened.url}/labels`);
-  await view.showLabels("labels", content, state.objects.map((item) => ({ ...item, shown: true })));
+  const content = await bytes(`${url}/labels?voxels=${view.budget}`).catch(explain);
+  if (content && url === opened.url) {
+    await view.showLabels("labels", content, state.objects.map((item) => ({ ...item, shown: true })));
+  }
 }
 
 /** Write place and HU of the cursor; the server is asked where the page shows a reduced copy. */
 function read(ras, shown) {
   clearTimeout(readoutTimer);
   if (!opened) return;
-  const exact = opened.display.factors.every((factor) => factor === 1);
-  write(ras, exact ? shown : null);
-  if (exact) return;
+  write(ras, opened.exact ? shown : null);
+  if (opened.exact) return;
   readoutTimer = setTimeout(async () => {
     const [r, a, s] = ras.map((value) => value.toFixed(4));
     try {
@@ -258,9 +267,12 @@ function write(ras, value) {
   byId("readout").textContent = `${place} mm   ${value === null ? "..." : `${Math.round(value)}${unit}`}`;
 }
 
-function displayNote({ shape, factors }) {
-  if (factors.every((factor) => factor === 1)) return "";
-  return `Shown reduced by ${factors.join(" x ")} (${shape.join(" x ")} voxels); results and HU come from all voxels`;
+/** Say how far the slices are reduced. */
+function displayNote() {
+  const factors = opened.shape.map((size, axis) => Math.floor(size / view.shape[axis]));
+  opened.exact = factors.every((factor) => factor === 1);
+  if (opened.exact) return "";
+  return `Shown reduced by ${factors.join(" x ")}; results and HU come from all ${opened.shape.join(" x ")} voxels`;
 }
 
 function enable() {
@@ -292,30 +304,32 @@ function explain(error) {
   if (error.code === "unreachable") wait();
 }
 
+/** Wait for the server, then take the case up again: sessions outlive it, labels and history included. */
 async function wait() {
   if (retrying) return;
   retrying = true;
-  for (;;) {
+  for (let away = true; away; ) {
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    try {
-      await ask("api/about");
-      break;
-    } catch (error) {
-      if (error.message !== UNREACHABLE) break;
-    }
+    away = await ask("api/about").then(() => false, ({ code }) => code === "unreachable");
   }
   retrying = false;
-  if (await connect()) await resume();
+  notify("");
+  if (!(await connect())) return;
+  if (opened) await takeUp();
+  else await openOnly();
 }
 
-/** After a new start of the server: take the case up again, its labels included. */
-async function resume() {
-  notify("");
-  if (!opened) return openOnly();
+async function takeUp() {
   try {
-    opened.editing = await ask(`${opened.url}/editing`);
-    await showEditing(opened.editing);
+    Object.assign(opened, located(await ask(opened.url)));
+    notify(opened.warnings.join("\n"));
+    await showEditing();
   } catch (error) {
     explain(error);
   }
+}
+
+/** Where the case that the server describes is asked about: in its own words, and in images for this page. */
+function located(found) {
+  return { ...found, url: `api/sessions/${found.session}`, calls: `../v1/sessions/${found.session}` };
 }

@@ -34,9 +34,10 @@ export class Labelling {
   /** Show how the labels stand. */
   show(state) {
     this.#state = state;
-    if (state?.objects.length) this.#object = Math.min(this.#object, Math.max(...state.objects.map(({ label }) => label)) + 1);
+    this.#object = Math.min(this.#object, this.#next);
     this.enable(true);
-    const lines = state?.objects.map(({ name, volume_ml }) => `${name}: ${volume_ml.toFixed(1)} mL`) ?? [];
+    const size = ({ label }) => ((state.voxels[label] ?? 0) * state.voxel_volume_ml).toFixed(1);
+    const lines = state.objects.map((item) => `${item.name}: ${size(item)} mL`);
     byId("label-note").textContent = lines.join(", ") || "Choose what a click does, then click on a slice.";
   }
 
@@ -46,8 +47,12 @@ export class Labelling {
     byId("new-object").disabled = !enabled || !this.#state?.objects.length;
   }
 
+  get #next() {
+    return Math.max(0, ...this.#state.objects.map(({ label }) => label)) + 1;
+  }
+
   #begin() {
-    this.#object = Math.max(...this.#state.objects.map(({ label }) => label)) + 1;
+    this.#object = this.#next;
     byId("label-note").textContent = `The next click begins object ${this.#object}.`;
   }
 

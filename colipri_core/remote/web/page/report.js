@@ -15,22 +15,19 @@ export class ReportPanel {
     byId("report-note").textContent = "Each sentence leads to its place.";
   }
 
-  /** A sentence of a report that is still being written. */
-  append(sentence) {
-    byId("report").append(...this.#row(sentence));
+  /** A sentence of a report that is still being written; what it rests on follows at the end. */
+  append({ text, place_ras, support, flags }) {
+    const row = { text, place_ras, phrase: support.evidence_text, flags: flags.join(", "), details: [] };
+    byId("report").append(...this.#row(row));
   }
 
   show(report) {
     const parts = report.sections.flatMap((section) => [
       make("h3", { textContent: section.name }),
-      ...section.sentences.flatMap((sentence) => this.#row(sentence)),
+      ...section.sentences.flatMap((row) => this.#row(row)),
     ]);
-    if (report.unmentioned.length) {
-      parts.push(make("h3", { textContent: report.unmentioned_title }));
-      parts.push(...report.unmentioned.flatMap((row) => this.#row(row)));
-    }
     byId("report").replaceChildren(...parts);
-    byId("report-note").textContent = report.notice;
+    byId("report-note").textContent = report.notices.join(" ");
   }
 
   /** Mark the sentences whose evidence is shown. */

@@ -38,7 +38,7 @@ export class Runner {
     byId("cancel").disabled = true;
     byId("progress-text").textContent = "Cancelling ...";
     try {
-      await ask(`api/jobs/${work.job}`, { method: "DELETE" });
+      await ask(`../v1/jobs/${work.job}`, { method: "DELETE" });
     } catch {
       work.controller.abort(); // the job ended by itself, or the server is gone: hanging up cancels it too
     }
@@ -46,7 +46,7 @@ export class Runner {
   }
 
   async #finish(title, work, task) {
-    const on = (event) => event.progress && this.#show(title, event.progress);
+    const on = (kind, message) => kind === "progress" && this.#show(title, message);
     try {
       return await task({ job: work.job, signal: work.controller.signal, on });
     } catch (error) {

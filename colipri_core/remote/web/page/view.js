@@ -63,6 +63,11 @@ export class View {
     return SOFTWARE.test(renderer) ? BUDGETS.software : BUDGETS.gpu;
   }
 
+  /** Voxels shown along the CT's own axes. */
+  get shape() {
+    return this.#ct.hdr.dims.slice(1, 4);
+  }
+
   /** Show a CT; overlays of the former one go. */
   async showCt(content, preset) {
     const [low, high] = limits(preset);
