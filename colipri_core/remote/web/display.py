@@ -132,7 +132,7 @@ class HeatLimits:
             values: The map; NaN where the model did not look.
             peak: Its highest value.
         """
-        flat = values.reshape(-1, order="K")
+        flat = values.ravel(order="K")
         sample = flat[:: max(1, flat.size // _SAMPLE)]
         seen = sample[np.isfinite(sample)]
         floor = float(np.percentile(seen, _FLOOR_PERCENTILE)) if seen.size else peak

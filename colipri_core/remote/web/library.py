@@ -97,11 +97,10 @@ def library_module(package: NpmPackage = NIIVUE, *, report: Reporter | None = No
 
 def registry_address() -> str:
     """Return the npm registry that npm's configuration names: environment, user's .npmrc, or the public one."""
-    for variable in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
-        if os.environ.get(variable):
-            return os.environ[variable]
-    named = os.environ.get("npm_config_userconfig") or os.environ.get("NPM_CONFIG_USERCONFIG")
-    settings = Path(named) if named else Path.home() / ".npmrc"
+    configured = {name.lower(): value for name, value in os.environ.items() if value}  # npm takes either case
+    if "npm_config_registry" in configured:
+        return configured["npm_config_registry"]
+    settings = Path(configured.get("npm_config_userconfig", Path.home() / ".npmrc"))
     try:
         lines = settings.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -67,7 +67,7 @@ def page_router(content: Mapping[str, bytes]) -> APIRouter:
             takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
             encoding = {"Content-Encoding": "gzip"} if takes_gzip else {}
             body = packed[name] if takes_gzip else content[name]
-            media_type = _TYPES[name[name.rindex(".") :]]
+            media_type = f"{_TYPES[name[name.rindex('.') :]]}; charset=utf-8"
             return Response(body, headers={**_HEADERS, **encoding, "Vary": "Accept-Encoding"}, media_type=media_type)
 
         router.add_api_route(path, file, methods=["GET"])

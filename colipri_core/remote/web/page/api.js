@@ -34,12 +34,14 @@ export async function bytes(path, { signal } = {}) {
 /** Ask for long work; `on` receives the messages before the last, whose body is returned. Arrays are left aside. */
 export async function work(path, { body = {}, job, signal, on = () => {} }) {
   const response = await send(path, { method: "POST", body, headers: { "Colipri-Job": job }, signal });
-  for await (const { kind, body: message } of frames(response.body)) {
-    if (kind === "error") throw new ApiError(message.error.code, message.error.message);
-    if (kind === "result") return message;
-    on(kind, message);
+  let outcome = null;
+  for await (const frame of frames(response.body)) {
+    if (frame.kind === "result" || frame.kind === "error") outcome = frame;
+    else on(frame.kind, frame.body);
   }
-  throw unreachable();
+  if (!outcome) throw unreachable();
+  if (outcome.kind === "error") throw new ApiError(outcome.body.error.code, outcome.body.error.message);
+  return outcome.body;
 }
 
 /** A random UUID; crypto.randomUUID exists on https and localhost alone. */

@@ -19,8 +19,8 @@ const LAYOUT = [
 const BUDGETS = { gpu: 24_000_000, software: 3_000_000 };
 const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
 
-const HEAT_OPACITY = 0.55;
-const OVERLAYS = ["structures", "labels", "heat"];
+const OPACITY = { structures: 0.4, labels: 0.55, heat: 0.6 };
+const OVERLAYS = Object.keys(OPACITY); // drawn in this order
 
 export class View {
   #overlays = new Map();
@@ -32,8 +32,10 @@ export class View {
     this.niivue = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.31, 0.61, 0.94, 0.9],
-      crosshairWidth: 1,
-      crosshairGap: 6,
+      crosshairWidth: 0.8,
+      crosshairWidthUnit: "mm",
+      crosshairGap: 8,
+      fontColor: [0.8, 0.82, 0.86, 1],
       dragAndDropEnabled: false,
       dragMode: 3, // the right button pans
       isRadiologicalConvention: true,
@@ -90,12 +92,12 @@ export class View {
 
   /** Show a heat map; its 255 steps lie between the limits the server chose, 0 is clear. */
   async showHeat(content) {
-    await this.#put("heat", await NVImage.new(content, "heat.nii", "inferno", HEAT_OPACITY, null, 1, 255));
+    await this.#put("heat", await NVImage.new(content, "heat.nii", "inferno", OPACITY.heat, null, 1, 255));
   }
 
   /** Show a labelmap; `segments` have label, name, color and shown. */
   async showLabels(role, content, segments) {
-    const image = await NVImage.new(content, `${role}.nii`, "gray", 1);
+    const image = await NVImage.new(content, `${role}.nii`, "gray", OPACITY[role]);
     image.segments = segments;
     paint(image);
     await this.#put(role, image);
@@ -113,7 +115,7 @@ export class View {
   setShown(role, shown) {
     const image = this.#overlays.get(role);
     if (!image) return;
-    image.opacity = shown ? (role === "heat" ? HEAT_OPACITY : 1) : 0;
+    image.opacity = shown ? OPACITY[role] : 0;
     this.#redraw();
   }
 
@@ -143,7 +145,6 @@ export class View {
     const overlays = OVERLAYS.filter((role) => this.#overlays.has(role)).map((role) => this.#overlays.get(role));
     niivue.volumes = [this.#ct, ...overlays];
     niivue.overlays = overlays;
-    niivue.opts.atlasOutline = 1;
     overlays.forEach((image, index) => niivue.refreshLayers(image, index + 1));
     niivue.drawScene();
   }
