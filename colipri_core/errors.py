@@ -127,6 +127,12 @@ class ServerBusyError(ModelUnavailableError):
     code = "server-busy"
 
 
+class ServerStoppingError(ServerBusyError):
+    """The server is being stopped; sessions and edits it answered are saved."""
+
+    code = "server-stopping"
+
+
 class ServerFaultError(ColipriError):
     """Something went wrong inside the server; its log says what."""
 

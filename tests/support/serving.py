@@ -19,6 +19,7 @@ from typing import Self
 
 from colipri_core.engine import Engine
 from colipri_core.remote.server.run import Server
+from colipri_core.remote.server.run import reserved
 from colipri_core.remote.server.settings import ServerSettings
 
 _START_S = 120
@@ -37,7 +38,8 @@ def serving(engine: Engine, **settings: Any) -> Iterator[str]:
         if "state" not in settings:
             settings["state"] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ready = threading.Event()
-        server = Server(engine, ServerSettings(**{"port": 0, **settings}), lambda _: ready.set())
+        chosen = ServerSettings(**{"port": 0, **settings})
+        server = Server(engine, chosen, stack.enter_context(reserved(chosen)), lambda _: ready.set())
         thread = threading.Thread(target=server.run, name="server", daemon=True)
         thread.start()
         try:

@@ -26,6 +26,7 @@ STATUS: dict[str, int] = {
     "too-large": 413,
     "protocol-mismatch": 426,
     "server-busy": 503,
+    "server-stopping": 503,
     "store-busy": 503,
     "server-fault": 500,
     "autosave-failed": 507,

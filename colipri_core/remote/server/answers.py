@@ -6,15 +6,16 @@ import json
 import re
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi import Request
+from fastapi import Response
+from starlette.exceptions import HTTPException
+
 from colipri_core import errors
 from colipri_core.remote.protocol.errors import STATUS
 from colipri_core.remote.protocol.errors import error_body
 from colipri_core.remote.protocol.version import PROTOCOL_HEADER
 from colipri_core.remote.protocol.version import PROTOCOL_VERSION
-from fastapi import FastAPI
-from fastapi import Request
-from fastapi import Response
-from starlette.exceptions import HTTPException
 
 _HOST_PATH = re.compile(r"(?<![\w:/.<])(?:[A-Za-z]:)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])*([^\\/\s\"'<>|:*?]*)")
 _WAIT_S = 2
@@ -79,7 +80,7 @@ async def _answer(_: Request, error: Exception) -> Response:
 
 async def _answer_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = error_answer(errors.NotFoundError("Expected a route of this server, found none. See /openapi.json."))
+    answer = error_answer(errors.NotFoundError("Expected a route of this server, found none. Its schema lists them."))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
 from colipri_core.errors import ProtocolError
 from colipri_core.errors import TooLargeError
 from colipri_core.remote.protocol.frames import Frame
@@ -14,8 +17,6 @@ from colipri_core.remote.protocol.frames import decode_frame
 from colipri_core.remote.protocol.frames import decode_json
 from colipri_core.remote.protocol.limits import Limits
 from colipri_core.remote.protocol.plain import from_plain
-from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 T = TypeVar("T")
 

@@ -9,13 +9,6 @@ from __future__ import annotations
 
 import hmac
 
-from colipri_core.errors import ColipriError
-from colipri_core.errors import ProtocolMismatchError
-from colipri_core.errors import ServerTokenError
-from colipri_core.errors import TooLargeError
-from colipri_core.remote.protocol.version import PREFIX
-from colipri_core.remote.protocol.version import PROTOCOL_HEADER
-from colipri_core.remote.protocol.version import PROTOCOL_VERSION
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 from starlette.types import Message
@@ -23,6 +16,13 @@ from starlette.types import Receive
 from starlette.types import Scope
 from starlette.types import Send
 
+from colipri_core.errors import ColipriError
+from colipri_core.errors import ProtocolMismatchError
+from colipri_core.errors import ServerTokenError
+from colipri_core.errors import TooLargeError
+from colipri_core.remote.protocol.version import PREFIX
+from colipri_core.remote.protocol.version import PROTOCOL_HEADER
+from colipri_core.remote.protocol.version import PROTOCOL_VERSION
 from colipri_core.remote.server.answers import error_answer
 from colipri_core.remote.server.answers import protocol_headers
 from colipri_core.remote.server.settings import TOKEN_VARIABLE
@@ -86,8 +86,8 @@ class Guard:
         version = headers.get(PROTOCOL_HEADER)
         if version != str(PROTOCOL_VERSION):
             msg = (
-                f"Expected protocol {PROTOCOL_VERSION} in the header {PROTOCOL_HEADER}, found {(version or 'none')[:20]}. "
-                "Install the same version of napari-colipri at both ends."
+                f"Expected protocol {PROTOCOL_VERSION} in the header {PROTOCOL_HEADER}, "
+                f"found {(version or 'none')[:20]}. Install the same version of napari-colipri at both ends."
             )
             return ProtocolMismatchError(msg)
         length = headers.get("content-length", "0")

@@ -206,7 +206,9 @@ class Jobs:
             msg = "Expected a new name for each job, found that of one at work. Use a new UUID for each call."
             raise ValueError(msg)
         if len(self._jobs) >= self._most or (request.owner and self.of(request.owner) >= self._most_of_one):
-            msg = f"Expected at most {self._most_of_one} calls of a session and {self._most} in all. Wait for one to end."
+            msg = (
+                f"Expected at most {self._most_of_one} calls of a session and {self._most} in all. Wait for one to end."
+            )
             raise ServerBusyError(msg)
 
     async def _run(self, job: Job, work: Work) -> None:

@@ -8,8 +8,11 @@ import socket
 import threading
 from collections.abc import Callable
 from collections.abc import Generator
+from collections.abc import Iterator
 
 import uvicorn
+from filelock import FileLock
+from filelock import Timeout
 
 from colipri_core.engine import Engine
 from colipri_core.remote.server.app import create_app
@@ -19,6 +22,7 @@ from colipri_core.remote.server.settings import ServerSettings
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LINGER_S = 5
 """Seconds that open connections get to take their last bytes, once all jobs have ended (our choice)."""
+_BACKLOG = 256
 
 
 class Server(uvicorn.Server):
@@ -27,13 +31,16 @@ class Server(uvicorn.Server):
     Args:
         engine: The model, loaded.
         settings: How it is served.
+        listener: The socket it listens on; closed at the end.
         on_ready: Receives the URL once connections are taken.
     """
 
-    def __init__(self, engine: Engine, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: Engine, settings: ServerSettings, listener: socket.socket, on_ready: Callable[[str], None]
+    ) -> None:
         app = create_app(engine, settings)
         self._service: Service = app.state.service
-        self._socket = listen(settings.host, settings.port)
+        self._listener = listener
         self._on_ready = on_ready
         super().__init__(
             uvicorn.Config(
@@ -48,11 +55,11 @@ class Server(uvicorn.Server):
             )
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.url = f"{settings.scheme}://{host}:{self._socket.getsockname()[1]}"
+        self.url = f"{settings.scheme}://{host}:{listener.getsockname()[1]}"
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until stopped."""
-        super().run(sockets=sockets or [self._socket])
+        super().run(sockets=sockets or [self._listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections, then say so."""
@@ -78,33 +85,58 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(engine: Engine, settings: ServerSettings, *, on_ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    engine: Engine,
+    settings: ServerSettings,
+    *,
+    listener: socket.socket | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve an engine until SIGINT or SIGTERM; sessions are saved then. The engine is not closed.
 
     Args:
         engine: The model, loaded.
         settings: How it is served.
+        listener: What `reserved` gave; None reserves address and state folder now.
         on_ready: Receives the URL once connections are taken.
 
     Raises:
         OSError: If the address cannot be listened on.
+        ValueError: If another server uses the state folder.
     """
-    Server(engine, settings, on_ready or (lambda _: None)).run()
+    with contextlib.ExitStack() as stack:
+        own = listener or stack.enter_context(reserved(settings))
+        Server(engine, settings, own, on_ready or (lambda _: None)).run()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind a listening socket.
+@contextlib.contextmanager
+def reserved(settings: ServerSettings) -> Iterator[socket.socket]:
+    """Hold the address and the state folder of a server while the body runs; yields the listening socket.
+
+    To be held before the model is loaded, so that what cannot work fails at once.
 
     Args:
-        host: A numeric address or a name.
-        port: 0 for any that is free.
+        settings: How it is served.
 
     Raises:
-        OSError: If the port is taken or the address is not this machine's.
+        OSError: If the address cannot be listened on.
+        ValueError: If another server uses the state folder.
     """
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(settings.state / "server.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        msg = f'Another server uses the state folder "{settings.state}". Stop it, or choose another folder by --state.'
+        raise ValueError(msg) from error
+    with lock, _listening(settings.host, settings.port) as listener:
+        yield listener
+
+
+def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         msg = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port or --host"
         raise OSError(error.errno, msg) from error

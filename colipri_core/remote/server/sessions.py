@@ -80,12 +80,12 @@ class HeldSession:
         Args:
             act: Makes it.
             after: The revision it follows.
-            job: Name of the call.
+            job: Name of the call; empty if its client gave none, so that it cannot be repeated.
 
         Raises:
             OutOfStepError: If the session stands at another revision; nothing was changed.
         """
-        if self._last is not None and self._last[0] == job:
+        if job and self._last is not None and self._last[0] == job:
             return self._last[1]
         if after != self._revision:
             msg = (

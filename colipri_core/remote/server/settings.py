@@ -39,8 +39,8 @@ class Limits:
     sessions: int = 32
     jobs: int = 64
     jobs_per_session: int = 4
-    volume_voxels: int = 2**30
-    body_bytes: int = 256 * 2**20
+    volume_voxels: int = 2**29
+    body_bytes: int = 512 * 2**20
     memory_bytes: int = 16 * 2**30
     disk_bytes: int = 64 * 2**30
     stop_s: float = 10.0
@@ -107,7 +107,7 @@ class ServerSettings:
 
     @property
     def scheme(self) -> str:
-        """ "https" with a certificate, else "http"."""
+        """Scheme of the URL: with a certificate "https"."""
         return "http" if self.tls_cert is None else "https"
 
 

@@ -36,6 +36,15 @@ class Stores:
         """Their names."""
         return tuple(sorted(self._addresses))
 
+    def check_all(self) -> None:
+        """Open each store once, so that a wrong address is found before anyone asks.
+
+        Raises:
+            StoreError: If one cannot be opened; the message names its address.
+        """
+        for address in self._addresses.values():
+            open_store(address)
+
     def check(self, name: str) -> None:
         """Refuse a name of no store.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from colipri_core.remote.protocol.version import FRAME_TYPE
-from colipri_core.remote.protocol.version import JOB_HEADER
 from fastapi import Response
 from starlette.types import Receive
 from starlette.types import Scope
 from starlette.types import Send
 
+from colipri_core.remote.protocol.version import FRAME_TYPE
+from colipri_core.remote.protocol.version import JOB_HEADER
 from colipri_core.remote.server.jobs import Job
 
 _SEND_S = 60.0

@@ -150,7 +150,9 @@ class VolumeStore:
             keep: Digests that sessions, open or saved, need.
         """
         needed = {*keep, *(digest for digest, loaded in self._loaded.items() if loaded.users)}
-        spare = sorted((path for path in self._files() if path.stem not in needed), key=lambda path: path.stat().st_mtime)
+        spare = sorted(
+            (path for path in self._files() if path.stem not in needed), key=lambda path: path.stat().st_mtime
+        )
         excess = self.disk_bytes - self._limits.disk_bytes
         for path in spare:
             status = path.stat()
@@ -213,9 +215,7 @@ def wire_limits(limits: Limits) -> WireLimits:
     Args:
         limits: The server's limits.
     """
-    return WireLimits(
-        frame_bytes=limits.body_bytes, array_bytes=limits.volume_voxels * 8, voxels=limits.volume_voxels
-    )
+    return WireLimits(frame_bytes=limits.body_bytes, array_bytes=limits.volume_voxels * 8, voxels=limits.volume_voxels)
 
 
 @dataclasses.dataclass

@@ -16,7 +16,6 @@ from colipri_core.remote.protocol.results import matches_parts
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.remote.server.bodies import read_frame
 from colipri_core.remote.server.jobs import Control
-from colipri_core.remote.server.jobs import JobRequest
 from colipri_core.remote.server.schema import answers
 from colipri_core.remote.server.schema import frame_body
 from colipri_core.remote.server.service import service_of
