@@ -131,11 +131,8 @@ def _read_named(place: Path, package: NpmPackage) -> bytes:
 
 
 def _fetched(package: NpmPackage, report: Reporter) -> bytes:
-    try:
-        import httpx2
-    except ModuleNotFoundError as error:
-        msg = 'The browser view needs the package httpx2. Install it with: pip install "napari-colipri[server]"'
-        raise MissingDependencyError(msg) from error
+    import httpx2
+
     content = bytearray()
     try:
         with httpx2.stream(
