@@ -42,7 +42,8 @@ class Drawings:
         Raises:
             NotFoundError: If it is no longer kept.
         """
-        content = self._kept.get(held, {}).get(name)
+        images = self._kept.get(held)
+        content = images.get(name) if images is not None else None
         if content is None:
             msg = "Expected the name of an image made a moment ago, found none of it. Ask for the result again."
             raise NotFoundError(msg)

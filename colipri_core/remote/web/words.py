@@ -24,7 +24,7 @@ def report_rows(report: Report) -> dict[str, Any]:
     Args:
         report: The draft.
     """
-    unmentioned = [
+    unmentioned: list[dict[str, Any]] = [
         {"text": unmentioned_line(item), "phrase": item.name, "place_ras": None, "flags": "", "details": []}
         for item in report.unmentioned
     ]
