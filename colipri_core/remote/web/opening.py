@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -133,15 +134,15 @@ def _file_name(name: str) -> str:
 
 def _check_size(path: Path, most: int) -> None:
     """Refuse a header that announces too many voxels, before anything is unpacked."""
-    import zlib
-
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
+    damage = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError, TypeError)
     try:
         shape = nibabel.load(path).shape  # type: ignore[attr-defined]
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, TypeError):
+    except damage:
         return  # read_volume says in words what is wrong
     if math.prod(shape) > most:
         msg = f"Expected a volume of at most {most} voxels, found {math.prod(shape)}. Crop or resample it first."
