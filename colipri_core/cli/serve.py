@@ -23,6 +23,8 @@ from colipri_core.cli.work import ModelChoice
 from colipri_core.cli.work import controlled
 from colipri_core.cli.work import engine_of
 from colipri_core.errors import MissingDependencyError
+from colipri_core.errors import UnreadableInputError
+from colipri_core.progress import Reporter
 
 if TYPE_CHECKING:
     from colipri_core.engine import Engine
@@ -32,6 +34,10 @@ _PACKAGES = {"fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"}
 
 
 def serve(
+    cases: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[CT]...", help="CTs that the browser view offers; needs --web.", show_default=False),
+    ] = None,
     *,
     model: Model = "tiny",
     device: Device = "auto",
@@ -100,6 +106,7 @@ def serve(
             tls_key=tls_key,
             stores=_stores(store or ()),
             web=web,
+            cases=_cases(cases or (), web=web),
             limits=limits,
         )
         _run(settings, ModelChoice(model=model, device=device), Terminal(json=json_output, quiet=quiet))
@@ -114,19 +121,35 @@ def _run(settings: ServerSettings, choice: ModelChoice, terminal: Terminal) -> N
     with reserved(settings) as listener:
         Stores(settings.stores, settings.root).check_all()
         with controlled(terminal) as control:
+            if settings.web:
+                from colipri_core.remote.web.library import library_module
+
+                library_module(report=Reporter(control.progress, control.cancel))  # fails before the model is loaded
             engine = engine_of(choice, control)
         log_as_json(logging.WARNING if terminal.quiet else logging.INFO)
         with engine:
-            run(engine, settings, listener=listener, on_ready=lambda url: _announce(url, engine, terminal))
+            run(engine, settings, listener=listener, on_ready=lambda url: _announce(url, engine, settings, terminal))
 
 
-def _announce(url: str, engine: Engine, terminal: Terminal) -> None:
+def _announce(url: str, engine: Engine, settings: ServerSettings, terminal: Terminal) -> None:
     if terminal.json:
         document = {"url": url, "model": engine.card.name, "device": engine.device}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        sys.stdout.write(f"Serving {engine.card.name} on {engine.device} at {url} - Ctrl-C stops.\n")
+        page = f"Open {url}/ in a browser. " if settings.web else ""
+        sys.stdout.write(f"Serving {engine.card.name} on {engine.device} at {url} - {page}Ctrl-C stops.\n")
     sys.stdout.flush()
+
+
+def _cases(paths: Sequence[Path], *, web: bool) -> tuple[Path, ...]:
+    if paths and not web:
+        msg = "Expected --web with the CTs named: they are for the browser view. Add --web, or leave them out."
+        raise ValueError(msg)
+    for path in paths:
+        if not path.exists():
+            msg = f'Expected a CT at "{path}", found nothing there. Check the spelling, and that the drive is connected.'
+            raise UnreadableInputError(msg)
+    return tuple(paths)
 
 
 def _stores(texts: Sequence[str]) -> dict[str, str]:

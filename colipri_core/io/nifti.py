@@ -47,14 +47,16 @@ def read_nifti(path: Path, *, name: str) -> Volume:
     """
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
+    damage = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError, TypeError)
     try:
         with _opened(path) as stream:
             volume = _read(path, stream, name)
             # nibabel stops where the voxels end; only the rest of a gzip stream holds its checksum.
             while stream.read(_CHUNK):
                 pass
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+    except damage as error:
         raise UnreadableInputError(_damaged(path, error)) from error
     return volume
 

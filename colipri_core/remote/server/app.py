@@ -59,6 +59,15 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         app.include_router(routes.router)
     answer_errors(app)
     describe(app)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, open_paths=_web_view(app, settings))
     app.add_middleware(Account, metrics=service.metrics)  # added last, so outermost
     return app
+
+
+def _web_view(app: FastAPI, settings: ServerSettings) -> frozenset[str]:
+    """Add the browser view if it is wanted; returns the paths that answer without a token."""
+    if not settings.web:
+        return frozenset()
+    from colipri_core.remote.web import add_web_view
+
+    return add_web_view(app, cases=settings.cases, root=settings.root, uploads=settings.state / "uploads")

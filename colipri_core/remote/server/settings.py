@@ -67,6 +67,7 @@ class ServerSettings:
         tls_key: Its private key (PEM).
         stores: Name -> address of the case stores that may be searched.
         web: Serve the browser view as well.
+        cases: CTs that the browser view offers by name.
         limits: What it holds at most.
 
     Raises:
@@ -82,6 +83,7 @@ class ServerSettings:
     tls_key: Path | None = None
     stores: Mapping[str, str] = dataclasses.field(default_factory=dict)
     web: bool = False
+    cases: tuple[Path, ...] = ()
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
