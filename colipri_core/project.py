@@ -150,9 +150,16 @@ def _is_scan(path: Path) -> bool:
         return False
     if path.is_dir():
         return any(item.is_file() and not item.name.startswith(".") for item in path.rglob("*"))
-    name = path.name.lower()
-    is_labelmap = name.endswith(SEG_NRRD_SUFFIX) or "_dseg." in name
-    return name.endswith(_SCANS) and not is_labelmap
+    return path.name.lower().endswith(_SCANS) and not is_labelmap(path.name)
+
+
+def is_labelmap(name: str) -> bool:
+    """Whether a file's name is one that labelmaps are saved under.
+
+    Args:
+        name: Of the file.
+    """
+    return name.lower().endswith(SEG_NRRD_SUFFIX) or "_dseg." in name.lower()
 
 
 def _read_marks(path: Path) -> dict[str, Mark]:

@@ -22,7 +22,6 @@ from colipri_core.preprocess import map_to_source
 from colipri_core.progress import Reporter
 from colipri_core.segmentation import Segment
 from colipri_core.vocabulary.structures import StructureConcept
-from colipri_core.vocabulary.structures import structure
 
 Probabilities = npt.NDArray[np.float32]
 Labelmap = npt.NDArray[np.uint8]
@@ -33,7 +32,7 @@ _SLAB_VOXELS = 12_000_000
 def known_structures(runtime: ModelRuntime) -> tuple[StructureConcept, ...]:
     """Return what the model's structure head outlines, in the order of its classes; empty without a head."""
     spec = runtime.bundle.spec.structures
-    return tuple(structure(name) for name in spec.names) if spec is not None else ()
+    return spec.concepts if spec is not None else ()
 
 
 def chosen_segments(runtime: ModelRuntime, names: Sequence[str] | None) -> tuple[Segment, ...]:

@@ -19,6 +19,7 @@ from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.spec import WEIGHTS_FILE
 from colipri_core.model.weights import load_strictly
 from colipri_core.model.weights import read_weights
+from colipri_core.model.weights import unpack
 from colipri_core.provenance import ModelCard
 
 
@@ -65,6 +66,7 @@ def load_click_bundle(source: str | Path, *, device: str | torch.device = "cpu")
         raise BundleError(msg)
     verify_files(folder, spec.files, needed=(WEIGHTS_FILE,))
     network = ClickNetwork(spec.architecture).eval()
-    load_strictly(network, read_weights(folder / WEIGHTS_FILE), source=WEIGHTS_FILE)
+    weights = unpack(read_weights(folder / WEIGHTS_FILE), spec.storage, source=WEIGHTS_FILE)
+    load_strictly(network, weights, source=WEIGHTS_FILE)
     network.to(device=torch.device(device), memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return ClickBundle(spec=spec, network=network, sha256=spec.files[WEIGHTS_FILE])

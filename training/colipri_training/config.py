@@ -273,6 +273,7 @@ class StructureConfig:
         save_every: Steps between checkpoints.
         channels: Channels of the head's shallowest level.
         structures: Names of the classes, in the order of the labels.
+        encoder_share: Learning rate of the encoder over the head's; 0 leaves the encoder as it is.
     """
 
     optimizer: OptimizerConfig
@@ -285,3 +286,4 @@ class StructureConfig:
     save_every: int = 50
     channels: int = 24
     structures: tuple[str, ...] = tuple(concept.name for concept in STRUCTURES)
+    encoder_share: float = 0.0

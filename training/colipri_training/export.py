@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from colipri_core.model.export import save_bundle
+from colipri_core.model.spec import STORAGES
 from colipri_core.model.spec import BundleSpec
 from colipri_core.model.spec import StructureSpec
 from colipri_core.model.spec import TextSpec
@@ -18,7 +19,13 @@ _PHANTOM_LICENCE = "Apache-2.0"
 
 
 def export(
-    run: Run, folder: Path, *, overwrite: bool = False, name: str | None = None, licence: str | None = None
+    run: Run,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    name: str | None = None,
+    licence: str | None = None,
+    half: bool = False,
 ) -> BundleSpec:
     """Write the run's averaged encoder, its text encoder, its structure head and its report decoder as a bundle.
 
@@ -28,6 +35,7 @@ def export(
         overwrite: Replace a bundle that is there.
         name: Name of the bundle; None takes the run's.
         licence: Licence of the weights; None takes the repository's, for models that saw nothing but phantoms.
+        half: Store the weights as float16.
 
     Returns:
         The spec as written.
@@ -56,6 +64,7 @@ def export(
         licence=licence or _PHANTOM_LICENCE,
         training_data=_training_data(run),
         synthetic=synthetic,
+        storage=STORAGES[half],
     )
     return save_bundle(
         folder,
