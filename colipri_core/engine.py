@@ -121,15 +121,19 @@ def open_engine(
     *,
     device: str = "auto",
     cache_dir: Path | None = None,
+    clicks_model: str | Path = "clicks",
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Engine:
     """Load a model and return an engine, warmed up and ready.
 
     Args:
-        model: Name of a shipped bundle, a bundle folder, or a hub id such as "microsoft/colipri".
+        model: Name of a shipped bundle, a bundle folder, or a hub id such as "microsoft/colipri". The folder of a MONAI
+            bundle (Model Zoo format) opens as a model that outlines structures and nothing else.
         device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1" or "mps".
         cache_dir: Where encoded features are kept; None for the user's cache folder.
+        clicks_model: What answers prompts: name of a shipped bundle of kind "clicks", the folder of one, or
+            "nninteractive" (`nninteractive:FOLDER` with a checkpoint's folder) if that package is installed.
         progress: Receives (fraction, message) of download, loading and warm-up.
         cancel: Cancels opening.
 
@@ -145,7 +149,7 @@ def open_engine(
         )
         raise ModelUnavailableError(msg)
     try:
-        from colipri_core.inference.local import LocalEngine
+        from colipri_core.inference.opening import load_engine
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in {
             "torch",
@@ -159,4 +163,6 @@ def open_engine(
             'Install it with: pip install "napari-colipri[local]"'
         )
         raise MissingDependencyError(msg) from error
-    return LocalEngine.load(model, device=device, cache_dir=cache_dir, progress=progress, cancel=cancel)
+    return load_engine(
+        model, device=device, cache_dir=cache_dir, clicks_model=clicks_model, progress=progress, cancel=cancel
+    )
