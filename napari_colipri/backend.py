@@ -14,12 +14,15 @@ from colipri_core.cases import RegionMask
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
+from colipri_core.errors import InputError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
+from colipri_core.project import LabelProject
 from colipri_core.provenance import ModelCard
+from colipri_core.ranking import rank_cases
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
 from colipri_core.segmentation import Segmentation
@@ -43,10 +46,12 @@ class ModelChoice:
     Args:
         model: Shipped bundle's name, bundle folder or hub id.
         device: "auto", "cpu", "cuda" or "mps".
+        clicks_model: What answers prompts: "clicks", a bundle's folder, or "nninteractive".
     """
 
     model: str = "tiny"
     device: str = "auto"
+    clicks_model: str = "clicks"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,13 @@ class Backend:
         engine = self._engine
         if engine is None or choice != self._choice:
             self.close()
-            engine = self._opener(choice.model, device=choice.device, progress=progress, cancel=cancel)
+            engine = self._opener(
+                choice.model,
+                device=choice.device,
+                clicks_model=choice.clicks_model,
+                progress=progress,
+                cancel=cancel,
+            )
             self._engine, self._choice = engine, choice
         return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device)
 
@@ -215,6 +226,27 @@ class Backend:
         """
         info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.draft_report(on_sentence=on_sentence, progress=rest, cancel=cancel)
+
+    def rank(
+        self,
+        choice: ModelChoice,
+        project: LabelProject,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[ModelInfo, dict[str, InputError]]:
+        """Return the loaded model and the cases it could not read; how unsure it is of the others is in the project.
+
+        Args:
+            choice: The model.
+            project: The project.
+            progress: Receives (fraction, message).
+            cancel: Cancels the ranking; what is ranked stays.
+        """
+        reporter = Reporter(progress, cancel)
+        info = self.load(choice, reporter.part(0.0, _LOADING_SHARE), cancel)
+        assert self._engine is not None
+        rest = reporter.part(_LOADING_SHARE, 1.0)
+        return info, rank_cases(project, self._engine, progress=rest, cancel=cancel)
 
     def close_volume(self) -> None:
         """Free the open volume; the model stays loaded."""

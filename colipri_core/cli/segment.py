@@ -108,6 +108,8 @@ def segment(
         surface=surface,
     )
     terminal = Terminal(json=json, quiet=quiet)
+    if clicks_model.startswith("nninteractive"):
+        terminal.warn(["nnInteractive's published weights are CC BY-NC-SA 4.0: not for commercial use."])
     choice = ModelChoice(model=model, device=device, clicks_model=clicks_model)
     _check(wish, needs_prompt=bool(name or log))
     _check_outputs(ct, output, log, suffix)

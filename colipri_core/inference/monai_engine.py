@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +46,6 @@ from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
 _SHARE = 0.7
-_PACKAGES = ("napari-colipri", "torch", "monai", "numpy")
 
 
 class MonaiEngine:
@@ -119,6 +116,11 @@ class MonaiEngine:
     def device(self) -> str:
         """Device the model runs on, such as "cpu"."""
         return str(self._runner.device)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package name -> version of what runs the model."""
+        return self._runner.versions
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> MonaiSession:
         """Open a volume.
@@ -320,8 +322,7 @@ class MonaiSession(LabelSession):
         )
 
     def _software(self) -> tuple[dict[str, str], str]:
-        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-        return {"python": platform.python_version(), **versions}, str(self._runner.device)
+        return self._runner.versions, str(self._runner.device)
 
 
 def _refuse(card: ModelCard) -> NoReturn:

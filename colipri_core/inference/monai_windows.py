@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import logging
 import math
+import platform
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +22,8 @@ from colipri_core.progress import Reporter
 from colipri_core.volume import Volume
 
 logger = logging.getLogger(__name__)
+
+_PACKAGES = ("napari-colipri", "torch", "monai", "numpy")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +57,11 @@ class WindowRunner:
         self.device = device
         self.notices: list[str] = []
         bundle.network.to(device)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what computes."""
+        return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}}
 
     def outline(self, volume: Volume, report: Reporter) -> Outlined:
         """Return the probabilities of all classes on the bundle's own grid.

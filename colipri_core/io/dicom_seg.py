@@ -177,7 +177,7 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
     kinds = highdicom.seg.SegmentAlgorithmTypeValues
     kind = kinds.MANUAL
     if segmentation.provenance:
-        kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind == _INTERACTIVE else kinds.AUTOMATIC
+        kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind in _INTERACTIVE else kinds.AUTOMATIC
     descriptions = []
     for number, segment in enumerate(present, start=1):
         scheme, _, value = segment.code.partition(":")

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import QWidget
 from superqt import QElidingLabel
 
 from napari_colipri.backend import ModelChoice
+from napari_colipri.panels.clicks_model import ClicksModelRow
 from napari_colipri.panels.progress import ProgressStrip
 
 DEVICES = {"Auto": "auto", "CPU": "cpu", "CUDA": "cuda", "Apple": "mps"}
@@ -119,7 +120,11 @@ class ModelPanel(QWidget):
     @property
     def choice(self) -> ModelChoice:
         """The model and device that are set."""
-        return ModelChoice(model=self.models.currentText().strip(), device=self.devices.currentData())
+        return ModelChoice(
+            model=self.models.currentText().strip(),
+            device=self.devices.currentData(),
+            clicks_model=self.clicks.choice,
+        )
 
     def set_choice(self, model: str, device: str) -> None:
         """Set model and device, as if chosen by hand.
@@ -168,7 +173,7 @@ class ModelPanel(QWidget):
         """
         self.action.setCurrentWidget(self.progress if busy else self.analyse)
         self.analyse.setEnabled(ready and not busy)
-        for widget in (self.models, self.folder, self.devices):
+        for widget in (self.models, self.folder, self.devices, self.clicks):
             widget.setEnabled(not busy)
 
     def _make_model_row(self, models: Sequence[str]) -> None:
@@ -192,6 +197,8 @@ class ModelPanel(QWidget):
         for text, device in DEVICES.items():
             self.devices.addItem(text, device)
         self.devices.currentIndexChanged.connect(lambda: self.choice_changed.emit(self.choice))
+        self.clicks = ClicksModelRow()
+        self.clicks.changed.connect(lambda: self.choice_changed.emit(self.choice))
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -210,6 +217,7 @@ class ModelPanel(QWidget):
             ("CT", self.layers),
             ("", self.geometry_note),
             ("Model", model_row),
+            ("Clicks", self.clicks),
             ("Window", self.windows),
             ("Plane", self.planes),
         )
