@@ -46,12 +46,10 @@ class ModelChoice:
     Args:
         model: Shipped bundle's name, bundle folder or hub id.
         device: "auto", "cpu", "cuda" or "mps".
-        clicks_model: What answers prompts: "clicks", a bundle's folder, or "nninteractive".
     """
 
     model: str = "tiny"
     device: str = "auto"
-    clicks_model: str = "clicks"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,10 +88,12 @@ class Backend:
 
     Attributes:
         edits_folder: Where edits are saved as they are made.
+        clicks_model: What answers prompts from the next call on: "clicks", a bundle's folder, or "nninteractive".
     """
 
     def __init__(self, opener: Callable[..., Engine] | None = None) -> None:
         self.edits_folder = edits_folder()
+        self.clicks_model = self._clicks_model = "clicks"
         self._opener = opener or open_engine
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
@@ -110,17 +110,17 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels loading.
         """
-        engine = self._engine
-        if engine is None or choice != self._choice:
+        engine, clicks_model = self._engine, self.clicks_model
+        if engine is None or choice != self._choice or clicks_model != self._clicks_model:
             self.close()
             engine = self._opener(
                 choice.model,
                 device=choice.device,
-                clicks_model=choice.clicks_model,
+                clicks_model=clicks_model,
                 progress=progress,
                 cancel=cancel,
             )
-            self._engine, self._choice = engine, choice
+            self._engine, self._choice, self._clicks_model = engine, choice, clicks_model
         return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device)
 
     def classify(

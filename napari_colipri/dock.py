@@ -177,6 +177,7 @@ class ColipriDock(QWidget):
         model, findings, structures = self.model_panel, self.findings_panel, self.structures_panel
         model.layer_chosen.connect(self.workflow.choose)
         model.choice_changed.connect(self._on_choice)
+        model.clicks.changed.connect(self._on_clicks_model)
         model.analyse_clicked.connect(lambda: self._try(self.workflow.analyse))
         model.window_chosen.connect(self._on_window)
         model.plane_chosen.connect(lambda plane: navigation.show_plane(self.viewer, plane))
@@ -254,6 +255,9 @@ class ColipriDock(QWidget):
     def _on_choice(self, choice: ModelChoice) -> None:
         self.workflow.choice = choice
         self._offer(None)
+
+    def _on_clicks_model(self, model: str) -> None:
+        self.workflow.backend.clicks_model = model
 
     def _on_finding(self, name: str) -> None:
         modifiers = QApplication.keyboardModifiers()

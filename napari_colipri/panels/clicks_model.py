@@ -33,8 +33,8 @@ class ClicksModelRow(QWidget):
         self.models.addItems([SHIPPED, NNINTERACTIVE])
         self.models.setAccessibleName("Model for clicks")
         self.models.setToolTip(
-            "What answers clicks, boxes and strokes: clicks, the folder of a bundle that colipri-train clicks wrote, or "
-            "an installed nninteractive (nninteractive:FOLDER for a checkpoint of your own)"
+            "What answers clicks, boxes and strokes: clicks, the folder of a bundle that colipri-train clicks wrote, "
+            "or an installed nninteractive (nninteractive:FOLDER for a checkpoint of your own)"
         )
         self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.models.currentTextChanged.connect(self._on_text)

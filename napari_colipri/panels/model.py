@@ -120,11 +120,7 @@ class ModelPanel(QWidget):
     @property
     def choice(self) -> ModelChoice:
         """The model and device that are set."""
-        return ModelChoice(
-            model=self.models.currentText().strip(),
-            device=self.devices.currentData(),
-            clicks_model=self.clicks.choice,
-        )
+        return ModelChoice(model=self.models.currentText().strip(), device=self.devices.currentData())
 
     def set_choice(self, model: str, device: str) -> None:
         """Set model and device, as if chosen by hand.
@@ -198,7 +194,6 @@ class ModelPanel(QWidget):
             self.devices.addItem(text, device)
         self.devices.currentIndexChanged.connect(lambda: self.choice_changed.emit(self.choice))
         self.clicks = ClicksModelRow()
-        self.clicks.changed.connect(lambda: self.choice_changed.emit(self.choice))
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
