@@ -111,7 +111,7 @@ class Backend:
             cancel: Cancels loading.
         """
         engine, clicks_model = self._engine, self.clicks_model
-        if engine is None or choice != self._choice or clicks_model != self._clicks_model:
+        if engine is None or not self._has(choice):
             self.close()
             engine = self._opener(
                 choice.model,
@@ -274,7 +274,7 @@ class Backend:
         Returns:
             The loaded model, the session, and the reporter for what is done with it.
         """
-        share = 0.0 if self._engine is not None and request.choice == self._choice else _LOADING_SHARE
+        share = 0.0 if self._has(request.choice) else _LOADING_SHARE
         info = self.load(request.choice, reporter.part(0.0, share), cancel)
         session = self._session
         if session is None or self._volume is not request.volume:
@@ -283,3 +283,7 @@ class Backend:
             session, self._volume = self._engine.open(request.volume, autosave=self.edits_folder), request.volume
             self._session = session
         return info, session, reporter.part(share, 1.0)
+
+    def _has(self, choice: ModelChoice) -> bool:
+        """Whether a model is loaded, with the model for prompts that is wanted now."""
+        return self._engine is not None and (self._choice, self._clicks_model) == (choice, self.clicks_model)
