@@ -122,6 +122,7 @@ def open_engine(
     *,
     device: str = "auto",
     cache_dir: Path | None = None,
+    clicks_model: str | Path = "clicks",
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Engine:
@@ -129,9 +130,13 @@ def open_engine(
 
     Args:
         model: Name of a shipped bundle, a bundle folder, a hub id such as "microsoft/colipri", or the URL of a
-            `colipri serve`, whose token is read from COLIPRI_SERVER_TOKEN.
+            `colipri serve`, whose token is read from COLIPRI_SERVER_TOKEN. The folder of a MONAI bundle (Model Zoo
+            format) opens as a model that outlines structures and nothing else.
         device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1" or "mps"; a server has chosen its own.
         cache_dir: Where encoded features are kept; None for the user's cache folder. A server has its own.
+        clicks_model: What answers prompts: name of a shipped bundle of kind "clicks", the folder of one, or
+            "nninteractive" (`nninteractive:FOLDER` with a checkpoint's folder) if that package is installed. A server
+            has its own.
         progress: Receives (fraction, message) of download, loading and warm-up.
         cancel: Cancels opening.
 
@@ -143,7 +148,7 @@ def open_engine(
     if str(model).startswith(("http://", "https://")):
         return _open_remote(str(model), device)
     try:
-        from colipri_core.inference.local import LocalEngine
+        from colipri_core.inference.opening import load_engine
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in {
             "torch",
@@ -157,7 +162,9 @@ def open_engine(
             'Install it with: pip install "napari-colipri[local]"'
         )
         raise MissingDependencyError(msg) from error
-    return LocalEngine.load(model, device=device, cache_dir=cache_dir, progress=progress, cancel=cancel)
+    return load_engine(
+        model, device=device, cache_dir=cache_dir, clicks_model=clicks_model, progress=progress, cancel=cancel
+    )
 
 
 def _open_remote(url: str, device: str) -> Engine:

@@ -1,4 +1,4 @@
-"""A label project: a folder of scans worked through one by one, with a mark for each in a JSON file beside them."""
+"""A label project: a folder of scans worked through one by one, with marks and ranks in a JSON file beside them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,31 @@ class ProjectCase:
     Args:
         name: Its file or folder, seen from the project's folder.
         mark: What the labeller said of it.
+        uncertainty: How unsure a model was of it, in [0, 1]; None if it was not ranked.
     """
 
     name: str
     mark: Mark
+    uncertainty: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """What a model's uncertainty of a case was.
+
+    Args:
+        value: Its `Segmentation.uncertainty`, in [0, 1].
+        model: Name of the model.
+        sha256: Hash of its weights; values of two models are not compared.
+    """
+
+    value: float
+    model: str
+    sha256: str
 
 
 class LabelProject:
-    """The scans of a folder and their marks. Marks are saved as they are made; edits are the journals' matter.
+    """The scans of a folder, their marks and ranks, saved as they are made; edits are the journals' matter.
 
     A scan is a file of a format that is read, or a folder that holds files (a DICOM series). Labelmaps, by the names
     they are saved under, and the project's own files are none.
@@ -56,12 +73,25 @@ class LabelProject:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._names = _scans(folder)
-        self._marks = _read_marks(folder / PROJECT_FILE)
+        self._marks, self._ranked = _read_document(folder / PROJECT_FILE)
+        self._order()
 
     @property
     def cases(self) -> tuple[ProjectCase, ...]:
-        """The scans in the order of their names."""
-        return tuple(ProjectCase(name=name, mark=self._marks.get(name, "open")) for name in self._names)
+        """The scans: those that were ranked first, the most uncertain of all at the top, then by name."""
+        return tuple(
+            ProjectCase(
+                name=name,
+                mark=self._marks.get(name, "open"),
+                uncertainty=self._ranked[name].value if name in self._ranked else None,
+            )
+            for name in self._names
+        )
+
+    @property
+    def ranked(self) -> dict[str, Ranked]:
+        """What is known of the uncertainty of cases, by name."""
+        return {name: self._ranked[name] for name in self._names if name in self._ranked}
 
     @property
     def edits(self) -> Path:
@@ -102,7 +132,7 @@ class LabelProject:
         return self._names[place] if 0 <= place < len(self._names) else None
 
     def next_open(self, name: str | None = None) -> str | None:
-        """The first case to be done behind another, or else from the beginning; None if all are.
+        """The first case to be done behind another in the order of `cases`, or else from the top; None if all are.
 
         Args:
             name: The case to begin behind.
@@ -128,9 +158,38 @@ class LabelProject:
             msg = f'Expected a mark of {", ".join(_MARKS)}, got "{mark}".'
             raise ValueError(msg)
         marks: dict[str, Mark] = {**self._marks, name: mark}
-        document = {"format": "colipri-project", "version": FORMAT_VERSION, "marks": marks}
-        write_json(self.folder / PROJECT_FILE, document)
+        self._save(marks, self._ranked)
         self._marks = marks
+
+    def rank(self, name: str, ranked: Ranked) -> None:
+        """Note how unsure a model is of a case, and save it; what other models said of any case is forgotten.
+
+        Args:
+            name: The case.
+            ranked: What the model says.
+
+        Raises:
+            KeyError: If there is no such case.
+            OSError: If the project file cannot be written; nothing is changed then.
+        """
+        self.path(name)
+        known = {other: item for other, item in self._ranked.items() if item.sha256 == ranked.sha256}
+        known[name] = ranked
+        self._save(self._marks, known)
+        self._ranked = known
+        self._order()
+
+    def _order(self) -> None:
+        known = self._ranked
+        self._names = tuple(
+            sorted(self._names, key=lambda name: (name not in known, -known[name].value if name in known else 0, name))
+        )
+
+    def _save(self, marks: dict[str, Mark], ranked: dict[str, Ranked]) -> None:
+        document: dict[str, Any] = {"format": "colipri-project", "version": FORMAT_VERSION, "marks": marks}
+        if ranked:
+            document["uncertainty"] = {name: dataclasses.asdict(item) for name, item in ranked.items()}
+        write_json(self.folder / PROJECT_FILE, document)
 
 
 def _scans(folder: Path) -> tuple[str, ...]:
@@ -150,20 +209,31 @@ def _is_scan(path: Path) -> bool:
         return False
     if path.is_dir():
         return any(item.is_file() and not item.name.startswith(".") for item in path.rglob("*"))
-    name = path.name.lower()
-    is_labelmap = name.endswith(SEG_NRRD_SUFFIX) or "_dseg." in name
-    return name.endswith(_SCANS) and not is_labelmap
+    return path.name.lower().endswith(_SCANS) and not is_labelmap(path.name)
 
 
-def _read_marks(path: Path) -> dict[str, Mark]:
+def is_labelmap(name: str) -> bool:
+    """Whether a file's name is one that labelmaps are saved under.
+
+    Args:
+        name: Of the file.
+    """
+    return name.lower().endswith(SEG_NRRD_SUFFIX) or "_dseg." in name.lower()
+
+
+def _read_document(path: Path) -> tuple[dict[str, Mark], dict[str, Ranked]]:
     if not path.is_file():
-        return {}
+        return {}, {}
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != FORMAT_VERSION or not set(document["marks"].values()) <= set(_MARKS):
             msg = "another version, or other marks"
             raise ValueError(msg)
-        return dict(document["marks"])
+        ranked = {name: Ranked(**item) for name, item in document.get("uncertainty", {}).items()}
+        if not all(0 <= float(item.value) <= 1 for item in ranked.values()):
+            msg = "an uncertainty that is not in [0, 1]"
+            raise ValueError(msg)
+        return dict(document["marks"]), ranked
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         msg = f'Expected a label project in "{path.name}", found something else ({error}). Move it away to begin anew.'
         raise UnreadableInputError(msg) from error

@@ -42,6 +42,8 @@ class Segmentation:
         geometry: The grid.
         segments: The classes; their labels are unique.
         provenance: What produced it; None for a segmentation read from a file.
+        uncertainty: Of the model that made it, in [0, 1]: the share of wrong voxels it expects among those it takes for
+            a structure, judged by its own probabilities; None if nobody said.
 
     Raises:
         ValueError: If the labelmap does not fit the grid or two segments share a label.
@@ -51,6 +53,7 @@ class Segmentation:
     geometry: VolumeGeometry
     segments: tuple[Segment, ...]
     provenance: Provenance | None = None
+    uncertainty: float | None = None
 
     def __post_init__(self) -> None:
         if self.labelmap.shape != self.geometry.shape:
@@ -86,8 +89,10 @@ class Segmentation:
         """Return segments and volumes as plain values, without the voxels."""
         volumes = self.volumes_ml()
         segments = [{**segment.to_json(), "volume_ml": round(volumes[segment.name], 3)} for segment in self.segments]
+        doubt = {} if self.uncertainty is None else {"uncertainty": round(self.uncertainty, 4)}
         return {
             "segments": segments,
+            **doubt,
             "model": self.provenance.model.to_json() if self.provenance else None,
             "provenance": self.provenance.to_json() if self.provenance else None,
         }

@@ -14,12 +14,15 @@ from colipri_core.cases import RegionMask
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
+from colipri_core.errors import InputError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
+from colipri_core.project import LabelProject
 from colipri_core.provenance import ModelCard
+from colipri_core.ranking import rank_cases
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
 from colipri_core.segmentation import Segmentation
@@ -85,10 +88,12 @@ class Backend:
 
     Attributes:
         edits_folder: Where edits are saved as they are made.
+        clicks_model: What answers prompts from the next call on: "clicks", a bundle's folder, or "nninteractive".
     """
 
     def __init__(self, opener: Callable[..., Engine] | None = None) -> None:
         self.edits_folder = edits_folder()
+        self.clicks_model = self._clicks_model = "clicks"
         self._opener = opener or open_engine
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
@@ -105,11 +110,17 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels loading.
         """
-        engine = self._engine
-        if engine is None or choice != self._choice:
+        engine, clicks_model = self._engine, self.clicks_model
+        if engine is None or not self._has(choice):
             self.close()
-            engine = self._opener(choice.model, device=choice.device, progress=progress, cancel=cancel)
-            self._engine, self._choice = engine, choice
+            engine = self._opener(
+                choice.model,
+                device=choice.device,
+                clicks_model=clicks_model,
+                progress=progress,
+                cancel=cancel,
+            )
+            self._engine, self._choice, self._clicks_model = engine, choice, clicks_model
         return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device)
 
     def classify(
@@ -216,6 +227,27 @@ class Backend:
         info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.draft_report(on_sentence=on_sentence, progress=rest, cancel=cancel)
 
+    def rank(
+        self,
+        choice: ModelChoice,
+        project: LabelProject,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[ModelInfo, dict[str, InputError]]:
+        """Return the loaded model and the cases it could not read; how unsure it is of the others is in the project.
+
+        Args:
+            choice: The model.
+            project: The project.
+            progress: Receives (fraction, message).
+            cancel: Cancels the ranking; what is ranked stays.
+        """
+        reporter = Reporter(progress, cancel)
+        info = self.load(choice, reporter.part(0.0, _LOADING_SHARE), cancel)
+        assert self._engine is not None
+        rest = reporter.part(_LOADING_SHARE, 1.0)
+        return info, rank_cases(project, self._engine, progress=rest, cancel=cancel)
+
     def close_volume(self) -> None:
         """Free the open volume; the model stays loaded."""
         session, self._session, self._volume = self._session, None, None
@@ -242,7 +274,7 @@ class Backend:
         Returns:
             The loaded model, the session, and the reporter for what is done with it.
         """
-        share = 0.0 if self._engine is not None and request.choice == self._choice else _LOADING_SHARE
+        share = 0.0 if self._has(request.choice) else _LOADING_SHARE
         info = self.load(request.choice, reporter.part(0.0, share), cancel)
         session = self._session
         if session is None or self._volume is not request.volume:
@@ -251,3 +283,7 @@ class Backend:
             session, self._volume = self._engine.open(request.volume, autosave=self.edits_folder), request.volume
             self._session = session
         return info, session, reporter.part(share, 1.0)
+
+    def _has(self, choice: ModelChoice) -> bool:
+        """Whether a model is loaded, with the model for prompts that is wanted now."""
+        return self._engine is not None and (self._choice, self._clicks_model) == (choice, self.clicks_model)

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
+    from colipri_core.engine import Capabilities
+
 WINDOW_KEYS = ("Alt-1", "Alt-2", "Alt-3")
 PLANE_KEYS = ("Alt-A", "Alt-C", "Alt-S")
 """Keys of CT windows and planes, bound while the dock is there."""
@@ -90,7 +92,8 @@ class ColipriDock(QWidget):
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
         self.label_panel = LabelPanel(self.labelling)
-        self.project_panel = ProjectPanel(ProjectDesk(viewer, self.workflow.backend, self.jobs))
+        desk = ProjectDesk(viewer, backend, self.jobs, choice=lambda: self.workflow.choice)
+        self.project_panel = ProjectPanel(desk)
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -174,6 +177,7 @@ class ColipriDock(QWidget):
         model, findings, structures = self.model_panel, self.findings_panel, self.structures_panel
         model.layer_chosen.connect(self.workflow.choose)
         model.choice_changed.connect(self._on_choice)
+        model.clicks.changed.connect(self._on_clicks_model)
         model.analyse_clicked.connect(lambda: self._try(self.workflow.analyse))
         model.window_chosen.connect(self._on_window)
         model.plane_chosen.connect(lambda plane: navigation.show_plane(self.viewer, plane))
@@ -250,6 +254,10 @@ class ColipriDock(QWidget):
 
     def _on_choice(self, choice: ModelChoice) -> None:
         self.workflow.choice = choice
+        self._offer(None)
+
+    def _on_clicks_model(self, model: str) -> None:
+        self.workflow.backend.clicks_model = model
 
     def _on_finding(self, name: str) -> None:
         modifiers = QApplication.keyboardModifiers()
@@ -306,6 +314,15 @@ class ColipriDock(QWidget):
 
     def _on_model(self, info: ModelInfo) -> None:
         self.footer.show_model(info)
+        self._offer(info.capabilities)
+
+    def _offer(self, capabilities: Capabilities | None) -> None:
+        """Show what a model can do, everything while it is not known."""
+        reads_words = capabilities is None or capabilities.free_text
+        for section in (self.findings_section, self.report.section, self.similar.section):
+            section.setVisible(reads_words)
+        self.label_panel.phrase.setVisible(reads_words)
+        self.structures_section.setVisible(capabilities is None or bool(capabilities.structures))
 
     def _on_case(self) -> None:
         case = self.workflow.case

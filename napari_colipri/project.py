@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ from napari_colipri.work import Runner
 if TYPE_CHECKING:
     import napari.components
 
+    from colipri_core.errors import InputError
     from napari_colipri.backend import Backend
+    from napari_colipri.backend import ModelChoice
 
 
 class ProjectDesk:
@@ -31,16 +34,26 @@ class ProjectDesk:
         viewer: The viewer.
         backend: Is told where edits of the project are saved.
         runner: Reads scans in the background.
+        choice: Says which model is set.
     """
 
     changed = Signal()
+    failed = Signal(object)
 
-    def __init__(self, viewer: napari.components.ViewerModel, backend: Backend, runner: Runner) -> None:
+    def __init__(
+        self,
+        viewer: napari.components.ViewerModel,
+        backend: Backend,
+        runner: Runner,
+        *,
+        choice: Callable[[], ModelChoice],
+    ) -> None:
         self.project: LabelProject | None = None
         self.current: str | None = None
         self._viewer = viewer
         self._backend = backend
         self._runner = runner
+        self._choice = choice
 
     def open(self, folder: Path) -> None:
         """Work on a folder, beginning with its first case that is to be done.
@@ -109,6 +122,26 @@ class ProjectDesk:
             now = next(case.mark for case in self.project.cases if case.name == self.current)
             self.project.mark(self.current, "open" if now == mark else mark)
             self.changed.emit()
+
+    def rank(self) -> bool:
+        """Ask the model which cases it is least sure of; the list shows each answer as it comes, until cancelled.
+
+        Returns:
+            False if nothing was started: no project, or other work is running.
+        """
+        project, choice = self.project, self._choice()
+        if project is None:
+            return False
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, InputError]:
+            return self._backend.rank(choice, project, progress, cancel)[1]
+
+        def done(failed: dict[str, InputError]) -> None:
+            self.changed.emit()
+            for name, error in failed.items():
+                self.failed.emit(type(error)(f"{name}: {error}"))
+
+        return self._runner.start(Job(title="Ranking", work=work, on_done=done, on_stopped=self.changed.emit))
 
     def _clear(self) -> None:
         """Take the layers of the case before out of the viewer; layers that are not this plugin's stay."""

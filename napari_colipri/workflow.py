@@ -96,7 +96,7 @@ class Workflow:
         self._changed_everything()
 
     def analyse(self) -> bool:
-        """Load the chosen model if needed, ask for its findings, then outline structures if it can.
+        """Load the chosen model if needed, ask for its findings if it has any, then outline structures if it can.
 
         Returns:
             False if nothing was started: no CT layer is chosen, or other work is running.
@@ -108,10 +108,13 @@ class Workflow:
             return False
         case = Case(layer=self._layer, choice=self.choice, source=read_case(self._layer))
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings]:
+        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings | None]:
+            info = self._backend.load(case.choice, progress, cancel)
+            if not info.capabilities.findings:
+                return info, None
             return self._backend.classify(case.request, None, progress, cancel)
 
-        def done(result: tuple[ModelInfo, Findings]) -> None:
+        def done(result: tuple[ModelInfo, Findings | None]) -> None:
             self._take_findings(case, *result)
 
         return self._runner.start(Job(title="Analysing", work=work, on_done=done))
@@ -283,7 +286,7 @@ class Workflow:
 
         return self._runner.start(Job(title="Outlining structures", work=work, on_done=done))
 
-    def _take_findings(self, case: Case, info: ModelInfo, findings: Findings) -> None:
+    def _take_findings(self, case: Case, info: ModelInfo, findings: Findings | None) -> None:
         self.set_model(info)
         if case.layer not in self.viewer.layers:
             return
@@ -291,8 +294,8 @@ class Workflow:
         if former is not None:
             self._remove_heat(former)
             case.structures, case.hidden, case.labels = former.structures, former.hidden, former.labels
-        case.rows = merged((), finding_rows(findings))
-        self._store(case, findings.provenance.warnings)
+        case.rows = merged((), finding_rows(findings)) if findings is not None else ()
+        self._store(case, findings.provenance.warnings if findings is not None else ())
         self._changed_everything()
         self.analysed.emit()
         if info.capabilities.structures:

@@ -14,15 +14,15 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from skimage.segmentation import random_walker
 
-from colipri_core.inference.regions import Cells
-from colipri_core.inference.regions import Region
-from colipri_core.inference.regions import View
-from colipri_core.inference.regions import paste
-from colipri_core.inference.regions import region_around
-from colipri_core.inference.regions import sample_hu
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Point
 from colipri_core.prompts.crop import bounding_box
+from colipri_core.prompts.regions import Cells
+from colipri_core.prompts.regions import Region
+from colipri_core.prompts.regions import View
+from colipri_core.prompts.regions import paste
+from colipri_core.prompts.regions import region_around
+from colipri_core.prompts.regions import sample_hu
 from colipri_core.volume import Volume
 
 Seeds = Sequence[tuple[int, int, int]]

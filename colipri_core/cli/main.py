@@ -25,6 +25,7 @@ from colipri_core.cli.doctor import doctor
 from colipri_core.cli.evidence import evidence
 from colipri_core.cli.index import index
 from colipri_core.cli.info import info
+from colipri_core.cli.project import project
 from colipri_core.cli.report import report
 from colipri_core.cli.search import search
 from colipri_core.cli.segment import segment
@@ -47,7 +48,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, classify, evidence, segment, report, similar, search, serve, convert, info, doctor):
+for verb in (demo, classify, evidence, segment, report, similar, search, serve, project, convert, info, doctor):
     app.command()(verb)
 app.add_typer(index, name="index")
 

@@ -16,6 +16,14 @@ Model = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="Shipped model, bundle folder, or hub id such as microsoft/colipri."),
 ]
+ClicksModel = Annotated[
+    str,
+    typer.Option(
+        "--clicks-model",
+        metavar="MODEL",
+        help="What answers prompts: clicks, a bundle folder, or nninteractive (weights not for commercial use).",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no warnings on stderr.")]

@@ -84,6 +84,7 @@ def segment(
     suffix: Annotated[str, typer.Option("--suffix", help="Format of the files in a folder.")] = ".nii.gz",
     series: options.Series = None,
     model: options.Model = "tiny",
+    clicks_model: options.ClicksModel = "clicks",
     device: options.Device = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -107,7 +108,9 @@ def segment(
         surface=surface,
     )
     terminal = Terminal(json=json, quiet=quiet)
-    choice = ModelChoice(model=model, device=device)
+    if clicks_model.startswith("nninteractive"):
+        terminal.warn(["nnInteractive's published weights are CC BY-NC-SA 4.0: not for commercial use."])
+    choice = ModelChoice(model=model, device=device, clicks_model=clicks_model)
     _check(wish, needs_prompt=bool(name or log))
     _check_outputs(ct, output, log, suffix)
     if len(ct) == 1:

@@ -24,10 +24,12 @@ class ModelChoice:
     Args:
         model: Shipped name, folder or hub id.
         device: Device name or "auto".
+        clicks_model: What answers prompts.
     """
 
     model: str
     device: str
+    clicks_model: str = "clicks"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,13 @@ def controlled(terminal: Terminal) -> Iterator[Control]:
 
 def engine_of(choice: ModelChoice, control: Control) -> Engine:
     """Open the engine a command asks for."""
-    return open_engine(choice.model, device=choice.device, progress=control.progress, cancel=control.cancel)
+    return open_engine(
+        choice.model,
+        device=choice.device,
+        clicks_model=choice.clicks_model,
+        progress=control.progress,
+        cancel=control.cancel,
+    )
 
 
 @contextlib.contextmanager

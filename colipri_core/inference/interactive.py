@@ -28,15 +28,6 @@ from colipri_core.inference.pointing import grown
 from colipri_core.inference.pointing import hints_of
 from colipri_core.inference.pointing import honour
 from colipri_core.inference.pointing import spatial_prompts
-from colipri_core.inference.regions import CellMask
-from colipri_core.inference.regions import Cells
-from colipri_core.inference.regions import Region
-from colipri_core.inference.regions import View
-from colipri_core.inference.regions import paste
-from colipri_core.inference.regions import region_around
-from colipri_core.inference.regions import replaced
-from colipri_core.inference.regions import sample_hu
-from colipri_core.inference.regions import sample_mask
 from colipri_core.model.click_bundle import ClickBundle
 from colipri_core.model.click_bundle import load_click_bundle
 from colipri_core.model.click_hints import HINTS
@@ -46,6 +37,15 @@ from colipri_core.progress import Reporter
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import SpatialPrompt
+from colipri_core.prompts.regions import CellMask
+from colipri_core.prompts.regions import Cells
+from colipri_core.prompts.regions import Region
+from colipri_core.prompts.regions import View
+from colipri_core.prompts.regions import paste
+from colipri_core.prompts.regions import region_around
+from colipri_core.prompts.regions import replaced
+from colipri_core.prompts.regions import sample_hu
+from colipri_core.prompts.regions import sample_mask
 from colipri_core.provenance import ModelCard
 from colipri_core.volume import Volume
 

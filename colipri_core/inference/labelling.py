@@ -41,20 +41,6 @@ class AskEvidence(Protocol):
         ...
 
 
-def load_clicks(device: str) -> Segmenter:
-    """Load the shipped interactive model.
-
-    Args:
-        device: Where it runs.
-
-    Raises:
-        BundleError: If its bundle is damaged.
-    """
-    from colipri_core.inference.interactive import load_segmenter
-
-    return load_segmenter("clicks", device=device)
-
-
 class SegmenterSlot:
     """The interactive model of an engine, loaded when it is first asked. To be used on the model's thread alone.
 

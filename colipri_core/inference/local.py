@@ -16,8 +16,8 @@ from colipri_core.inference.embeddings import embed_texts
 from colipri_core.inference.labelling import Labelling
 from colipri_core.inference.labelling import LoadSegmenter
 from colipri_core.inference.labelling import SegmenterSlot
-from colipri_core.inference.labelling import load_clicks
 from colipri_core.inference.runtime import ModelRuntime
+from colipri_core.inference.segmenters import load_clicks
 from colipri_core.inference.session import LocalSession
 from colipri_core.inference.structures import known_structures
 from colipri_core.inference.worker import ModelWorker

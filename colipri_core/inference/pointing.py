@@ -15,10 +15,6 @@ import SimpleITK
 from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import Points
 from colipri_core.geometry import VolumeGeometry
-from colipri_core.inference.regions import CellMask
-from colipri_core.inference.regions import Cells
-from colipri_core.inference.regions import Region
-from colipri_core.inference.regions import changed
 from colipri_core.model.click_hints import CERTAIN
 from colipri_core.model.click_hints import HINTS
 from colipri_core.model.click_hints import Hint
@@ -34,6 +30,10 @@ from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import SpatialPrompt
 from colipri_core.prompts import prompt_mask
+from colipri_core.prompts.regions import CellMask
+from colipri_core.prompts.regions import Cells
+from colipri_core.prompts.regions import Region
+from colipri_core.prompts.regions import changed
 
 _PREVIOUS, _POSITIVE, _BOX = (HINTS.index(name) for name in ("previous", "positive", "box"))
 

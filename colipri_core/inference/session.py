@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any
-from typing import Self
 from typing import TypeVar
 
 from colipri_core.cache import ArrayCache
@@ -16,11 +13,6 @@ from colipri_core.cases import Embedding
 from colipri_core.cases import Match
 from colipri_core.cases import RegionEmbedding
 from colipri_core.cases import RegionMask
-from colipri_core.editing.change import Change
-from colipri_core.editing.change import EditingState
-from colipri_core.editing.edits import Edit
-from colipri_core.editing.edits import OverlapPolicy
-from colipri_core.editing.log import edit_log
 from colipri_core.errors import SessionClosedError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
@@ -30,6 +22,7 @@ from colipri_core.inference.evidence import evidence_map
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
+from colipri_core.inference.label_session import LabelSession
 from colipri_core.inference.labelling import Labelling
 from colipri_core.inference.reports import Draft
 from colipri_core.inference.reports import DraftRequest
@@ -38,6 +31,8 @@ from colipri_core.inference.reports import draft
 from colipri_core.inference.reports import given_line
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.inference.structures import chosen_segments
+from colipri_core.inference.structures import expected_error
+from colipri_core.inference.structures import known_structures
 from colipri_core.inference.structures import paint
 from colipri_core.inference.structures import structure_probabilities
 from colipri_core.inference.texts import PromptPair
@@ -46,7 +41,6 @@ from colipri_core.inference.zero_shot import score
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
-from colipri_core.prompts import Prompt
 from colipri_core.provenance import Provenance
 from colipri_core.report import DraftOptions
 from colipri_core.report import Report
@@ -64,7 +58,7 @@ Step = Callable[[Features, Reporter, Stopwatch], Result]
 _ENCODING_SHARE = 0.9
 
 
-class LocalSession:
+class LocalSession(LabelSession):
     """Implements `colipri_core.engine.Session` in this process. Any thread may call it; calls run one after the other.
 
     Args:
@@ -78,16 +72,10 @@ class LocalSession:
     def __init__(
         self, runtime: ModelRuntime, worker: ModelWorker, volume: Volume, cache: ArrayCache, *, labelling: Labelling
     ) -> None:
+        super().__init__(volume, labelling)
         self._runtime = runtime
         self._worker = worker
-        self._volume = volume
         self._store: FeatureStore | None = FeatureStore(runtime, volume, cache)
-        self._labelling = labelling
-
-    @property
-    def volume(self) -> Volume:
-        """The volume that was opened."""
-        return self._volume
 
     def classify(
         self,
@@ -147,7 +135,9 @@ class LocalSession:
         cancel: CancelToken | None = None,
     ) -> Segmentation:
         """See `colipri_core.engine.Session.segment`."""
-        segments = chosen_segments(self._runtime, None if structures is None else _texts(structures))
+        runtime = self._runtime
+        names = None if structures is None else _texts(structures)
+        segments = chosen_segments(known_structures(runtime), names, model=runtime.bundle.spec.name)
 
         def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Segmentation:
             report(0.0, "Finding structures")
@@ -168,50 +158,13 @@ class LocalSession:
                 geometry=self._volume.geometry,
                 segments=segments,
                 provenance=self._provenance(features, stopwatch, []),
+                uncertainty=expected_error(probabilities),
             )
 
         return self._run(step, progress, cancel)
 
-    def prompt(
-        self,
-        prompt: Prompt,
-        *,
-        label: int = 1,
-        policy: OverlapPolicy = "keep",
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Change:
-        """See `colipri_core.engine.Session.prompt`."""
-        self._open_store()
-        asked = self._labelling.editor.ask(prompt, label=label, policy=policy)
-        return self._labelling.answer(asked, evidence=self.evidence, progress=progress, cancel=cancel)
-
-    def edit(self, edit: Edit) -> Change:
-        """See `colipri_core.engine.Session.edit`."""
-        return self._labelling.editor.apply(edit)
-
-    def undo(self) -> Change:
-        """See `colipri_core.engine.Session.undo`."""
-        return self._labelling.editor.undo()
-
-    def redo(self) -> Change:
-        """See `colipri_core.engine.Session.redo`."""
-        return self._labelling.editor.redo()
-
-    @property
-    def editing(self) -> EditingState:
-        """See `colipri_core.engine.Session.editing`."""
-        return self._labelling.editor.state
-
-    @property
-    def segmentation(self) -> Segmentation:
-        """See `colipri_core.engine.Session.segmentation`."""
-        runtime = self._runtime
-        return self._labelling.segmentation(versions=runtime.versions, device=str(runtime.device))
-
-    def edit_log(self) -> dict[str, Any]:
-        """See `colipri_core.engine.Session.edit_log`."""
-        return edit_log(self._volume, self._labelling.editor.steps)
+    def _software(self) -> tuple[dict[str, str], str]:
+        return self._runtime.versions, str(self._runtime.device)
 
     def embedding(
         self,
@@ -307,15 +260,7 @@ class LocalSession:
     def close(self) -> None:
         """Free encoded features and labels. Closing twice does nothing."""
         self._store = None
-        self._labelling.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        super().close()
 
     def _run(self, step: Step[Result], progress: ProgressCallback | None, cancel: CancelToken | None) -> Result:
         """Encode if needed, then run one step, all on the model's thread."""

@@ -22,7 +22,6 @@ from colipri_core.preprocess import map_to_source
 from colipri_core.progress import Reporter
 from colipri_core.segmentation import Segment
 from colipri_core.vocabulary.structures import StructureConcept
-from colipri_core.vocabulary.structures import structure
 
 Probabilities = npt.NDArray[np.float32]
 Labelmap = npt.NDArray[np.uint8]
@@ -33,23 +32,25 @@ _SLAB_VOXELS = 12_000_000
 def known_structures(runtime: ModelRuntime) -> tuple[StructureConcept, ...]:
     """Return what the model's structure head outlines, in the order of its classes; empty without a head."""
     spec = runtime.bundle.spec.structures
-    return tuple(structure(name) for name in spec.names) if spec is not None else ()
+    return spec.concepts if spec is not None else ()
 
 
-def chosen_segments(runtime: ModelRuntime, names: Sequence[str] | None) -> tuple[Segment, ...]:
-    """Return the segments asked for; a structure's label is its class in the head, whatever else is asked for.
+def chosen_segments(
+    known: Sequence[StructureConcept], names: Sequence[str] | None, *, model: str
+) -> tuple[Segment, ...]:
+    """Return the segments asked for; a structure's label is its class in the model, whatever else is asked for.
 
     Args:
-        runtime: The loaded model.
+        known: What the model outlines, in the order of its classes.
         names: Names of structures (case does not matter), or None for all.
+        model: The model's name, for messages.
 
     Raises:
         CapabilityError: If the model has no structure head.
         ValueError: If a name is unknown to the model; the message lists those it knows.
     """
-    known = known_structures(runtime)
     if not known:
-        msg = f'The model "{runtime.bundle.spec.name}" has no structure head. Open one that has, such as "tiny".'
+        msg = f'The model "{model}" has no structure head. Open one that has, such as "tiny".'
         raise CapabilityError(msg)
     labels = {concept.name.lower(): label for label, concept in enumerate(known, start=1)}
     wanted = [name.strip().lower() for name in names] if names is not None else list(labels)
@@ -80,6 +81,21 @@ def structure_probabilities(features: Features, runtime: ModelRuntime) -> Probab
         return logits[0].float().softmax(dim=0).cpu()
 
     return np.asarray(runtime.on_device(work).numpy(), dtype=np.float32)
+
+
+def expected_error(probabilities: Probabilities) -> float:
+    """Return the share of wrong voxels that a model expects among those it takes for a structure, in [0, 1].
+
+    The expected number of wrong voxels, the sum of 1 - max p, over the expected number of structure voxels, the sum of
+    1 - p of the background. A calibrated model that outlines with a Dice near 1 is near 0; it is our choice of the
+    least-confidence score of active learning (Settles, 2009), made independent of the size of the scan.
+
+    Args:
+        probabilities: (K, X, Y, Z), summing to 1 over K; class 0 is background.
+    """
+    claimed = float((1 - probabilities[0]).sum(dtype=np.float64))
+    wrong = float((1 - probabilities.max(axis=0)).sum(dtype=np.float64))
+    return 0.0 if claimed <= 0 else min(1.0, wrong / claimed)
 
 
 def paint(

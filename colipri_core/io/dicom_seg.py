@@ -24,7 +24,7 @@ from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
-_INTERACTIVE = "clicks"
+_INTERACTIVE = ("clicks", "nninteractive")
 """Bundle kind of the models that answer a user's prompts: what they outline is semi-automatic."""
 _SERIES_NUMBER = 901  # our choice: far from the numbers scanners use
 _ANATOMY = ("123037004", "SCT", "Anatomical Structure")
@@ -177,7 +177,7 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
     kinds = highdicom.seg.SegmentAlgorithmTypeValues
     kind = kinds.MANUAL
     if segmentation.provenance:
-        kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind == _INTERACTIVE else kinds.AUTOMATIC
+        kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind in _INTERACTIVE else kinds.AUTOMATIC
     descriptions = []
     for number, segment in enumerate(present, start=1):
         scheme, _, value = segment.code.partition(":")

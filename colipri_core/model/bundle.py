@@ -43,6 +43,7 @@ from colipri_core.model.weights import file_sha256
 from colipri_core.model.weights import load_strictly
 from colipri_core.model.weights import read_weights
 from colipri_core.model.weights import refuse_pickle
+from colipri_core.model.weights import unpack
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
@@ -242,7 +243,7 @@ def read_bundle(folder: Path, report: Reporter) -> Bundle:
     spec = read_spec(folder)
     verify_files(folder, spec.files, needed=(WEIGHTS_FILE, TOKENIZER_FILE))
     report(0.3, f"Loading {spec.name}")
-    weights = read_weights(folder / WEIGHTS_FILE)
+    weights = unpack(read_weights(folder / WEIGHTS_FILE), spec.storage, source=WEIGHTS_FILE)
     tokenizer = load_tokenizer(folder)
     return build_bundle(spec, weights, tokenizer, sha256=spec.files[WEIGHTS_FILE])
 

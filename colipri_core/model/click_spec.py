@@ -11,7 +11,9 @@ from typing import Any
 from colipri_core.model.click_config import ClickNetworkConfig
 from colipri_core.model.config import check_keys
 from colipri_core.model.spec import FORMAT_VERSION
+from colipri_core.model.spec import STORAGES
 from colipri_core.model.spec import check_document
+from colipri_core.model.spec import check_storage
 from colipri_core.provenance import ModelCard
 
 CLICKS = "clicks"
@@ -30,6 +32,7 @@ class ClickSpec:
         licence: Licence of the weights (SPDX identifier or name).
         training_data: One line on what the model was trained on.
         synthetic: Whether it was trained on generated data only.
+        storage: Floating type of the weights in the file; left out of the document if "float32".
         files: File name -> SHA-256; filled in when a bundle is saved.
         format_version: Version of this document.
     """
@@ -42,12 +45,14 @@ class ClickSpec:
     licence: str
     training_data: str
     synthetic: bool
+    storage: str = STORAGES[0]
     files: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         """Refuse a document this version cannot honour."""
         check_document(kind=self.kind, kinds=(CLICKS,), format_version=self.format_version, files=self.files)
+        check_storage(self.storage)
         if self.region < 1 or self.region % self.architecture.stride:
             msg = f"region must be a multiple of {self.architecture.stride}, got {self.region!r}"
             raise ValueError(msg)
@@ -70,6 +75,8 @@ class ClickSpec:
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain JSON values that `from_json` reads back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.storage == STORAGES[0]:
+            del values["storage"]
         return {**values, "architecture": self.architecture.to_json(), "files": dict(self.files)}
 
     @classmethod
@@ -80,5 +87,6 @@ class ClickSpec:
             ValueError: If a key is missing or unknown, at any level; the message names it.
             TypeError: If a value has the wrong type.
         """
-        check_keys("spec", document, {f.name for f in fields(cls)})
+        optional = {"storage"} - set(document)
+        check_keys("spec", document, {f.name for f in fields(cls)} - optional)
         return cls(**{**document, "architecture": ClickNetworkConfig.from_json(document["architecture"])})

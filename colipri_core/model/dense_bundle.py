@@ -33,7 +33,9 @@ from colipri_core.model.spec import HEAD_PREFIX
 from colipri_core.model.spec import WEIGHTS_FILE
 from colipri_core.model.weights import file_sha256
 from colipri_core.model.weights import load_strictly
+from colipri_core.model.weights import pack
 from colipri_core.model.weights import read_weights
+from colipri_core.model.weights import unpack
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 
@@ -101,7 +103,7 @@ def load_dense_bundle(
         raise BundleError(msg)
     verify_files(folder, spec.files, needed=(WEIGHTS_FILE,))
     told(0.3, f"Loading {spec.name}")
-    weights = read_weights(folder / WEIGHTS_FILE)
+    weights = unpack(read_weights(folder / WEIGHTS_FILE), spec.storage, source=WEIGHTS_FILE)
     names = [name for name in weights if spec.structures is not None and name.startswith(HEAD_PREFIX)]
     of_head = {name.removeprefix(HEAD_PREFIX): weights.pop(name) for name in names}
     model = DenseModel(spec.architecture).eval()
@@ -142,7 +144,7 @@ def save_dense_bundle(
 
     def write(fresh: Path) -> DenseSpec:
         parts = {"": model, HEAD_PREFIX: structure_head}
-        save_file(tensors_of(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_file(pack(tensors_of(parts), spec.storage), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
         return dataclasses.replace(spec, files={WEIGHTS_FILE: file_sha256(fresh / WEIGHTS_FILE)})
 
     return write_folder(folder, write, overwrite=overwrite)

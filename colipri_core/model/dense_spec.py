@@ -13,8 +13,10 @@ from colipri_core.model.encoder_config import EncoderConfig
 from colipri_core.model.encoder_config import encoder_from_json
 from colipri_core.model.encoder_config import encoder_to_json
 from colipri_core.model.spec import FORMAT_VERSION
+from colipri_core.model.spec import STORAGES
 from colipri_core.model.spec import StructureSpec
 from colipri_core.model.spec import check_document
+from colipri_core.model.spec import check_storage
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.provenance import ModelCard
 
@@ -36,6 +38,7 @@ class DenseSpec:
         licence: Licence of the weights (SPDX identifier or name).
         training_data: One line on what the model was trained on.
         synthetic: Whether it was trained on generated data only.
+        storage: Floating type of the weights in the file, of `STORAGES`.
         files: File name -> SHA-256; filled in when a bundle is saved.
         format_version: Version of this document.
     """
@@ -50,12 +53,14 @@ class DenseSpec:
     licence: str
     training_data: str
     synthetic: bool
+    storage: str = STORAGES[0]
     files: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         """Refuse a document this version cannot honour."""
         check_document(kind=self.kind, kinds=(DENSE,), format_version=self.format_version, files=self.files)
+        check_storage(self.storage)
 
     def card(self, sha256: str) -> ModelCard:
         """Return the model's identity.

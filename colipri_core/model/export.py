@@ -30,6 +30,7 @@ from colipri_core.model.spec import BundleSpec
 from colipri_core.model.tokenizer import TOKENIZER_FILE
 from colipri_core.model.tokenizer import save_tokenizer
 from colipri_core.model.weights import file_sha256
+from colipri_core.model.weights import pack
 
 if TYPE_CHECKING:
     from colipri_core.model.click_network import ClickNetwork
@@ -62,7 +63,7 @@ def save_bundle(
         The spec as written, with the hashes of the files.
 
     Raises:
-        ValueError: If model, head and spec do not belong together.
+        ValueError: If model, head and spec do not belong together, or a weight is too large for `spec.storage`.
         FileExistsError: If the folder exists and `overwrite` is false.
         OSError: If the disk is full or not writable; nothing is changed then.
     """
@@ -75,7 +76,7 @@ def save_bundle(
     parts = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
 
     def write(fresh: Path) -> BundleSpec:
-        save_file(tensors_of(parts), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_file(pack(tensors_of(parts), spec.storage), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
         save_tokenizer(tokenizer, fresh)
         hashes = {name: file_sha256(fresh / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
         return dataclasses.replace(spec, files=hashes)
@@ -96,7 +97,7 @@ def save_click_bundle(folder: Path, *, spec: ClickSpec, network: ClickNetwork, o
         The spec as written, with the hash of the weights.
 
     Raises:
-        ValueError: If network and spec do not belong together.
+        ValueError: If network and spec do not belong together, or a weight is too large for `spec.storage`.
         FileExistsError: If the folder exists and `overwrite` is false.
         OSError: If the disk is full or not writable; nothing is changed then.
     """
@@ -105,7 +106,7 @@ def save_click_bundle(folder: Path, *, spec: ClickSpec, network: ClickNetwork, o
         raise ValueError(msg)
 
     def write(fresh: Path) -> ClickSpec:
-        save_file(tensors_of({"": network}), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_file(pack(tensors_of({"": network}), spec.storage), fresh / WEIGHTS_FILE, metadata={"format": "pt"})
         return dataclasses.replace(spec, files={WEIGHTS_FILE: file_sha256(fresh / WEIGHTS_FILE)})
 
     return write_folder(folder, write, overwrite=overwrite)

@@ -16,6 +16,8 @@ from colipri_core.model.config import ModelConfig
 from colipri_core.model.config import check_keys
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.provenance import ModelCard
+from colipri_core.vocabulary.structures import StructureConcept
+from colipri_core.vocabulary.structures import concept
 
 SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -27,6 +29,9 @@ REPORT_PREFIX = "report_decoder."
 
 FORMAT_VERSION = 1
 KINDS = ("colipri",)
+
+STORAGES = ("float32", "float16")
+"""Floating types weights may be stored in; they are loaded as float32 whatever they are stored in."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -61,20 +66,36 @@ class StructureSpec:
     Attributes:
         names: Structures in channel order; the background has no name.
         config: The head's own configuration as JSON values.
+        codes: Name -> code, such as "SCT:39607008", of structures the vocabulary does not know; left out of the
+            document if empty.
     """
 
     names: tuple[str, ...]
     config: Mapping[str, Any]
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse codes of structures the head does not have."""
+        strangers = set(self.codes) - set(self.names)
+        if strangers:
+            msg = f"codes must belong to the structures {list(self.names)}, got {sorted(strangers)}"
+            raise ValueError(msg)
+
+    @property
+    def concepts(self) -> tuple[StructureConcept, ...]:
+        """The structures with codes and colours."""
+        return tuple(concept(name, self.codes.get(name, ""), number) for number, name in enumerate(self.names))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"names": list(self.names), "config": dict(self.config)}
+        codes = {"codes": dict(self.codes)} if self.codes else {}
+        return {"names": list(self.names), "config": dict(self.config), **codes}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> StructureSpec:
         """Read what `to_json` wrote; a ValueError names a wrong key."""
-        check_keys("structures", document, {"names", "config"})
-        return cls(names=tuple(document["names"]), config=document["config"])
+        check_keys("structures", document, {"names", "config"} | ({"codes"} & set(document)))
+        return cls(names=tuple(document["names"]), config=document["config"], codes=dict(document.get("codes", {})))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +118,7 @@ class BundleSpec:
         licence: Licence of the weights (SPDX identifier or name).
         training_data: One line on what the model was trained on.
         synthetic: Whether it was trained on generated data only.
+        storage: Floating type of the weights in the file, of `STORAGES`; left out of the document if "float32".
         files: File name -> SHA-256; filled in when a bundle is saved.
         format_version: Version of this document.
     """
@@ -115,12 +137,14 @@ class BundleSpec:
     licence: str
     training_data: str
     synthetic: bool
+    storage: str = STORAGES[0]
     files: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         """Refuse a document this version cannot honour."""
         check_document(kind=self.kind, kinds=KINDS, format_version=self.format_version, files=self.files)
+        check_storage(self.storage)
 
     def card(self, sha256: str) -> ModelCard:
         """Return the model's identity.
@@ -148,6 +172,8 @@ class BundleSpec:
             del values["report"]
         else:
             values["report"] = dict(self.report)
+        if self.storage == STORAGES[0]:
+            del values["storage"]
         return {**values, "files": dict(self.files)}
 
     @classmethod
@@ -158,7 +184,7 @@ class BundleSpec:
             ValueError: If a key is missing or unknown, at any level; the message names it.
             TypeError: If a value has the wrong type.
         """
-        optional = {"report"} - set(document)
+        optional = {"report", "storage"} - set(document)
         check_keys("spec", document, {f.name for f in fields(cls)} - optional)
         values: dict[str, Any] = {"report": None, **document}
         values["architecture"] = ModelConfig.from_json(document["architecture"])
@@ -169,6 +195,20 @@ class BundleSpec:
         if document["calibration"] is not None:
             values["calibration"] = {code: (float(a), float(b)) for code, (a, b) in document["calibration"].items()}
         return cls(**values)
+
+
+def check_storage(storage: object) -> None:
+    """Refuse a storage this version does not know.
+
+    Args:
+        storage: What a document says.
+
+    Raises:
+        ValueError: If it is none of `STORAGES`.
+    """
+    if storage not in STORAGES:
+        msg = f"storage must be one of {STORAGES}, got {storage!r}; update this package"
+        raise ValueError(msg)
 
 
 def check_document(*, kind: str, kinds: tuple[str, ...], format_version: object, files: Mapping[str, str]) -> None:

@@ -75,7 +75,12 @@ class StructureHead(nn.Module):
 
     Args:
         config: Sizes and classes.
+
+    Attributes:
+        FOLDED: Channels of a class in the last layer: the voxels that share a place at half resolution.
     """
+
+    FOLDED = _FOLD**3
 
     def __init__(self, config: StructureHeadConfig) -> None:
         super().__init__()

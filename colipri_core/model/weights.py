@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,6 +24,7 @@ _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
 _SAFETENSORS_JSON = b"{"  # follows the 8 bytes of the header length, which may begin like a pickle
 _CHUNK = 1 << 22
 _NAMED = 5
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def file_sha256(path: Path) -> str:
@@ -67,6 +69,46 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         msg = f"Expected safetensors weights in {path}, got a damaged file ({error}). Export or fetch it again."
         raise BundleError(msg) from error
+
+
+def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
+    """Return weights as they are stored: floating tensors in the storage's type, all others as they are.
+
+    Args:
+        weights: Name -> tensor.
+        storage: One of `spec.STORAGES`.
+
+    Raises:
+        ValueError: If a weight is too large for the type; the message names it.
+    """
+    dtype = _DTYPES[storage]
+    packed = {}
+    for name, tensor in weights.items():
+        kept = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        if tensor.isfinite().all() and not kept.isfinite().all():
+            msg = f"{name} has values that {storage} cannot hold (up to {tensor.abs().max():.3g}); store float32"
+            raise ValueError(msg)
+        packed[name] = kept
+    return packed
+
+
+def unpack(weights: Mapping[str, Tensor], storage: str, *, source: str) -> dict[str, Tensor]:
+    """Return stored weights as they are computed with: floating tensors in float32.
+
+    Args:
+        weights: Name -> tensor as read.
+        storage: What the spec says they are stored in.
+        source: Where they come from, for the message.
+
+    Raises:
+        BundleError: If a floating tensor is stored in another type; the message names it.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and tensor.dtype != _DTYPES[storage]:
+            found = str(tensor.dtype).removeprefix("torch.")
+            msg = f"Expected {storage} weights in {source}, found {name} in {found}. Export the model again."
+            raise BundleError(msg)
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import colorsys
 import dataclasses
+
+_GOLDEN = 0.618034
+"""Step of hue from one colour to the next: neighbours differ most (the golden ratio)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -11,7 +15,7 @@ class StructureConcept:
 
     Args:
         name: Name shown to people.
-        code: Coding scheme and value.
+        code: Coding scheme and value; empty if none fits.
         color: Red, green, blue in 0..255 (our choice, near 3D Slicer's generic anatomy colours).
     """
 
@@ -38,14 +42,16 @@ STRUCTURES: tuple[StructureConcept, ...] = (
 )
 
 
-def structure(name: str) -> StructureConcept:
-    """Return a structure by name (case does not matter).
+def concept(name: str, code: str = "", number: int = 0) -> StructureConcept:
+    """Return a structure that need not be in the vocabulary.
 
-    Raises:
-        ValueError: If the name is unknown; the message lists the known ones.
+    Args:
+        name: Its name; one the vocabulary knows keeps the vocabulary's spelling, code and colour.
+        code: Coding scheme and value of any other; empty if none fits.
+        number: Decides the colour of any other: its place among the structures of its model.
     """
-    for concept in STRUCTURES:
-        if concept.name.lower() == name.strip().lower():
-            return concept
-    msg = f'Unknown structure "{name}". Known: {", ".join(concept.name for concept in STRUCTURES)}.'
-    raise ValueError(msg)
+    for known in STRUCTURES:
+        if known.name.lower() == name.strip().lower():
+            return known
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb((0.08 + number * _GOLDEN) % 1.0, 0.55, 0.85))
+    return StructureConcept(name=name.strip(), code=code, color=(red, green, blue))

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import QWidget
 from superqt import QElidingLabel
 
 from napari_colipri.backend import ModelChoice
+from napari_colipri.panels.clicks_model import ClicksModelRow
 from napari_colipri.panels.progress import ProgressStrip
 
 DEVICES = {"Auto": "auto", "CPU": "cpu", "CUDA": "cuda", "Apple": "mps"}
@@ -168,7 +169,7 @@ class ModelPanel(QWidget):
         """
         self.action.setCurrentWidget(self.progress if busy else self.analyse)
         self.analyse.setEnabled(ready and not busy)
-        for widget in (self.models, self.folder, self.devices):
+        for widget in (self.models, self.folder, self.devices, self.clicks):
             widget.setEnabled(not busy)
 
     def _make_model_row(self, models: Sequence[str]) -> None:
@@ -192,6 +193,7 @@ class ModelPanel(QWidget):
         for text, device in DEVICES.items():
             self.devices.addItem(text, device)
         self.devices.currentIndexChanged.connect(lambda: self.choice_changed.emit(self.choice))
+        self.clicks = ClicksModelRow()
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -210,6 +212,7 @@ class ModelPanel(QWidget):
             ("CT", self.layers),
             ("", self.geometry_note),
             ("Model", model_row),
+            ("Clicks", self.clicks),
             ("Window", self.windows),
             ("Plane", self.planes),
         )

@@ -27,6 +27,16 @@ from napari_colipri.style import Colors
 _MARKS = {"open": "", "done": "done", "review": "needs review"}
 
 
+def case_note(row: ProjectCase) -> str:
+    """What stands beside a case: how unsure a model is of it, and its mark.
+
+    Args:
+        row: The case.
+    """
+    unsure = "" if row.uncertainty is None else f"{row.uncertainty:.2f}"
+    return "   ".join(text for text in (_MARKS[row.mark], unsure) if text)
+
+
 class CaseDelegate(RowDelegate):
     """Name and mark of a case."""
 
@@ -41,7 +51,7 @@ class CaseDelegate(RowDelegate):
     def paint_row(self, painter: QPainter, area: QRectF, row: ProjectCase) -> None:
         """Paint name and mark."""
         assert self.colors is not None
-        mark = _MARKS[row.mark]
+        mark = case_note(row)
         width = painter.fontMetrics().horizontalAdvance(mark) + 4
         value = area.adjusted(area.width() - width - 6, 0, -6, 0)
         name = area.adjusted(8, 0, -(area.right() - value.left()) - 8, 0)
@@ -68,11 +78,14 @@ class ProjectPanel(QWidget):
         self.previous = self._button("Previous", "The case before", lambda: desk.step(-1))
         self.following = self._button("Next", "The case after", lambda: desk.step(1))
         self.next_open = self._button("Next to do", "The next case that is to be done", desk.next_open)
+        self.rank = self._button(
+            "Rank", "List the cases first that the model is least sure of; outlines each open case once", desk.rank
+        )
         self.done = self._button("Done", "This case is done", lambda: desk.mark("done"))
         self.review = self._button("Needs review", "Someone should look at this case", lambda: desk.mark("review"))
         for button in (self.done, self.review):
             button.setCheckable(True)
-        self.model = RowModel(lambda row: f"{row.name}: {_MARKS[row.mark] or 'to do'}", lambda row: row.name)
+        self.model = RowModel(lambda row: f"{row.name}: {case_note(row) or 'to do'}", lambda row: row.name)
         self.delegate = CaseDelegate()
         self.list = RowList(self.model, self.delegate, "Cases")
         self.list.chosen.connect(lambda row: self._try(lambda: desk.go(row.name)))
@@ -82,6 +95,7 @@ class ProjectPanel(QWidget):
         self.count.setProperty("kind", "muted")
         self._lay_out()
         desk.changed.connect(self.refresh)
+        desk.failed.connect(self.failed.emit)
         self.refresh()
 
     def set_colors(self, colors: Colors) -> None:
@@ -106,13 +120,16 @@ class ProjectPanel(QWidget):
         self.bar.setRange(0, len(project.cases))
         self.bar.setValue(counts["done"])
         review = f", {counts['review']} to review" if counts["review"] else ""
-        self.count.setText(f"{counts['done']} of {len(project.cases)} done{review}")
+        models = sorted({item.model for item in project.ranked.values()})
+        ranked = f", ranked by {', '.join(models)}" if models else ""
+        self.count.setText(f"{counts['done']} of {len(project.cases)} done{review}{ranked}")
         mark = next((case.mark for case in project.cases if case.name == current), None)
         self.done.setChecked(mark == "done")
         self.review.setChecked(mark == "review")
         self.previous.setEnabled(project.step(current, -1) is not None)
         self.following.setEnabled(project.step(current, 1) is not None)
         self.next_open.setEnabled(project.next_open(current) is not None)
+        self.rank.setEnabled(counts["open"] > 0)
 
     def _lay_out(self) -> None:
         self.work = QWidget()
@@ -120,7 +137,7 @@ class ProjectPanel(QWidget):
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(6)
         inner.addWidget(self.list, 1)
-        for buttons in ((self.previous, self.following, self.next_open), (self.done, self.review)):
+        for buttons in ((self.previous, self.following, self.next_open), (self.done, self.review, self.rank)):
             row = QHBoxLayout()
             for button in buttons:
                 row.addWidget(button)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from colipri_core.geometry import VolumeGeometry
-from colipri_core.inference.regions import View
-from colipri_core.inference.regions import changed
-from colipri_core.inference.regions import paste
-from colipri_core.inference.regions import region_around
-from colipri_core.inference.regions import replaced
-from colipri_core.inference.regions import sample_hu
-from colipri_core.inference.regions import sample_mask
 from colipri_core.prompts import Crop
+from colipri_core.prompts.regions import View
+from colipri_core.prompts.regions import changed
+from colipri_core.prompts.regions import paste
+from colipri_core.prompts.regions import region_around
+from colipri_core.prompts.regions import replaced
+from colipri_core.prompts.regions import sample_hu
+from colipri_core.prompts.regions import sample_mask
 from colipri_core.volume import Volume
 
 

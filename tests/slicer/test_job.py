@@ -54,9 +54,7 @@ def test_results_come_back_on_the_thread_that_polls(runner: Runner) -> None:
     gate = Gate()
     gate.open.set()
 
-    runner.start(
-        Job(title="a", work=gate, on_done=lambda name: seen.append((name, threading.current_thread().name)))
-    )
+    runner.start(Job(title="a", work=gate, on_done=lambda name: seen.append((name, threading.current_thread().name))))
     runner.wait(10)
 
     assert seen == [("colipri-job", threading.current_thread().name)]

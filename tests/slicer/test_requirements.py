@@ -14,8 +14,30 @@ import extension
 import pytest
 from ColipriLib import requirements
 
-BLOCKED = ("torch", "transformers", "monai", "safetensors", "tokenizers", "einops", "SimpleITK", "pydicom", "typer", "rich")
-MODULES = ("params", "requirements", "job", "server_process", "client", "rows", "presenter", "panels", "wiring", "reconcile")
+BLOCKED = (
+    "torch",
+    "transformers",
+    "monai",
+    "safetensors",
+    "tokenizers",
+    "einops",
+    "SimpleITK",
+    "pydicom",
+    "typer",
+    "rich",
+)
+MODULES = (
+    "params",
+    "requirements",
+    "job",
+    "server_process",
+    "client",
+    "rows",
+    "presenter",
+    "panels",
+    "wiring",
+    "reconcile",
+)
 
 
 def test_only_what_is_absent_is_missing() -> None:
@@ -34,7 +56,10 @@ def test_the_requirements_are_those_the_package_declares() -> None:
     import tomllib
 
     project = tomllib.loads((extension.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {*project["dependencies"], *(item for extra in project["optional-dependencies"].values() for item in extra)}
+    declared = {
+        *project["dependencies"],
+        *(item for extra in project["optional-dependencies"].values() for item in extra),
+    }
 
     assert set(requirements.CLIENT.values()) <= declared
 

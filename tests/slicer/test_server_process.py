@@ -53,7 +53,9 @@ def make_wheel(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tiny_server.py", SERVER)
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-server\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ncolipri = tiny_server:main\n")
         wheel.writestr(f"{info}/RECORD", "")
     return path

@@ -283,6 +283,7 @@ class StructureConfig:
         channels: Channels of the head's shallowest level.
         crop: Voxels of a random sub-volume of each phantom that a step sees; None for all of it.
         structures: Names of the classes, in the order of the labels.
+        encoder_share: Learning rate of the encoder over the head's; 0 leaves the encoder as it is.
     """
 
     optimizer: OptimizerConfig
@@ -296,3 +297,4 @@ class StructureConfig:
     channels: int = 24
     crop: tuple[int, int, int] | None = None
     structures: tuple[str, ...] = tuple(concept.name for concept in STRUCTURES)
+    encoder_share: float = 0.0

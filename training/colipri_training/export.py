@@ -11,6 +11,7 @@ from colipri_core.model.dense_bundle import save_dense_bundle
 from colipri_core.model.dense_model import DenseModel
 from colipri_core.model.dense_spec import DenseSpec
 from colipri_core.model.export import save_bundle
+from colipri_core.model.spec import STORAGES
 from colipri_core.model.spec import BundleSpec
 from colipri_core.model.spec import StructureSpec
 from colipri_core.model.spec import TextSpec
@@ -27,7 +28,13 @@ _PHANTOM_LICENCE = "Apache-2.0"
 
 
 def export(
-    run: Run, folder: Path, *, overwrite: bool = False, name: str | None = None, licence: str | None = None
+    run: Run,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    name: str | None = None,
+    licence: str | None = None,
+    half: bool = False,
 ) -> BundleSpec | DenseSpec:
     """Write the run's averaged encoder, its text encoder, its structure head and its report decoder as a bundle.
 
@@ -39,6 +46,7 @@ def export(
         overwrite: Replace a bundle that is there.
         name: Name of the bundle; None takes the run's.
         licence: Licence of the weights; None takes the repository's, for models that saw nothing but phantoms.
+        half: Store the weights as float16.
 
     Returns:
         The spec as written.
@@ -59,6 +67,7 @@ def export(
         "licence": licence or _PHANTOM_LICENCE,
         "training_data": _training_data(run),
         "synthetic": synthetic,
+        "storage": STORAGES[half],
     }
     if isinstance(config, T3DConfig):
         return _export_dense(run, config, folder, head=head, known=known, overwrite=overwrite)

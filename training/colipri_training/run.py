@@ -67,6 +67,7 @@ from colipri_training.recipes.variants import variants
 from colipri_training.start import provide
 from colipri_training.start import read_start
 from colipri_training.start import starting_weights
+from colipri_training.structures import Phantoms
 from colipri_training.structures import StructureTrainer
 from colipri_training.t3d.batches import T3DBatches
 from colipri_training.t3d.batches import t3d_loader
@@ -220,7 +221,8 @@ class Run:
     def structure_trainer(self) -> StructureTrainer:
         """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder, and phantoms."""
         config = self._structure_config
-        trainer = StructureTrainer(config, self.pretrained(), self.new_head(), store=self.store, folder=self.folder)
+        volumes = Phantoms(self.store, count=config.train_cases, structures=len(config.structures))
+        trainer = StructureTrainer(config, self.pretrained(), self.new_head(), volumes=volumes, folder=self.folder)
         if trainer.resume():
             logger.info("Going on after step %d.", trainer.step)
         return trainer

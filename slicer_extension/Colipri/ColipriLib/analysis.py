@@ -45,9 +45,7 @@ class Analysis:
             False if nothing was started.
         """
 
-        def ask(
-            session: Session, progress: ProgressCallback, cancel: CancelToken
-        ) -> tuple[Findings, tuple[str, ...]]:
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> tuple[Findings, tuple[str, ...]]:
             return session.classify(progress=progress, cancel=cancel), check_volume(session.volume)
 
         def take(case: Case, answer: tuple[Findings, tuple[str, ...]]) -> None:

@@ -59,9 +59,7 @@ class Runner:
         on_change: Called in `poll` whenever something began, went on or ended.
     """
 
-    def __init__(
-        self, on_failed: Callable[[Exception], None], on_change: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, on_failed: Callable[[Exception], None], on_change: Callable[[], None] = lambda: None) -> None:
         self.fraction = 0.0
         self.message = ""
         self._on_failed = on_failed

@@ -249,7 +249,9 @@ class Labelling:
         read_at = segments.stamp(node) if node is not None else None
         shown = None
         if node is not None and self._desk.volume_node is not None and (case is None or case.stamp != read_at):
-            shown = Shown(**dict(zip(("labelmap", "segments"), segments.read(node, self._desk.volume_node), strict=True)))
+            shown = Shown(
+                **dict(zip(("labelmap", "segments"), segments.read(node, self._desk.volume_node), strict=True))
+            )
             read_at = segments.stamp(node)
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:

@@ -21,7 +21,7 @@ from colipri_training.cli.report import report
 from colipri_training.cli.reports import sort_reports
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
-from colipri_training.cli.stages import structures
+from colipri_training.cli.structures import structures
 from colipri_training.cli.transfer import app as transfer
 
 _USAGE = 2

@@ -17,6 +17,7 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set a field of the config otherwise, such as optimizer.steps=2000; repeatable."),
 ]
+HalfOption = Annotated[bool, typer.Option("--half", help="Store the weights as float16, in half the space.")]
 
 
 def pretrain(
@@ -59,16 +60,6 @@ def pretrain(
         Run(recipe, output, options).trainer().run()
 
 
-def structures(output: OutputOption, recipe: RecipeOption = None) -> None:
-    """Train the structure head on the frozen encoder of a pretrained run on phantoms."""
-    from colipri_training.run import Run
-
-    run = Run.begun(output, recipe)
-    for _ in run.structure_phantoms(workers=os.cpu_count() or 1):
-        pass
-    run.structure_trainer().run()
-
-
 def export(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
@@ -78,10 +69,11 @@ def export(
     licence: Annotated[
         str | None, typer.Option(help="Licence of the weights; Apache-2.0 for phantoms, else needed.")
     ] = None,
+    half: HalfOption = False,
 ) -> None:
     """Write the last checkpoint of a run as a bundle that the viewers open."""
     from colipri_training.export import export as write
     from colipri_training.run import Run
 
-    spec = write(Run.begun(output, recipe), bundle, overwrite=overwrite, name=name, licence=licence)
+    spec = write(Run.begun(output, recipe), bundle, overwrite=overwrite, name=name, licence=licence, half=half)
     typer.echo(f"{spec.name}: {spec.files['model.safetensors']}")

@@ -19,6 +19,7 @@ class ClickConfig:
         batch_size: Regions of a step, each at another point of its conversation with the simulated user.
         longest: Largest number of prompts for one object.
         chest_share: Share of the objects that come from phantoms; the others are random shapes.
+        project_share: Share of the objects that come from a label project, where there is one.
         steps: Steps of the whole run, unless it is bounded by time.
         learning_rate: Peak of AdamW's rate.
         warmup_steps: Steps in which the rate rises.
@@ -38,6 +39,7 @@ class ClickConfig:
     batch_size: int = 8
     longest: int = 7
     chest_share: float = 0.3
+    project_share: float = 0.0
     steps: int = 4000
     learning_rate: float = 1.2e-3
     warmup_steps: int = 100
@@ -65,6 +67,19 @@ class ClickConfig:
         free = {"steps", "checkpoint_every", "validate_every", "shipped_region"}
         values = dataclasses.asdict(self)
         return {name: _plain(value) for name, value in values.items() if name not in free}
+
+
+def adapting() -> ClickConfig:
+    """The run that adapts a trained model to a label project: short, gentle, half of it generated (our choice)."""
+    return ClickConfig(
+        steps=300,
+        learning_rate=2e-4,
+        warmup_steps=20,
+        project_share=0.5,
+        average=0.98,
+        validate_every=100,
+        validation_scenes=16,
+    )
 
 
 def _plain(value: Any) -> Any:

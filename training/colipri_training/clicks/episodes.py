@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -37,12 +38,21 @@ _EPISODES_A_PHANTOM = 32
 _WORKERS = 2
 
 
+class SceneSource(Protocol):
+    """Where scenes come from beside the generators, such as a project's labels."""
+
+    def draw(self, rng: np.random.Generator, size: int) -> Scene | None:
+        """Draw a scene with regions of `size` cells along an edge; None if it has none this time."""
+        ...
+
+
 class Episodes:
     """A batch of episodes.
 
     Args:
         config: The run.
         first: Number of the first episode.
+        source: Draws the share `config.project_share` of the scenes; None if all are generated.
 
     Attributes:
         hu: (B, 1, X, Y, Z) float32.
@@ -50,8 +60,9 @@ class Episodes:
         targets: (B, 1, X, Y, Z) uint8.
     """
 
-    def __init__(self, config: ClickConfig, *, first: int = 0) -> None:
+    def __init__(self, config: ClickConfig, *, first: int = 0, source: SceneSource | None = None) -> None:
         self._config = config
+        self._source = source
         batch, cube = config.batch_size, (config.region,) * 3
         self.hu = torch.zeros(batch, 1, *cube)
         self.hints = torch.zeros(batch, len(HINTS), *cube)
@@ -107,7 +118,7 @@ class Episodes:
 
     def _begin(self, slot: int) -> None:
         rng = self._rng(slot)
-        scene = draw_scene(rng, self._numbers[slot], self._config)
+        scene = draw_scene(rng, self._numbers[slot], self._config, source=self._source)
         hints = empty_hints(self._config.region)
         begin_hints(rng, hints, scene)
         self.hu[slot, 0] = torch.from_numpy(scene.hu)
@@ -123,14 +134,21 @@ class Episodes:
         return int(rng.integers(1, self._config.longest + 1))
 
 
-def draw_scene(rng: np.random.Generator, number: int, config: ClickConfig) -> Scene:
+def draw_scene(
+    rng: np.random.Generator, number: int, config: ClickConfig, *, source: SceneSource | None = None
+) -> Scene:
     """Draw the scene of an episode.
 
     Args:
         rng: The episode's source of randomness.
         number: Number of the episode; neighbouring ones share a phantom.
         config: The run.
+        source: Draws its share of the scenes.
     """
+    if source is not None and rng.random() < config.project_share:
+        scene = source.draw(rng, config.region)
+        if scene is not None:
+            return scene
     if rng.random() < config.chest_share:
         # Phantoms below 1,000,000 are for training, those from there on for validation.
         seed = number // _EPISODES_A_PHANTOM if number < HELD_OUT else 1_000_000 + number - HELD_OUT

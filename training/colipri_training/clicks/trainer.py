@@ -23,6 +23,7 @@ from colipri_core.model.click_network import ClickNetwork
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.clicks.config import ClickConfig
 from colipri_training.clicks.episodes import Episodes
+from colipri_training.clicks.episodes import SceneSource
 from colipri_training.clicks.validation import mean_dice
 from colipri_training.clicks.validation import validate
 from colipri_training.guard import GradientGuard
@@ -41,6 +42,8 @@ class ClickTrainer:
         folder: Where `log.jsonl` and `checkpoints/` go; made if absent.
         minutes: Minutes of training after which the run ends; None to end after `config.steps`.
         device: Where the network computes.
+        source: Draws the share `config.project_share` of the scenes.
+        judged: Draws held-out scenes of a project to validate on as well.
 
     Attributes:
         network: What is trained.
@@ -49,7 +52,16 @@ class ClickTrainer:
         origin: Whose weights the run began with; empty if its own.
     """
 
-    def __init__(self, config: ClickConfig, folder: Path, *, minutes: float | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: ClickConfig,
+        folder: Path,
+        *,
+        minutes: float | None = None,
+        device: str = "cpu",
+        source: SceneSource | None = None,
+        judged: SceneSource | None = None,
+    ) -> None:
         self.config = config
         self.step = 0
         self.origin = ""
@@ -66,7 +78,8 @@ class ClickTrainer:
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._loss = DiceCELoss(sigmoid=True)
-        self.episodes = Episodes(config)
+        self.episodes = Episodes(config, source=source)
+        self._judged = judged
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(folder / "checkpoints")
         self._journal = Journal(folder, steps=config.steps, volumes=config.batch_size, parts=("dice",))
@@ -140,12 +153,20 @@ class ClickTrainer:
         self.network.load_state_dict(weights)
         self.averaged.load_state_dict(weights)
 
+    def validated(self) -> dict[str, float]:
+        """Mean Dice of the averaged network on held-out scenes: generated ones, and those of the project if any are."""
+        found = validate(self.averaged, self.config, device=self._device)
+        if self._judged is not None:
+            own = validate(self.averaged, self.config, device=self._device, source=self._judged)
+            found |= {f"project_{name}": value for name, value in own.items()}
+        return found
+
     def _one_step(self) -> None:
         started = time.perf_counter()
         record: dict[str, Any] = self._train_step()
         self.step += 1
         if self.step % self.config.validate_every == 0:
-            record |= validate(self.averaged, self.config, device=self._device)
+            record |= self.validated()
         seconds = time.perf_counter() - started
         self._seconds += seconds
         self._journal.write({**record, "step": self.step, "seconds": round(seconds, 3)})

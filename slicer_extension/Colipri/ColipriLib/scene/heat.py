@@ -121,9 +121,7 @@ def shown_phrase(scene: slicer.vtkMRMLScene, node_id: str | None) -> str:
     return (node.GetAttribute(PHRASE) or "") if node is not None else ""
 
 
-def _display(
-    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode, limits: tuple[float, float]
-) -> None:
+def _display(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode, limits: tuple[float, float]) -> None:
     node.CreateDefaultDisplayNodes()
     low, high = limits
     display = node.GetDisplayNode()

@@ -291,9 +291,7 @@ def _with_labels(node: slicer.vtkMRMLSegmentationNode) -> dict[int, str]:
     return ids
 
 
-def _put(
-    kji: Labels, mask: slicer.vtkOrientedImageData, volume: slicer.vtkMRMLScalarVolumeNode, label: int
-) -> None:
+def _put(kji: Labels, mask: slicer.vtkOrientedImageData, volume: slicer.vtkMRMLScalarVolumeNode, label: int) -> None:
     """Put a segment's voxels into a labelmap; one of another grid is resampled first, as Slicer does (nearest)."""
     expected = volumes.as_matrix(volumes.ijk_to_ras(volume))
     found = slicer.vtkOrientedImageData()

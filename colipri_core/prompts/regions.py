@@ -21,7 +21,7 @@ from colipri_core.geometry import Points
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import reorient_array
 from colipri_core.geometry import reorientation
-from colipri_core.prompts import Crop
+from colipri_core.prompts.crop import Crop
 from colipri_core.prompts.crop import Slices
 from colipri_core.prompts.crop import bounding_box
 from colipri_core.resample import resample

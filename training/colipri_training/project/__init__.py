@@ -1,0 +1,1 @@
+"""Learning from corrections: the labels of a project fine-tune a structure head or the interactive segmenter."""
