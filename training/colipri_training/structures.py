@@ -110,7 +110,8 @@ class StructureTrainer:
         self._loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=True)
         self._modules: dict[str, nn.Module] = {"head": head}
         if config.encoder_share:
-            self._modules["encoder"] = self.model.image_encoder.requires_grad_(True)
+            encoder = model.image_encoder if isinstance(model, ColipriModel) else model.encoder
+            self._modules["encoder"] = encoder.requires_grad_(True)
         rates = {"head": config.optimizer.learning_rate, "encoder": self._encoder_rate}
         groups = [{"params": module.parameters(), "lr": rates[name]} for name, module in self._modules.items()]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=config.optimizer.weight_decay)
