@@ -34,6 +34,14 @@ def test_progress_names_parts_rate_memory_and_time_left(tmp_path: Path, caplog: 
     assert 0.01 < written["memory_gib"] < 1000
 
 
+def test_a_run_that_the_clock_ends_shows_its_own_time_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = Journal(tmp_path, steps=None, volumes=8, parts=())
+    with caplog.at_level(logging.INFO):
+        log.write(record(10), left_s=61.0)
+    assert caplog.messages[-1].startswith("step 10  loss 1.5000")
+    assert caplog.messages[-1].endswith("0:01:01 left")
+
+
 def test_records_after_the_checkpoint_and_a_torn_one_are_written_again(tmp_path: Path) -> None:
     log = journal(tmp_path)
     for step in (1, 2, 3):

@@ -28,7 +28,7 @@ class Journal:
     Args:
         folder: Where `log.jsonl`, and a file for every stage before the first step, go, and TensorBoard's files under
             `tensorboard/`.
-        steps: Steps of the whole run.
+        steps: Steps of the whole run; None if the clock ends it.
         volumes: Volumes of a step, over all processes.
         parts: Names of the losses to show in the line of progress.
         tensorboard: Whether to write for TensorBoard.
@@ -38,7 +38,7 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, *, steps: int, volumes: int, parts: tuple[str, ...], tensorboard: bool = False
+        self, folder: Path, *, steps: int | None, volumes: int, parts: tuple[str, ...], tensorboard: bool = False
     ) -> None:
         self.path = folder / "log.jsonl"
         self._steps = steps
@@ -58,8 +58,13 @@ class Journal:
         with atomic_file(self.path, ".jsonl") as partial:
             partial.write_text("".join(line + "\n" for line in kept))
 
-    def write(self, record: dict[str, Any]) -> None:
-        """Write down one step: plain numbers by name, `step`, `seconds` and `loss` among them."""
+    def write(self, record: dict[str, Any], *, left_s: float | None = None) -> None:
+        """Write down one step.
+
+        Args:
+            record: Plain numbers by name, `step`, `seconds` and `loss` among them.
+            left_s: Seconds to the end of a run that the clock ends.
+        """
         self._recent.append(record["seconds"])
         rate = self._volumes * len(self._recent) / max(sum(self._recent), 1e-9)
         record = {**record, "volumes_per_second": round(rate, 3), "memory_gib": round(memory_gib(), 3)}
@@ -70,7 +75,7 @@ class Journal:
             for name, value in record.items():
                 self._board.add_scalar(name, value, record["step"])
             self._board.flush()
-        logger.info("%s", self._line(record))
+        logger.info("%s", self._line(record, left_s))
 
     def write_stage(self, name: str, losses: list[float]) -> None:
         """Write down the losses of a stage before the first step, to a file of its own that it replaces."""
@@ -84,13 +89,17 @@ class Journal:
         if losses:
             logger.info("%s: %d steps, loss %.4f at first, %.4f at last", name, len(losses), losses[0], losses[-1])
 
-    def _line(self, record: dict[str, Any]) -> str:
+    def _line(self, record: dict[str, Any], left_s: float | None) -> str:
         parts = " ".join(f"{name} {record[name]:.3f}" for name in self._parts if name in record)
-        left = (self._steps - record["step"]) * sum(self._recent) / len(self._recent)
+        number = f"{record['step']}"
+        if self._steps is not None:
+            number += f"/{self._steps}"
+            left_s = (self._steps - record["step"]) * sum(self._recent) / len(self._recent)
+        left = "" if left_s is None else f"{datetime.timedelta(seconds=round(left_s))} left"
         return (
-            f"step {record['step']}/{self._steps}  loss {record['loss']:.4f} ({parts})  "
+            f"step {number}  loss {record['loss']:.4f} ({parts})  "
             f"{record['volumes_per_second']:.2f} volumes/s  {record['memory_gib']:.1f} GiB  "
-            f"{datetime.timedelta(seconds=round(left))} left"
+            f"{left}"
         )
 
 

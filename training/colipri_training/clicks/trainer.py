@@ -82,7 +82,8 @@ class ClickTrainer:
         self._judged = judged
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        self._journal = Journal(folder, steps=config.steps, volumes=config.batch_size, parts=("dice",))
+        steps = config.steps if minutes is None else None
+        self._journal = Journal(folder, steps=steps, volumes=config.batch_size, parts=("dice",))
 
     @property
     def share_done(self) -> float:
@@ -169,7 +170,8 @@ class ClickTrainer:
             record |= self.validated()
         seconds = time.perf_counter() - started
         self._seconds += seconds
-        self._journal.write({**record, "step": self.step, "seconds": round(seconds, 3)})
+        left = None if self._minutes is None else max(0.0, 60 * self._minutes - self._seconds)
+        self._journal.write({**record, "step": self.step, "seconds": round(seconds, 3)}, left_s=left)
         if self.step % self.config.checkpoint_every == 0:
             self.save()
 
