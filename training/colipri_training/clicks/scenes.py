@@ -23,6 +23,14 @@ SMALLEST_TARGET = 12
 LARGEST_TARGET = 0.75
 """As a share of the cube (our choice)."""
 
+CLOSE_UPS = 0.35
+"""Share of scenes that are cut out of a larger one, so that an object may reach far beyond the cube (our choice)."""
+
+_LARGEST_CANVAS = 2.0
+_FULLEST = 0.98
+_ALIKE_HU = 20.0
+_TOLD_APART = 0.8
+
 _CONNECTED = np.ones((3, 3, 3), dtype=bool)
 
 
@@ -151,16 +159,58 @@ def synthetic_scene(rng: np.random.Generator, size: int) -> Scene:
         size: Edge of the cube in voxels.
     """
     while True:
-        canvas = Canvas(rng, size)
+        is_close = rng.random() < CLOSE_UPS
+        canvas = Canvas(rng, round(size * rng.uniform(1, _LARGEST_CANVAS)) if is_close else size)
         if rng.random() < 0.2:
             canvas.add_lung(spread=0.6)
         for _ in range(int(rng.integers(1, 4))):
             add = canvas.add_blob if rng.random() < 0.65 else canvas.add_tree
             add(spread=float(rng.uniform(0.2, 0.9)))
         target = draw_target(rng, canvas)
+        if target is not None and is_close:
+            target = close_up(rng, canvas, target, size)
         if target is not None:
+            tell_apart(rng, canvas, target)
             hu = appearance.paint(rng, canvas.labels, canvas.means)
             return vary(rng, Scene(hu=appearance.scan(rng, hu), target=target))
+
+
+def close_up(rng: np.random.Generator, canvas: Canvas, target: Mask, size: int) -> Mask | None:
+    """Cut a canvas down to a cube around a voxel of the target.
+
+    Args:
+        rng: Source of randomness: the place.
+        canvas: Cut in place.
+        target: What the user means, on the whole canvas.
+        size: Edge of the cube.
+
+    Returns:
+        The part of the target in the cube; None if that is not fit.
+    """
+    inside = np.flatnonzero(target)
+    at = np.array(np.unravel_index(int(rng.choice(inside)), target.shape))
+    start = np.clip(at - rng.integers(size // 4, 3 * size // 4, 3), 0, canvas.size - size)
+    window = tuple(slice(int(edge), int(edge) + size) for edge in start)
+    canvas.labels, canvas.size = np.ascontiguousarray(canvas.labels[window]), size
+    return one_component(rng, target[window], largest=_FULLEST)
+
+
+def tell_apart(rng: np.random.Generator, canvas: Canvas, target: Mask) -> None:
+    """Give neighbours that look just like the target another mean, mostly: an edge nobody can see teaches guessing.
+
+    Args:
+        rng: Source of randomness.
+        canvas: Its means are changed in place.
+        target: What the user means.
+    """
+    own = {int(label) for label in np.unique(canvas.labels[target])}
+    around = ndimage.binary_dilation(target) & ~target
+    for label in np.unique(canvas.labels[around]):
+        if int(label) in own or rng.random() > _TOLD_APART:
+            continue
+        nearest = min((canvas.means[each] for each in own), key=lambda mean: abs(mean - canvas.means[label]))
+        if abs(nearest - canvas.means[label]) < _ALIKE_HU:
+            canvas.means[int(label)] = nearest + float(rng.choice([-1, 1]) * rng.uniform(_ALIKE_HU, 120))
 
 
 def draw_target(rng: np.random.Generator, canvas: Canvas) -> Mask | None:
@@ -178,13 +228,19 @@ def draw_target(rng: np.random.Generator, canvas: Canvas) -> Mask | None:
     return None
 
 
-def one_component(rng: np.random.Generator, mask: Mask) -> Mask | None:
-    """Choose one connected part of a mask, the large ones more often; None if none is of a fit size."""
+def one_component(rng: np.random.Generator, mask: Mask, *, largest: float = LARGEST_TARGET) -> Mask | None:
+    """Choose one connected part of a mask, the large ones more often; None if none is of a fit size.
+
+    Args:
+        rng: Source of randomness.
+        mask: (X, Y, Z).
+        largest: Largest part, as a share of the cube.
+    """
     numbered, count = ndimage.label(mask, structure=_CONNECTED)
     if not count:
         return None
     sizes = np.bincount(numbered.ravel())[1:]
-    fit = (sizes >= SMALLEST_TARGET) & (sizes <= LARGEST_TARGET * mask.size)
+    fit = (sizes >= SMALLEST_TARGET) & (sizes <= largest * mask.size)
     if not fit.any():
         return None
     weights = np.sqrt(sizes) * fit
