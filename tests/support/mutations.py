@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from colipri_core.cases import Embedding
+from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import Adopt
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
-from colipri_core.editing.editor import LabelEditor
 from colipri_core.prompts import Crop
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
@@ -75,7 +75,12 @@ def targets(volume: Volume) -> list[Target]:
     labelmap = (volume.voxels > 0).astype(np.uint8)
     given = Segmentation(labelmap=labelmap, geometry=volume.geometry, segments=(Segment(label=1, name="Tissue"),))
     editor = LabelEditor(volume)
-    edits = (Paint(voxels=crop, label=1), AddObject(name="Nodule"), ChangeObject(label=1, locked=True), Adopt(segmentation=given))
+    edits = (
+        Paint(voxels=crop, label=1),
+        AddObject(name="Nodule"),
+        ChangeObject(label=1, locked=True),
+        Adopt(segmentation=given),
+    )
     for edit in edits[:3]:
         editor.apply(edit)
     opening = opening_frames(OpenRequest(volume=volume.sha256), done=editor.steps[:2], undone=editor.steps[2:])
