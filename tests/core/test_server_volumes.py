@@ -106,6 +106,12 @@ class TestUpload:
 
         np.testing.assert_array_equal(found, VOLUME.voxels[::4, ::4, ::4])
 
+    @pytest.mark.parametrize("level", ["-1", "7", "x", ""])
+    def test_a_picture_of_no_level_is_refused(self, level: str, caller: Caller) -> None:
+        answer = caller.http.get(f"/v1/volumes/{VOLUME.sha256}/voxels?level={level}")
+
+        assert code(answer) == (422, "bad-value")
+
     @pytest.mark.parametrize("digest", ["0" * 64, "f" * 64])
     def test_another_digest_is_refused_and_nothing_is_kept(self, digest: str, caller: Caller, tmp_path: Path) -> None:
         answer = caller.http.put(f"/v1/volumes/{digest}", content=content_of(VOLUME))
