@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import random
 import statistics
@@ -152,10 +153,8 @@ class Client(threading.Thread):
         r, a, s = self._volume.geometry.center
         body = {"prompt": {"kind": "point", "ras": [float(r), float(a), float(s)]}, "after": self._revision}
         timeout = httpx2.Timeout(60, read=self._chance.uniform(0.001, 0.2))
-        try:
+        with contextlib.suppress(httpx2.TimeoutException):
             caller.http.post(f"/v1/sessions/{session}/prompt", json=body, timeout=timeout)
-        except httpx2.TimeoutException:
-            pass
         self._revision = self._settled(caller, session)
 
     def _cancel(self, caller: Caller, session: str) -> None:
@@ -174,8 +173,8 @@ class Client(threading.Thread):
     def _reopen(self, caller: Caller, session: str) -> None:
         """Look at the session with a fresh connection."""
         with Caller(self._url) as other:
-            if other.state(session)["revision"] != self._revision:
-                self.errors.append("another revision over another connection")
+            if other.state(session)["revision"] < self._revision:
+                self.errors.append("an edit that was answered is lost")
 
     def _settled(self, caller: Caller, session: str) -> int:
         """The revision once the call that was left has ended: reading the labels waits for edits."""

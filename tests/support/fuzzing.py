@@ -29,6 +29,7 @@ from .wire import Caller
 
 VOLUME = chest(spacing=(20.0, 20.0, 24.0))
 _TIMEOUT_S = 60
+schemathesis.serializer.alias(FRAME_TYPE, "application/octet-stream")
 
 
 @dataclasses.dataclass
