@@ -82,7 +82,7 @@ class Records:
             journal = open_journal(self.folder(session), record.named(volume))
             try:
                 for kind, step in events:
-                    journal.append(Event(kind=kind, step=step))
+                    journal.append(Event(kind="undo" if kind == "undo" else "do", step=step))
             finally:
                 journal.close()
             write_json(self.folder(session) / _RECORD, to_plain(record))

@@ -100,9 +100,11 @@ class VolumeStore:
         """Take in a volume that was read here; returns its digest.
 
         Raises:
+            TooLargeError: If it is larger than allowed.
             ServerBusyError: If there is no room for it.
         """
         bare = Volume(voxels=sendable(volume).voxels, affine=volume.affine)
+        VolumeHeader.of(bare).check(self._wire)
         digest = await asyncio.to_thread(lambda: bare.sha256)
         if digest in self._loaded:
             return digest
