@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -132,8 +134,11 @@ class TestWork:
             request = Request(choice=dock.workflow.choice, volume=case.source.volume)
             _, session, _ = backend.open(request, Reporter(), None)
             session.edit(Paint(voxels=voxels, label=1))
-        with serving(served, port=port, **settings):
+        with contextlib.ExitStack() as stack:
+            back = threading.Timer(0.5, lambda: stack.enter_context(serving(served, port=port, **settings)))
+            back.start()
             session.edit(Paint(voxels=voxels, label=2))
+            back.join()
             qtbot.waitUntil(lambda: any("again" in line for line in said), timeout=TIMEOUT_MS)
             assert session.editing.undo == ("paint", "paint")
             session.undo()
