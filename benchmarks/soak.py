@@ -57,7 +57,7 @@ OWN = (Cancelled, EmptyHistoryError, OutOfStepError)
 """Errors that a client brought upon itself."""
 
 
-class Client(threading.Thread):
+class Client:
     """One client at random work.
 
     Args:
@@ -68,7 +68,6 @@ class Client(threading.Thread):
     """
 
     def __init__(self, url: str, volume: Volume, end: float, seed: int) -> None:
-        super().__init__(daemon=True)
         self.done: collections.Counter[str] = collections.Counter()
         self.errors: list[str] = []
         self.replays: list[bool] = []
@@ -77,8 +76,9 @@ class Client(threading.Thread):
         self._end = end
         self._chance = random.Random(seed)
         self._revision = 0
+        self.thread = threading.Thread(target=self._run, daemon=True)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Work until the end."""
         while time.monotonic() < self._end:
             with Caller(self._url) as caller:
@@ -124,7 +124,7 @@ class Client(threading.Thread):
         self._revision = answer.revision
 
     def _add(self, caller: Caller, session: str) -> None:
-        edit = AddObject(name=f"Object of {self.name}")
+        edit = AddObject(name="Something")
         self._revision = caller.edit(session, edit, after=self._revision, shape=self._volume.shape).revision
 
     def _undo(self, caller: Caller, session: str) -> None:
@@ -222,9 +222,9 @@ def main() -> int:
         end = start + options.minutes * 60
         clients = [Client(server.url, volumes[n % len(volumes)], end, n) for n in range(options.clients)]
         for client in clients:
-            client.start()
+            client.thread.start()
         memory = []
-        while any(client.is_alive() for client in clients):
+        while any(client.thread.is_alive() for client in clients):
             memory.append((time.monotonic() - start, resident_bytes(caller)))
             time.sleep(SAMPLE_S)
         status = server.stop()

@@ -149,6 +149,15 @@ class TestUpload:
 
         assert code(caller.http.put(f"/v1/volumes/{'0' * 64}", content=content)) == (413, "too-large")
 
+    def test_a_slab_larger_than_its_volume_is_refused_before_it_is_unpacked(self, caller: Caller) -> None:
+        bomb = np.zeros((*VOLUME.shape[:2], 5000), dtype=np.int16)
+        content = frame_bytes(Kind.HEADER, to_plain(VolumeHeader.of(VOLUME)))
+        content += frame_bytes(Kind.SLAB, {"start": 0}, {"voxels": bomb})
+
+        answer = caller.http.put(f"/v1/volumes/{VOLUME.sha256}", content=content)
+        assert code(answer) == (400, "malformed")
+        assert "larger than all of it" in answer.text
+
     @pytest.mark.parametrize("change", [{"dtype": "object"}, {"dtype": "bool"}, {"shape": (0, 4, 4)}, {"affine": ()}])
     def test_a_header_that_is_none_is_refused(self, change: dict, caller: Caller) -> None:
         header = dataclasses.replace(VolumeHeader.of(VOLUME), **change)
