@@ -5,9 +5,10 @@
 
 A generated chest of real size, with the noise of a real scan, is opened twice: in an engine of this process, and at a
 `colipri serve` in another process on loopback. The same clicks are made in both, in turns, and the difference of each
-pair is taken; strokes of the brush likewise, which no model answers. Both save their edits, as front ends do. Bytes are counted by a relay between client and
-server, on a session of its own. The upload is that of a volume the server does not hold, hashing at both ends included.
-The install is `pip install` of the package without extras into a fresh environment, downloads from pip's cache allowed.
+pair is taken; strokes of the brush likewise, which no model answers. Both save their edits, as front ends do. Bytes are
+counted by a relay between client and server, on a session of its own. The upload is that of a volume the server does
+not hold, hashing at both ends included. The install is `pip install` of the package without extras into a fresh
+environment, downloads from pip's cache allowed.
 """
 
 from __future__ import annotations

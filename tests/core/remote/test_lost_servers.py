@@ -276,7 +276,7 @@ class TestRefused:
 
 
 def test_answers_do_not_wait_for_acknowledgements(tmp_path: Path) -> None:
-    """asyncio switches Nagle's algorithm off only on sockets that are known to be TCP."""
+    """Nagle's algorithm is switched off only on sockets that asyncio knows to be TCP."""
     with reserved(ServerSettings(state=tmp_path, port=0)) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
