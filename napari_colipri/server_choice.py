@@ -50,7 +50,8 @@ class ServerChoice(QObject):
         panel.set_remote(remote=remembered.use_server)
         panel.server.url_left.connect(lambda url: panel.server.token.setText(preferences.token_of(url)))
         panel.server.test_clicked.connect(self.test)
-        panel.choice_changed.connect(lambda _choice: self._remember())
+        panel.places.activated.connect(self._remember)  # what a user chose, not what a script set
+        panel.server.edited.connect(self._remember)
 
     def test(self) -> None:
         """Try the server that is given, on the worker, and say what was found."""

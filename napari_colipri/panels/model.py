@@ -154,6 +154,7 @@ class ModelPanel(QWidget):
             self.server.set_server(model, token_of(model))
         self.set_remote(remote=remote)
         if remote:
+            self.choice_changed.emit(self.choice)
             return
         self.models.setEditText(model)
         if self.devices.findData(device) < 0:

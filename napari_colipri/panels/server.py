@@ -59,7 +59,7 @@ class ServerPanel(QWidget):
         layout.addWidget(self.answer)
 
     def set_server(self, url: str, token: str) -> None:
-        """Show a server, as if given by hand.
+        """Show a server; nobody is told.
 
         Args:
             url: Its address.
@@ -68,7 +68,6 @@ class ServerPanel(QWidget):
         self.url.setText(url)
         self.token.setText(token)
         self._left_url = url
-        self.edited.emit()
 
     def say(self, words: str) -> None:
         """Show a line below the fields; empty text hides it.

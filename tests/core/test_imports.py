@@ -11,6 +11,7 @@ import pytest
 HEAVY = {"torch", "transformers", "monai", "tokenizers", "safetensors", "einops", "napari", "qtpy", "PySide6", "vtk"}
 STORES = {"lancedb", "pyarrow", "filelock", "PIL"}
 SERVING = {"fastapi", "prometheus_client", "starlette", "uvicorn"}
+SERVERS = {"fastapi", "starlette", "uvicorn", "pydantic", "scipy"}
 READERS = {"SimpleITK", "nibabel", "pydicom", "highdicom"}
 
 
@@ -34,6 +35,11 @@ def loaded_by(statement: str) -> set[str]:
 )
 def test_the_base_loads_no_torch_and_no_viewer(statement: str) -> None:
     assert not loaded_by(statement) & (HEAVY | STORES | SERVING)
+
+
+@pytest.mark.parametrize("package", ["colipri_core.remote.client", "colipri_core.remote.protocol.questions"])
+def test_the_client_loads_no_server_and_no_reader(package: str) -> None:
+    assert not loaded_by(f"import {package}") & (HEAVY | STORES | SERVERS | READERS)
 
 
 @pytest.mark.parametrize("statement", ["import colipri_core", "import colipri_core.cli.main"])

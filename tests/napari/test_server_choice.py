@@ -82,10 +82,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def pick(dock: ColipriDock, place: str) -> None:
+    """Choose where the model runs, as the mouse does."""
+    places = dock.model_panel.places
+    places.setCurrentText(place)
+    places.activated.emit(places.currentIndex())
+
+
 def choose(dock: ColipriDock, url: str, token: str = "") -> None:
     """What a user does: choose the server, type, and leave the fields."""
     panel = dock.model_panel
-    panel.places.setCurrentText("A server")
+    pick(dock, "A server")
     panel.server.url.setText(url)
     panel.server.url.editingFinished.emit()
     panel.server.token.setText(token)
@@ -190,10 +197,13 @@ class TestMemory:
         assert second.workflow.choice == dock.workflow.choice
         assert second.workflow.choice.token == "a-token-of-this-session"
         assert "a-token" not in repr(second.workflow.choice)
-        dock.model_panel.places.setCurrentText("This computer")
+        pick(dock, "This computer")
         assert not kept_settings.use_server
         assert kept_settings.server_url == "http://gpu-host:8765"
         assert dock.workflow.choice.model == "tiny"
+        dock.model_panel.set_choice("http://script:1", "auto")
+        assert dock.workflow.choice.model == "http://script:1"
+        assert not kept_settings.use_server
         second.shutdown()
 
     def test_a_keyring_keeps_tokens_where_there_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:

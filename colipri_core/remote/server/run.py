@@ -139,7 +139,10 @@ def reserved(settings: ServerSettings) -> Iterator[socket.socket]:
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # asyncio sends small packets at once only on sockets that say they are TCP; else each answer waits 40 ms for an
+        # acknowledgement (Nagle's algorithm against delayed ACKs)
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
     except OSError as error:
         msg = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port or --host"
         raise OSError(error.errno, msg) from error

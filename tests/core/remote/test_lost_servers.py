@@ -32,7 +32,9 @@ from colipri_core.prompts import Point
 from colipri_core.remote.client import RemoteEngine
 from colipri_core.remote.client import Timeouts
 from colipri_core.remote.client import check_connection
+from colipri_core.remote.server.run import reserved
 from colipri_core.remote.server.settings import Limits
+from colipri_core.remote.server.settings import ServerSettings
 from colipri_core.session import Session
 
 if TYPE_CHECKING:
@@ -271,6 +273,12 @@ class TestRefused:
             pytest.raises(TooLargeError, match="1000 voxels"),
         ):
             engine.open(VOLUME)
+
+
+def test_answers_do_not_wait_for_acknowledgements(tmp_path: Path) -> None:
+    """Nagle's algorithm is switched off only on sockets that asyncio knows to be TCP."""
+    with reserved(ServerSettings(state=tmp_path, port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_clicks_survive_a_restart(start: Callable[..., LightServer]) -> None:
