@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import struct
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
+import trustme
 from chests import chest
 from scripted_engine import ScriptedEngine
 from support.serving import serving
@@ -112,6 +115,22 @@ class TestNames:
 
         assert answer.status_code == 405
         assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_certificate_makes_it_https(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    with serving(ScriptedEngine(), state=tmp_path / "state", tls_cert=chain, tls_key=key) as url:
+        assert url.startswith("https://127.0.0.1:")
+        assert httpx2.get(f"{url}/healthz", verify=trusting).json()["status"] == "ok"
+        with pytest.raises(httpx2.TransportError):
+            httpx2.get(f"{url.replace('https', 'http')}/healthz")
 
 
 class TestProtocol:

@@ -106,6 +106,12 @@ class TestUpload:
 
         np.testing.assert_array_equal(found, VOLUME.voxels[::4, ::4, ::4])
 
+    @pytest.mark.parametrize("level", ["-1", "7", "x", ""])
+    def test_a_picture_of_no_level_is_refused(self, level: str, caller: Caller) -> None:
+        answer = caller.http.get(f"/v1/volumes/{VOLUME.sha256}/voxels?level={level}")
+
+        assert code(answer) == (422, "bad-value")
+
     @pytest.mark.parametrize("digest", ["0" * 64, "f" * 64])
     def test_another_digest_is_refused_and_nothing_is_kept(self, digest: str, caller: Caller, tmp_path: Path) -> None:
         answer = caller.http.put(f"/v1/volumes/{digest}", content=content_of(VOLUME))
@@ -142,6 +148,15 @@ class TestUpload:
         content = frame_bytes(Kind.HEADER, to_plain(header))
 
         assert code(caller.http.put(f"/v1/volumes/{'0' * 64}", content=content)) == (413, "too-large")
+
+    def test_a_slab_larger_than_its_volume_is_refused_before_it_is_unpacked(self, caller: Caller) -> None:
+        bomb = np.zeros((*VOLUME.shape[:2], 5000), dtype=np.int16)
+        content = frame_bytes(Kind.HEADER, to_plain(VolumeHeader.of(VOLUME)))
+        content += frame_bytes(Kind.SLAB, {"start": 0}, {"voxels": bomb})
+
+        answer = caller.http.put(f"/v1/volumes/{VOLUME.sha256}", content=content)
+        assert code(answer) == (400, "malformed")
+        assert "larger than all of it" in answer.text
 
     @pytest.mark.parametrize("change", [{"dtype": "object"}, {"dtype": "bool"}, {"shape": (0, 4, 4)}, {"affine": ()}])
     def test_a_header_that_is_none_is_refused(self, change: dict, caller: Caller) -> None:

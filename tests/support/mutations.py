@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from colipri_core.cases import Embedding
+from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import Adopt
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
-from colipri_core.editing.editor import LabelEditor
 from colipri_core.prompts import Crop
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance

@@ -117,7 +117,7 @@ class Link:
             return
         try:
             answer = from_plain(SessionAnswer, self._transport.json("GET", self.path))
-        except (SessionUnknownError, SessionClosedError):
+        except _LOST:  # the next call finds out whether the server is there, and waits for it
             self._forget(self.path)
             return
         if answer.revision != self.revision:

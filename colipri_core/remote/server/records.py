@@ -49,7 +49,9 @@ class Record:
 
     def named(self, volume: Volume) -> Volume:
         """The volume as this session shows it."""
-        return dataclasses.replace(volume, name=self.name, unit=self.unit)
+        named = dataclasses.replace(volume, name=self.name, unit=self.unit)
+        vars(named)["sha256"] = self.volume  # it covers neither name nor unit, and takes a while to compute
+        return named
 
 
 class Records:

@@ -22,6 +22,8 @@ from colipri_core.remote.server.settings import ServerSettings
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LINGER_S = 5
 """Seconds that open connections get to take their last bytes, once all jobs have ended (our choice)."""
+_KEEP_ALIVE_S = 75
+"""Seconds an idle connection stays open: readers think between clicks, and a new one costs round trips (our choice)."""
 _BACKLOG = 256
 
 
@@ -52,6 +54,7 @@ class Server(uvicorn.Server):
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=settings.tls_key,
                 timeout_graceful_shutdown=_LINGER_S,
+                timeout_keep_alive=_KEEP_ALIVE_S,
             )
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -136,7 +139,10 @@ def reserved(settings: ServerSettings) -> Iterator[socket.socket]:
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # asyncio sends small packets at once only on sockets that say they are TCP; else each answer waits 40 ms for an
+        # acknowledgement (Nagle's algorithm against delayed ACKs)
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
     except OSError as error:
         msg = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port or --host"
         raise OSError(error.errno, msg) from error

@@ -69,6 +69,11 @@ class VolumeStore:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self._files())
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether the files take more room than they may."""
+        return self.disk_bytes > self._limits.disk_bytes
+
     def known(self, digest: str) -> bool:
         """Whether the volume is here."""
         return digest in self._loaded or self._path(digest).is_file()
@@ -254,6 +259,9 @@ class _Intake:
         for frame in self._reader.feed(piece):
             if not self._begun:
                 self._begin(frame)
+            elif any(header.unpacked_bytes > self.reserved for header, _ in frame.packed.values()):
+                msg = "Expected slabs of the volume, found one that is larger than all of it. Send it again."
+                raise ProtocolError(msg)
             await asyncio.to_thread(self._receiver.take, frame)
         if self._stream is not None:
             self._stream.write(piece)
