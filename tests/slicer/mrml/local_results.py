@@ -36,7 +36,6 @@ def main(image: Path, transform: Path, folder: Path) -> None:
         document = {
             "findings": findings,
             "affine": moved.affine.tolist(),
-            "orientation": moved.orientation,
             "clicked": [r, a, s],
             "report": report.text,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import nodes
 import numpy as np
@@ -59,6 +60,20 @@ class TestVolumes:
         volumes.scalars_of(volume.GetImageData())[:] = 7
 
         assert taken.voxels[3, 4, 5] != 7
+
+    @pytest.mark.parametrize("left_handed", [False, True])
+    def test_a_file_lies_where_it_says(
+        self, scene: object, shared_data: Path, tmp_path: Path, *, left_handed: bool
+    ) -> None:
+        source = shared_data / "lung_masks" / "imlab_id001_ct.nii.gz"
+        voxels, affine = nodes.write_oblique(source, tmp_path / "scan.nii.gz", left_handed=left_handed)
+        taken = volumes.volume_of(nodes.load(tmp_path / "scan.nii.gz"))
+
+        for index in ((30, 60, 20), (100, 20, 50)):
+            place = apply_affine(affine, index)
+            found = taken.geometry.world_to_index(place)
+            np.testing.assert_allclose(found, np.round(found), atol=1e-3)
+            assert taken.voxels[tuple(np.round(found).astype(int))] == voxels[index]
 
     def test_a_chain_of_transforms_is_followed(self, scene: object, volume: object) -> None:
         above = nodes.put_under(volume.GetParentTransformNode(), nodes.rotation(90.0, 2))
