@@ -41,9 +41,7 @@ def draw(size: int) -> Image.Image:
     return Image.fromarray(pixels, "RGBA").resize((size, size), Image.Resampling.LANCZOS)
 
 
-def ellipse(
-    x: np.ndarray, y: np.ndarray, center: tuple[float, float], radii: tuple[float, float]
-) -> np.ndarray:
+def ellipse(x: np.ndarray, y: np.ndarray, center: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
     """Which pixels lie in an ellipse; coordinates run from -1 to 1."""
     inside: np.ndarray = ((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2 <= 1.0
     return inside

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import extension  # noqa: F401 - makes ColipriLib importable
 import pytest
-from ColipriLib.job import Job
-from ColipriLib.job import Runner
 
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
+from ColipriLib.job import Job
+from ColipriLib.job import Runner
 
 
 class Gate:
@@ -54,9 +54,7 @@ def test_results_come_back_on_the_thread_that_polls(runner: Runner) -> None:
     gate = Gate()
     gate.open.set()
 
-    runner.start(
-        Job(title="a", work=gate, on_done=lambda name: seen.append((name, threading.current_thread().name)))
-    )
+    runner.start(Job(title="a", work=gate, on_done=lambda name: seen.append((name, threading.current_thread().name))))
     runner.wait(10)
 
     assert seen == [("colipri-job", threading.current_thread().name)]

@@ -1,4 +1,4 @@
-"""How the client comes into Slicer's Python: the package without its dependencies, everything there pinned, no torch."""
+"""How the client comes into Slicer's Python: the package without its dependencies, all else pinned, no torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,33 @@ from typing import Any
 
 import extension
 import pytest
+
 from ColipriLib import requirements
 
-BLOCKED = ("torch", "transformers", "monai", "safetensors", "tokenizers", "einops", "SimpleITK", "pydicom", "typer", "rich")
-MODULES = ("params", "requirements", "job", "server_process", "client", "rows", "presenter", "panels", "wiring", "reconcile")
+BLOCKED = (
+    "torch",
+    "transformers",
+    "monai",
+    "safetensors",
+    "tokenizers",
+    "einops",
+    "SimpleITK",
+    "pydicom",
+    "typer",
+    "rich",
+)
+MODULES = (
+    "params",
+    "requirements",
+    "job",
+    "server_process",
+    "client",
+    "rows",
+    "presenter",
+    "panels",
+    "wiring",
+    "reconcile",
+)
 
 
 def test_only_what_is_absent_is_missing() -> None:
@@ -34,7 +57,10 @@ def test_the_requirements_are_those_the_package_declares() -> None:
     import tomllib
 
     project = tomllib.loads((extension.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {*project["dependencies"], *(item for extra in project["optional-dependencies"].values() for item in extra)}
+    declared = {
+        *project["dependencies"],
+        *(item for extra in project["optional-dependencies"].values() for item in extra),
+    }
 
     assert set(requirements.CLIENT.values()) <= declared
 
@@ -56,7 +82,7 @@ class Slicer:
 
     def __init__(self, *, has_packaging: bool) -> None:
         self.asked: list[Any] = []
-        self.util = SimpleNamespace(pip_install=lambda arguments: self.asked.append(arguments))
+        self.util = SimpleNamespace(pip_install=self.asked.append)
         if has_packaging:
             self.packaging = SimpleNamespace(pip_ensure=lambda needed, **options: self.asked.append((needed, options)))
 

@@ -1,4 +1,4 @@
-"""The managed server as real processes: an environment made by pip, a start, its death, and the end of the whole tree."""
+"""The managed server as real processes: an environment made by pip, a start, a death, and the end of the whole tree."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import extension  # noqa: F401 - makes ColipriLib importable
 import pytest
+
 from ColipriLib import server_process
 from ColipriLib.server_process import TOKEN_VARIABLE
 from ColipriLib.server_process import ManagedServer
@@ -53,7 +54,9 @@ def make_wheel(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tiny_server.py", SERVER)
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-server\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ncolipri = tiny_server:main\n")
         wheel.writestr(f"{info}/RECORD", "")
     return path
@@ -180,6 +183,8 @@ def test_a_python_outside_slicer_is_found() -> None:
     found = server_process.find_python()
 
     if found is not None:
-        check = subprocess.run([found, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True)
+        check = subprocess.run(
+            [found, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, check=True
+        )
         assert check.stdout.strip() == b"True"
     assert server_process.find_python(path="/nowhere") is None

@@ -1,4 +1,4 @@
-"""Colipri.ui against the code: every widget the code names exists, and what PythonQt would only say at run time holds."""
+"""Colipri.ui against the code: every widget the code names exists, and what shows only at run time holds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def names_used() -> set[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"ui", "self.ui", "self._ui"}:
                 found.add(node.attr)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(
-                ("Button", "Table", "Edit", "Check")
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and node.value.endswith(("Button", "Table", "Edit", "Check"))
             ):
                 found.add(node.value)
     return found
@@ -89,9 +91,7 @@ def test_every_selector_of_nodes_gets_the_scene() -> None:
 
 
 def test_parameters_that_widgets_are_connected_to_are_those_of_the_parameter_node() -> None:
-    named = {
-        prop.findtext("string") for prop in TREE.iter("property") if prop.get("name") == "SlicerParameterName"
-    }
+    named = {prop.findtext("string") for prop in TREE.iter("property") if prop.get("name") == "SlicerParameterName"}
     tree = ast.parse((EXTENSION / "Colipri" / "Colipri.py").read_text(encoding="utf-8"))
     (node,) = (item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == "ColipriParameterNode")
     fields = {item.target.id for item in node.body if isinstance(item, ast.AnnAssign)}

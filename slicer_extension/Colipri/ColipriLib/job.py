@@ -59,9 +59,7 @@ class Runner:
         on_change: Called in `poll` whenever something began, went on or ended.
     """
 
-    def __init__(
-        self, on_failed: Callable[[Exception], None], on_change: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, on_failed: Callable[[Exception], None], on_change: Callable[[], None] = lambda: None) -> None:
         self.fraction = 0.0
         self.message = ""
         self._on_failed = on_failed
@@ -209,6 +207,6 @@ class Runner:
 
             try:
                 ended = _Ended(job=job, token=token, result=job.work(report, token))
-            except BaseException as error:  # noqa: BLE001 - the outermost boundary: handed over to the main thread
+            except BaseException as error:
                 ended = _Ended(job=job, token=token, error=error)
             self._reports.put(ended)

@@ -219,4 +219,3 @@ class Panels:
     def _resize(self, table: Any, rows: int) -> None:
         table.clearContents()
         table.setRowCount(rows)
-

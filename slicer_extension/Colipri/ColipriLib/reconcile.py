@@ -68,13 +68,9 @@ def object_edits(objects: Sequence[LabelObject], segments: Sequence[Segment]) ->
     for segment in segments:
         former = known.get(segment.label)
         if former is None:
-            edits.append(
-                AddObject(name=segment.name, code=segment.code, color=segment.color, label=segment.label)
-            )
+            edits.append(AddObject(name=segment.name, code=segment.code, color=segment.color, label=segment.label))
         elif former != segment:
-            edits.append(
-                ChangeObject(label=segment.label, name=segment.name, code=segment.code, color=segment.color)
-            )
+            edits.append(ChangeObject(label=segment.label, name=segment.name, code=segment.code, color=segment.color))
     return edits
 
 

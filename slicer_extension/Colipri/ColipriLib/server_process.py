@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
-TOKEN_VARIABLE = "COLIPRI_SERVER_TOKEN"  # noqa: S105 - the name of the variable
+TOKEN_VARIABLE = "COLIPRI_SERVER_TOKEN"
 PACKAGE = "napari-colipri[local,server,index]"
 LOG_LINES = 400
 HEALTH_EVERY_S = 0.25

@@ -97,9 +97,7 @@ class Wiring:
         ui.applyButton.clicked.connect(self._guarded(self._apply))
         ui.positiveButton.clicked.connect(self._guarded(self._turn_sign))
         ui.keepCheck.toggled.connect(self._on_keep)
-        ui.labelPhrase.returnPressed.connect(
-            self._guarded(lambda: labelling.ask_phrase(read(ui.labelPhrase, "text")))
-        )
+        ui.labelPhrase.returnPressed.connect(self._guarded(lambda: labelling.ask_phrase(read(ui.labelPhrase, "text"))))
         for name in ("undo", "redo"):
             getattr(ui, f"{name}Button").clicked.connect(self._guarded(getattr(labelling, name)))
         ui.newObjectButton.clicked.connect(self._guarded(labelling.add_object))
@@ -128,9 +126,7 @@ class Wiring:
         ui.similarButton.clicked.connect(self._guarded(lambda: self._search(similar.find)))
         ui.regionButton.clicked.connect(self._guarded(lambda: self._search(lambda: similar.find(by_object=True))))
         for signal in (ui.searchButton.clicked, ui.searchEdit.returnPressed):
-            signal.connect(
-                self._guarded(lambda: self._search(lambda: similar.search(read(ui.searchEdit, "text"))))
-            )
+            signal.connect(self._guarded(lambda: self._search(lambda: similar.search(read(ui.searchEdit, "text")))))
         ui.matchesTable.cellClicked.connect(self._on_match)
         ui.openMatchButton.clicked.connect(self._guarded(self._open_match))
 
@@ -142,7 +138,7 @@ class Wiring:
                 return
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - the outermost boundary: there is no one above a signal
+            except Exception as error:
                 self._logic.desk.fail(error)
 
         return run
@@ -163,9 +159,7 @@ class Wiring:
         view = self._logic.view().structures
         if column == 0 and row < len(view.rows):
             label = view.rows[row].label
-            self._guarded(
-                lambda: self._logic.analysis.set_structure_shown(label, shown=label not in view.shown)
-            )()
+            self._guarded(lambda: self._logic.analysis.set_structure_shown(label, shown=label not in view.shown))()
 
     def _on_structure_opened(self, row: int, _column: int) -> None:
         rows = self._logic.view().structures.rows

@@ -49,7 +49,7 @@ def host() -> Iterator[slicer.vtkMRMLScene]:
 
 
 def add_view(scene: slicer.vtkMRMLScene, name: str) -> None:
-    """Add the nodes of a slice view; singletons, as in the application, so that a cleared or loaded scene keeps them."""
+    """Add the nodes of a slice view; singletons, as in the application, so that a cleared scene keeps them."""
     for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
         node = scene.CreateNodeByClass(kind)
         node.SetSingletonTag(name)

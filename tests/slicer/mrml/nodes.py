@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import slicer
+
 from ColipriLib.scene import volumes
 
 

@@ -13,12 +13,13 @@ widgets = pytest.importorskip("widgets", reason="PySide6 is not installed")
 
 import nodes  # noqa: E402 - after the widgets, which may be missing
 import slicer  # noqa: E402
+from servers import RealServer  # noqa: E402
+
 from ColipriLib.module_logic import ModuleLogic  # noqa: E402
 from ColipriLib.panels import Panels  # noqa: E402
 from ColipriLib.scene import markups  # noqa: E402
 from ColipriLib.scene import segments  # noqa: E402
 from ColipriLib.wiring import Wiring  # noqa: E402
-from servers import RealServer  # noqa: E402
 
 SAMPLE = Path(__file__).resolve().parents[3] / "napari_colipri" / "samples" / "phantom_chest.nii.gz"
 WAIT_S = 280.0

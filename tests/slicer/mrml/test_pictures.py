@@ -10,10 +10,11 @@ widgets = pytest.importorskip("widgets", reason="PySide6 is not installed")
 
 import nodes  # noqa: E402 - after the widgets, which may be missing
 import slicer  # noqa: E402
+from servers import RealServer  # noqa: E402
+
 from ColipriLib.module_logic import ModuleLogic  # noqa: E402
 from ColipriLib.panels import Panels  # noqa: E402
 from ColipriLib.scene.places import WINDOWS  # noqa: E402
-from servers import RealServer  # noqa: E402
 
 SAMPLE = Path(__file__).resolve().parents[3] / "napari_colipri" / "samples" / "phantom_chest.nii.gz"
 MAX_BYTES = 300_000

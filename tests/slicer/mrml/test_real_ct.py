@@ -12,11 +12,6 @@ import nodes
 import numpy as np
 import pytest
 import slicer
-from ColipriLib.client import Client
-from ColipriLib.module_logic import ModuleLogic
-from ColipriLib.scene import heat
-from ColipriLib.scene import segments
-from ColipriLib.scene import volumes
 from local_results import PHRASE
 from servers import RealServer
 from servers import local_results
@@ -24,6 +19,11 @@ from servers import serving
 
 from colipri_core.remote.client import RemoteEngine
 from colipri_core.remote.client import Timeouts
+from ColipriLib.client import Client
+from ColipriLib.module_logic import ModuleLogic
+from ColipriLib.scene import heat
+from ColipriLib.scene import segments
+from ColipriLib.scene import volumes
 
 MOVED = nodes.rotation(25.0, 0) + np.array([[0, 0, 0, -14.0], [0, 0, 0, 33.0], [0, 0, 0, 5.0], [0, 0, 0, 0]])
 WAIT_S = 280.0

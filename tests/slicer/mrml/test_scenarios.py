@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
+
 from ColipriLib.scenarios import SCENARIOS
 
 

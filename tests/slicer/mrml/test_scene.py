@@ -9,11 +9,6 @@ import nodes
 import numpy as np
 import pytest
 import slicer
-from ColipriLib.scene import heat
-from ColipriLib.scene import markups
-from ColipriLib.scene import places
-from ColipriLib.scene import segments
-from ColipriLib.scene import volumes
 
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.findings import EvidenceMap
@@ -24,6 +19,11 @@ from colipri_core.prompts import Scribble
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segment
+from ColipriLib.scene import heat
+from ColipriLib.scene import markups
+from ColipriLib.scene import places
+from ColipriLib.scene import segments
+from ColipriLib.scene import volumes
 
 SHAPE = (14, 12, 10)
 AFFINE = nodes.rotation(20.0, 2) @ nodes.rotation(-10.0, 0) @ np.diag([-0.8, 0.9, 2.5, 1.0])
@@ -96,7 +96,7 @@ class TestVolumes:
         grid.SetAndObserveTransformToParent(warp)
         volume.SetAndObserveTransformNodeID(grid.GetID())
 
-        with pytest.raises(UnsupportedVolumeError, match="non-linear.*Harden"):
+        with pytest.raises(UnsupportedVolumeError, match=r"non-linear.*Harden"):
             volumes.volume_of(volume)
 
     @pytest.mark.parametrize(

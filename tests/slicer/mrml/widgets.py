@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6 import QtCore  # noqa: E402 - the platform is chosen when Qt is imported
-from PySide6 import QtGui  # noqa: E402
-from PySide6 import QtWidgets  # noqa: E402
-from PySide6.QtUiTools import QUiLoader  # noqa: E402
+from PySide6 import QtCore
+from PySide6 import QtGui
+from PySide6 import QtWidgets
+from PySide6.QtUiTools import QUiLoader
 
 UI = Path(__file__).resolve().parents[3] / "slicer_extension" / "Colipri" / "Resources" / "UI" / "Colipri.ui"
 QT = SimpleNamespace(
@@ -53,7 +53,9 @@ def load() -> tuple[QtWidgets.QWidget, SimpleNamespace]:
     assert panel is not None, loader.errorString()
     _title_boxes(panel)
     children = panel.findChildren(QtCore.QObject)
-    return panel, SimpleNamespace(**{child.objectName(): child for child in children if child.objectName().isidentifier()})
+    return panel, SimpleNamespace(
+        **{child.objectName(): child for child in children if child.objectName().isidentifier()}
+    )
 
 
 class Host:

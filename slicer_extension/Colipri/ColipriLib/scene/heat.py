@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
-from ColipriLib.scene import volumes
 from vtk.util import numpy_support
 
 from colipri_core.findings import EvidenceMap
+from ColipriLib.scene import volumes
 
 PHRASE = "Colipri.Phrase"
 """Attribute of a heat map's node: the phrase it belongs to."""
@@ -121,9 +121,7 @@ def shown_phrase(scene: slicer.vtkMRMLScene, node_id: str | None) -> str:
     return (node.GetAttribute(PHRASE) or "") if node is not None else ""
 
 
-def _display(
-    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode, limits: tuple[float, float]
-) -> None:
+def _display(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode, limits: tuple[float, float]) -> None:
     node.CreateDefaultDisplayNodes()
     low, high = limits
     display = node.GetDisplayNode()

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
-from ColipriLib.scene import volumes
 from vtk.util import numpy_support
 
 from colipri_core.segmentation import Segment
+from ColipriLib.scene import volumes
 
 Labels = npt.NDArray[np.unsignedinteger]
 
@@ -291,9 +291,7 @@ def _with_labels(node: slicer.vtkMRMLSegmentationNode) -> dict[int, str]:
     return ids
 
 
-def _put(
-    kji: Labels, mask: slicer.vtkOrientedImageData, volume: slicer.vtkMRMLScalarVolumeNode, label: int
-) -> None:
+def _put(kji: Labels, mask: slicer.vtkOrientedImageData, volume: slicer.vtkMRMLScalarVolumeNode, label: int) -> None:
     """Put a segment's voxels into a labelmap; one of another grid is resampled first, as Slicer does (nearest)."""
     expected = volumes.as_matrix(volumes.ijk_to_ras(volume))
     found = slicer.vtkOrientedImageData()
