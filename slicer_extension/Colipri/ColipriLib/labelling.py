@@ -233,9 +233,9 @@ class Labelling:
         """
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
+            from colipri_core.io import write_labelmap
             from colipri_core.io.atomic import write_json
             from colipri_core.io.suffixes import without_suffix
-            from colipri_core.io.write import write_labelmap
 
             write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
             return write_labelmap(session.segmentation, path, source=session.volume)

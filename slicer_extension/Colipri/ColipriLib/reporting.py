@@ -132,7 +132,7 @@ class Reporting:
             return False
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
-            from colipri_core.io.report import write_report
+            from colipri_core.io import write_report
 
             def evidence(text: str) -> EvidenceMap:
                 return session.evidence(text, progress=progress, cancel=cancel)
