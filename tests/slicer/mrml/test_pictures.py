@@ -41,7 +41,7 @@ def test_pictures_of_the_panels(scene: slicer.vtkMRMLScene, server: RealServer, 
     volume = nodes.load(SAMPLE)
     ui.volumeSelector.addItem(volume.GetName())
     ui.windowCombo.addItems(list(WINDOWS))
-    ui.serverEdit.setText("http://gpu-host:8765")
+    ui.serverEdit.setText(server.url)
     logic.desk.choose(volume)
     logic.desk.params.set_text("server", server.url)
     logic.analysis.analyse()
