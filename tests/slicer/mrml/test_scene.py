@@ -135,6 +135,19 @@ class TestSegments:
         assert node.GetTransformNodeID() == volume.GetTransformNodeID()
         assert node.GetSegmentation().GetNumberOfLayers() == 1
 
+    def test_a_saved_file_has_the_same_voxels(self, scene: object, volume: object, tmp_path: Path) -> None:
+        node = segments.add_segmentation(scene, volume, "structures")
+        segments.write(node, volume, labelmap(), (HEART, NODULE))
+        assert scene.WriteToMRB(str(tmp_path / "case.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(tmp_path / "case.mrb"))
+
+        again = scene.GetFirstNodeByName("made here")
+        found, described = segments.read(scene.GetFirstNodeByName("structures"), again)
+        np.testing.assert_array_equal(found, labelmap())
+        assert described == (HEART, NODULE)
+        np.testing.assert_allclose(volumes.geometry_of(again).affine, MOVED @ AFFINE, atol=1e-5)
+
     def test_slicers_own_reader_sees_the_same_voxels(self, scene: object, volume: object) -> None:
         node = segments.add_segmentation(scene, volume, "structures")
         segments.write(node, volume, labelmap(), (HEART, NODULE))

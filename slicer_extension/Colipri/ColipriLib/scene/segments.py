@@ -53,8 +53,9 @@ def place_on(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarV
         node: The segmentation.
         volume: The volume.
     """
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    # In this order: the grid is stored as seen from the segmentation, and saved files are written on it.
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
 
 
 def write(
