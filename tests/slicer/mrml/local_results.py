@@ -17,8 +17,8 @@ PHRASE = "pleural effusion"
 def main(image: Path, transform: Path, folder: Path) -> None:
     """Write labelmap, probabilities, evidence and the answers to prompts.
 
-    Readers differ in the eighth digit of an affine, which is enough to turn a voxel on the edge of a mask. So the affine
-    of the file, moved, is written to be compared within that, and the results are those with the affine that was asked.
+    Readers differ in the eighth digit of an affine, enough to turn a voxel on the edge of a mask. So the affine of the
+    file, moved, is written to be compared within that, and the results are those with the affine that was asked.
 
     Args:
         image: The scan.

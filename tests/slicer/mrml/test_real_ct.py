@@ -12,6 +12,7 @@ import nodes
 import numpy as np
 import pytest
 import slicer
+from host import host
 from local_results import PHRASE
 from servers import RealServer
 from servers import local_results
@@ -42,7 +43,12 @@ def scan(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(server: RealServer, scan: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("expected")
     transform = tmp_path_factory.mktemp("transform") / "moved.json"
-    transform.write_text(json.dumps(MOVED.tolist()))
+    with host() as scene:
+        volume = nodes.load(scan)
+        nodes.put_under(volume, MOVED)
+        affine = volumes.geometry_of(volume).affine
+        assert scene.IsNodePresent(volume)
+    transform.write_text(json.dumps({"moved": MOVED.tolist(), "affine": affine.tolist()}))
     files = local_results(scan, transform, folder)
     arrays = {name: np.load(path) for name, path in files.items() if path.suffix == ".npy"}
     return arrays | json.loads(files["values"].read_text())
