@@ -30,7 +30,7 @@ KINDS = {
 """Tool -> class of the markups node that is drawn with it."""
 
 POSITIVE_COLOR, NEGATIVE_COLOR = (0.0, 0.62, 0.45), (0.84, 0.37, 0.0)
-"""Green and vermillion of Okabe and Ito, which colour-blind readers can tell apart."""
+"""Green and vermilion of Okabe and Ito, which colour-blind readers can tell apart."""
 
 
 def add_markup(scene: slicer.vtkMRMLScene, tool: str, *, positive: bool) -> slicer.vtkMRMLMarkupsNode:
