@@ -36,7 +36,7 @@ lint: $(STAMP)-lint ## ruff, mypy --strict on the core, import contracts, spelli
 	$(BIN)/codespell
 
 ##@ More checks
-.PHONY: format check-install test-slow test-gpu parity-full bench fuzz soak openapi docs-images
+.PHONY: format check-install test-slow test-slicer test-gpu parity-full bench fuzz soak openapi docs-images
 format: $(STAMP)-lint ## let ruff sort imports, fix and format
 	$(BIN)/ruff check --fix --exit-zero --quiet
 	$(BIN)/ruff format
@@ -47,6 +47,9 @@ check-install: $(STAMP)-parity ## check that no CUDA package came in on a machin
 
 test-slow: $(STAMP)-test ## the tests that take minutes
 	$(PYTEST) -m slow --ignore tests/parity $(ARGS)
+
+test-slicer: $(STAMP)-test ## the Slicer module on real MRML, in two versions of slicer-core
+	@scripts/slicer_tests.sh $(BIN)/python $(ARGS)
 
 test-gpu: $(STAMP)-test ## the tests that need a GPU
 	$(PYTEST) -m gpu --ignore tests/parity $(ARGS)
@@ -71,6 +74,7 @@ docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/python scripts/findings_picture.py docs/images/window.png docs/images/findings.png
 	$(BIN)/python scripts/report_picture.py docs/images/report.png
 	$(BIN)/python scripts/similar_picture.py docs/images/similar.png
+	scripts/slicer_tests.sh $(BIN)/python -k pictures --pictures docs/images
 
 ##@ Housekeeping
 .PHONY: help clean
@@ -79,7 +83,7 @@ help: ## show this list
 		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 clean: ## remove .venv, caches and outputs
-	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-slicer out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Set-up: one stamp for each set of packages, renewed when pyproject.toml or constraints.txt change.
 

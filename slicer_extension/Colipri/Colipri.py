@@ -1,4 +1,4 @@
-"""The module Colipri of 3D Slicer: its description, parameter node, widget, logic and test; the work is in ColipriLib."""
+"""The module Colipri of 3D Slicer: description, parameter node, widget, logic and test; the work is in ColipriLib."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from ColipriLib import requirements
-from ColipriLib import server_process
-from ColipriLib.params import DEFAULT_SERVER
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
@@ -18,6 +15,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
+
+from ColipriLib import requirements
+from ColipriLib import server_process
+from ColipriLib.params import DEFAULT_SERVER
 
 POLL_MS = 50
 SAMPLE = "ColipriPhantomChest"
@@ -135,12 +136,12 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if slicer.app.testingEnabled() or not requirements.install(slicer, pins, confirm=confirm):
                 self.ui.problemLabel.setText(_("The client is not installed. Enter the module again to install it."))
                 return False
+        import qt
+
         from ColipriLib.panels import Panels
         from ColipriLib.scene.places import WINDOWS
         from ColipriLib.scene.places import set_window
         from ColipriLib.wiring import Wiring
-
-        import qt
 
         core = self.logic.core()
         self._panels = Panels(self.ui, qt)

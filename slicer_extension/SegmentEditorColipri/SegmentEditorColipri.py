@@ -24,7 +24,7 @@ class SegmentEditorColipri(ScriptedLoadableModule):
 
     def register(self) -> None:
         """Make the effect known to the Segment Editor."""
-        import qSlicerSegmentationsEditorEffectsPythonQt as effects  # noqa: N813 - the name it has in Slicer
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
 
         effect = effects.qSlicerSegmentEditorScriptedEffect(None)
         source = Path(__file__).parent / "SegmentEditorColipriLib" / "SegmentEditorEffect.py"

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import extension  # noqa: F401 - makes ColipriLib importable
 import pytest
-from ColipriLib.job import Job
-from ColipriLib.job import Runner
 
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
+from ColipriLib.job import Job
+from ColipriLib.job import Runner
 
 
 class Gate:

@@ -6,6 +6,7 @@ from typing import Any
 
 import extension  # noqa: F401 - makes ColipriLib importable
 import pytest
+
 from ColipriLib.params import DEFAULTS
 from ColipriLib.params import Parameters
 from ColipriLib.params import checked_server

@@ -1,4 +1,4 @@
-"""How the client comes into Slicer's Python: the package without its dependencies, everything there pinned, no torch."""
+"""How the client comes into Slicer's Python: the package without its dependencies, all else pinned, no torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import extension
 import pytest
+
 from ColipriLib import requirements
 
 BLOCKED = (
@@ -81,7 +82,7 @@ class Slicer:
 
     def __init__(self, *, has_packaging: bool) -> None:
         self.asked: list[Any] = []
-        self.util = SimpleNamespace(pip_install=lambda arguments: self.asked.append(arguments))
+        self.util = SimpleNamespace(pip_install=self.asked.append)
         if has_packaging:
             self.packaging = SimpleNamespace(pip_ensure=lambda needed, **options: self.asked.append((needed, options)))
 

@@ -1,4 +1,4 @@
-"""The managed server as real processes: an environment made by pip, a start, its death, and the end of the whole tree."""
+"""The managed server as real processes: an environment made by pip, a start, a death, and the end of the whole tree."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import extension  # noqa: F401 - makes ColipriLib importable
 import pytest
+
 from ColipriLib import server_process
 from ColipriLib.server_process import TOKEN_VARIABLE
 from ColipriLib.server_process import ManagedServer
@@ -182,6 +183,8 @@ def test_a_python_outside_slicer_is_found() -> None:
     found = server_process.find_python()
 
     if found is not None:
-        check = subprocess.run([found, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True)
+        check = subprocess.run(
+            [found, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, check=True
+        )
         assert check.stdout.strip() == b"True"
     assert server_process.find_python(path="/nowhere") is None

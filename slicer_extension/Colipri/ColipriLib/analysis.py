@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import slicer
+
+from colipri_core.findings import EvidenceMap
+from colipri_core.findings import Findings
+from colipri_core.io.checks import check_volume
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.segmentation import Segmentation
+from colipri_core.session import Session
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
 from ColipriLib.rows import HIDDEN_AT_FIRST
@@ -13,14 +21,6 @@ from ColipriLib.rows import structure_rows
 from ColipriLib.scene import heat
 from ColipriLib.scene import places
 from ColipriLib.scene import segments
-
-from colipri_core.findings import EvidenceMap
-from colipri_core.findings import Findings
-from colipri_core.io.checks import check_volume
-from colipri_core.progress import CancelToken
-from colipri_core.progress import ProgressCallback
-from colipri_core.segmentation import Segmentation
-from colipri_core.session import Session
 
 MAX_HEAT_MAPS = 4
 """Heat maps kept for each CT, the shown one included; older ones are removed, they are quickly made again."""

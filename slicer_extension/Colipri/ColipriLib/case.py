@@ -6,13 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import slicer
-from ColipriLib.rows import FindingRow
-from ColipriLib.rows import StructureRow
-from ColipriLib.scene import volumes
 
 from colipri_core.editing.change import EditingState
 from colipri_core.report import Report
 from colipri_core.volume import Volume
+from ColipriLib.rows import FindingRow
+from ColipriLib.rows import StructureRow
+from ColipriLib.scene import volumes
 
 if TYPE_CHECKING:
     from colipri_core.cases import Match

@@ -10,6 +10,11 @@ from typing import Any
 from typing import TypeVar
 
 import slicer
+
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
+from colipri_core.session import Session
 from ColipriLib.case import Case
 from ColipriLib.case import identity_of
 from ColipriLib.client import Client
@@ -17,11 +22,6 @@ from ColipriLib.job import Job
 from ColipriLib.job import Runner
 from ColipriLib.params import Parameters
 from ColipriLib.scene import volumes
-
-from colipri_core.errors import UnsupportedVolumeError
-from colipri_core.progress import CancelToken
-from colipri_core.progress import ProgressCallback
-from colipri_core.session import Session
 
 Result = TypeVar("Result")
 Ask = Callable[[Session, ProgressCallback, CancelToken], Result]
@@ -48,7 +48,7 @@ class Desk:
         self.problem = ""
         self.tested = ""
         self.changed = on_change
-        self.runner = Runner(self.fail, lambda: self.changed())
+        self.runner = Runner(self.fail, self.changed)
         self._cases: dict[str, Case] = {}
 
     @property

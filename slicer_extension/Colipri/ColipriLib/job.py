@@ -207,6 +207,6 @@ class Runner:
 
             try:
                 ended = _Ended(job=job, token=token, result=job.work(report, token))
-            except BaseException as error:  # noqa: BLE001 - the outermost boundary: handed over to the main thread
+            except BaseException as error:
                 ended = _Ended(job=job, token=token, error=error)
             self._reports.put(ended)

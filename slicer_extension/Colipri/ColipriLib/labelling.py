@@ -6,12 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import slicer
-from ColipriLib.case import Case
-from ColipriLib.desk import Desk
-from ColipriLib.reconcile import Shown
-from ColipriLib.reconcile import reconcile
-from ColipriLib.scene import markups
-from ColipriLib.scene import segments
 
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
@@ -29,6 +23,12 @@ from colipri_core.prompts import Prompt
 from colipri_core.segmentation import Segmentation
 from colipri_core.session import Session
 from colipri_core.vocabulary.structures import STRUCTURES
+from ColipriLib.case import Case
+from ColipriLib.desk import Desk
+from ColipriLib.reconcile import Shown
+from ColipriLib.reconcile import reconcile
+from ColipriLib.scene import markups
+from ColipriLib.scene import segments
 
 _Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
 _Answer = tuple[Change | None, EditingState, Segmentation | None]
@@ -233,9 +233,9 @@ class Labelling:
         """
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
+            from colipri_core.io import write_labelmap
             from colipri_core.io.atomic import write_json
             from colipri_core.io.suffixes import without_suffix
-            from colipri_core.io.write import write_labelmap
 
             write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
             return write_labelmap(session.segmentation, path, source=session.volume)
@@ -249,9 +249,8 @@ class Labelling:
         read_at = segments.stamp(node) if node is not None else None
         shown = None
         if node is not None and self._desk.volume_node is not None and (case is None or case.stamp != read_at):
-            shown = Shown(
-                **dict(zip(("labelmap", "segments"), segments.read(node, self._desk.volume_node), strict=True))
-            )
+            labelmap, described = segments.read(node, self._desk.volume_node)
+            shown = Shown(labelmap=labelmap, segments=described)
             read_at = segments.stamp(node)
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:

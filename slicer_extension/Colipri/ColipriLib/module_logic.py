@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+
 from ColipriLib import saving
 from ColipriLib.analysis import Analysis
 from ColipriLib.client import Client

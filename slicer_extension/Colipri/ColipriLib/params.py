@@ -127,9 +127,8 @@ def checked_server(text: str) -> str:
     Raises:
         ValueError: If it is no address.
     """
-    words = text.strip().rstrip("/")
-    address = words if "://" in words else f"http://{words}"
-    parts = urlsplit(address)
+    words = text.strip()
+    parts = urlsplit(words if "://" in words else f"http://{words}")
     try:
         unfit = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.query
     except ValueError:  # a port that is no number
@@ -137,7 +136,7 @@ def checked_server(text: str) -> str:
     if unfit or parts.username or " " in words:
         msg = f'Expected the address of a server such as {DEFAULT_SERVER}, got "{text}".'
         raise ValueError(msg)
-    return address
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _checked(name: str, value: str) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from colipri_core.editing.objects import LabelObject
+from colipri_core.report import RESEARCH_USE
 from ColipriLib.params import TOOLS
 from ColipriLib.rows import DraftRow
 from ColipriLib.rows import FindingRow
 from ColipriLib.rows import MatchRow
 from ColipriLib.rows import StructureRow
-
-from colipri_core.editing.objects import LabelObject
-from colipri_core.report import RESEARCH_USE
 
 if TYPE_CHECKING:
     from ColipriLib.module_logic import ModuleLogic

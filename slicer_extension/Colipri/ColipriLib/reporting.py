@@ -4,16 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ColipriLib.analysis import Analysis
-from ColipriLib.case import Case
-from ColipriLib.desk import Desk
-from ColipriLib.rows import DraftRow
-from ColipriLib.rows import Position
-from ColipriLib.rows import report_rows
-from ColipriLib.rows import streamed_rows
-from ColipriLib.scene import places
-from ColipriLib.scene import texts
-
 from colipri_core.findings import EvidenceMap
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
@@ -23,6 +13,15 @@ from colipri_core.report_words import as_markdown
 from colipri_core.report_words import as_text
 from colipri_core.report_words import title
 from colipri_core.session import Session
+from ColipriLib.analysis import Analysis
+from ColipriLib.case import Case
+from ColipriLib.desk import Desk
+from ColipriLib.rows import DraftRow
+from ColipriLib.rows import Position
+from ColipriLib.rows import report_rows
+from ColipriLib.rows import streamed_rows
+from ColipriLib.scene import places
+from ColipriLib.scene import texts
 
 AGAIN = "This draft has your edits. Press Draft report once more to replace it."
 
@@ -133,7 +132,7 @@ class Reporting:
             return False
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
-            from colipri_core.io.report import write_report
+            from colipri_core.io import write_report
 
             def evidence(text: str) -> EvidenceMap:
                 return session.evidence(text, progress=progress, cancel=cancel)

@@ -27,7 +27,7 @@ CLIENT: dict[str, str] = {
     "nibabel": "nibabel>=5.3",
     "platformdirs": "platformdirs>=4",
 }
-"""Import name -> requirement, of what the client needs besides NumPy: the wire, the journal of edits, reports, files."""
+"""Import name -> requirement, of what the client needs besides NumPy: wire, journal of edits, reports, files."""
 
 CONFIRMATION = (
     "Colipri needs {count} Python packages in 3D Slicer: {names}. They are downloaded from the Python Package Index. "

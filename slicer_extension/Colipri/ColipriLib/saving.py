@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ColipriLib.case import Case
-from ColipriLib.desk import Desk
-from ColipriLib.rows import FindingRow
-from ColipriLib.rows import StructureRow
-from ColipriLib.scene import texts
-
 from colipri_core.errors import ColipriError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.remote.protocol.plain import from_plain
 from colipri_core.remote.protocol.plain import to_plain
 from colipri_core.report import Report
+from ColipriLib.case import Case
+from ColipriLib.desk import Desk
+from ColipriLib.rows import FindingRow
+from ColipriLib.rows import StructureRow
+from ColipriLib.scene import texts
 
 VERSION = 1
 NAME = "Colipri results"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import slicer
 import vtk
-from ColipriLib.scene import markups
-from ColipriLib.scene import segments
-from ColipriLib.scene import volumes
 from vtk.util import numpy_support
 
 from colipri_core.segmentation import Segment
+from ColipriLib.scene import markups
+from ColipriLib.scene import segments
+from ColipriLib.scene import volumes
 
 SHAPE = (12, 10, 8)
 OBLIQUE = np.array([[-0.7, 0.2, 0.5, 10.0], [-0.2, -0.9, 0.3, 20.0], [0.1, 0.1, 2.4, -30.0], [0.0, 0.0, 0.0, 1.0]])

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
-TOKEN_VARIABLE = "COLIPRI_SERVER_TOKEN"  # noqa: S105 - the name of the variable
+TOKEN_VARIABLE = "COLIPRI_SERVER_TOKEN"
 PACKAGE = "napari-colipri[local,server,index]"
 LOG_LINES = 400
 HEALTH_EVERY_S = 0.25
@@ -127,15 +127,15 @@ class ManagedServer:
         Returns:
             Whether anything changed.
         """
-        before = (self._state, len(self.log), self.log[-1:] if not self.log else self.log[-1])
-        self._read_lines()
+        before = self._state
+        printed = self._read_lines()
         if self._process is not None:
             exit_status = self._process.poll()
             if exit_status is not None:
                 self._ended(exit_status)
             elif self._state == "starting":
                 self._look_for_health()
-        return before != (self._state, len(self.log), self.log[-1:] if not self.log else self.log[-1])
+        return printed or before != self._state
 
     def stop(self) -> None:
         """End whatever runs, with all its children, and wait for it."""
@@ -182,12 +182,14 @@ class ManagedServer:
         self._process = process
         threading.Thread(target=_read, args=(process, self._lines), name="colipri-server-log", daemon=True).start()
 
-    def _read_lines(self) -> None:
+    def _read_lines(self) -> bool:
+        printed = False
         while True:
             try:
                 line = self._lines.get_nowait()
             except queue.Empty:
-                return
+                return printed
+            printed = True
             self.log.append(line)
             if self._state == "starting" and not self.url:
                 self.url = _url_in(line)

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ColipriLib.case import Case
-from ColipriLib.desk import Desk
-from ColipriLib.job import Job
-from ColipriLib.rows import MatchRow
-
 from colipri_core.cases import Match
 from colipri_core.cases import RegionMask
 from colipri_core.errors import StoreError
@@ -17,6 +12,10 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts.crop import Crop
 from colipri_core.session import Session
+from ColipriLib.case import Case
+from ColipriLib.desk import Desk
+from ColipriLib.job import Job
+from ColipriLib.rows import MatchRow
 
 NUM_MATCHES = 8
 """Matches that are listed (our choice)."""

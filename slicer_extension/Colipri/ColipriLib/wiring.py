@@ -138,7 +138,7 @@ class Wiring:
                 return
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - the outermost boundary: there is no one above a signal
+            except Exception as error:
                 self._logic.desk.fail(error)
 
         return run

@@ -1,4 +1,4 @@
-"""Segment Editor effect: a click in a slice grows the selected segment, Ctrl and click takes away; thin over ColipriLib.
+"""Segment Editor effect: a click in a slice grows the selected segment, Ctrl and click takes away, by ColipriLib.
 
 The answer goes through the session, as a prompt of the module's own panel does, so that both share one history; the
 effect's masking settings do not apply, the objects' own locks and "Keep other objects" do.
@@ -18,14 +18,14 @@ from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     """Grows the selected segment from clicks."""
 
-    def __init__(self, scriptedEffect: Any) -> None:  # noqa: N803 - Slicer passes it by this name
+    def __init__(self, scriptedEffect: Any) -> None:
         scriptedEffect.name = "COLIPRI"
         scriptedEffect.perSegment = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
 
     def clone(self) -> Any:
         """Another instance, for another editor."""
-        import qSlicerSegmentationsEditorEffectsPythonQt as effects  # noqa: N813 - the name it has in Slicer
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
 
         cloned = effects.qSlicerSegmentEditorScriptedEffect(None)
         cloned.setPythonSource(Path(__file__).as_posix())
@@ -46,7 +46,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             button.clicked.connect(lambda name=name: self._act(lambda core: getattr(core.labelling, name.lower())()))
             self.scriptedEffect.addOptionsWidget(button)
 
-    def processInteractionEvents(self, callerInteractor: Any, eventId: int, viewWidget: Any) -> bool:  # noqa: N803
+    def processInteractionEvents(self, callerInteractor: Any, eventId: int, viewWidget: Any) -> bool:
         """Answer clicks in slice views; everything else goes on to Slicer."""
         if eventId != vtk.vtkCommand.LeftButtonPressEvent or viewWidget.className() != "qMRMLSliceWidget":
             return False

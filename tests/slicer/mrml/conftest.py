@@ -23,6 +23,11 @@ if HAS_SLICER:
     sys.path[:0] = [str(HERE), str(ROOT / "slicer_extension" / "Colipri"), str(ROOT)]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where pictures of the panels go."""
+    parser.addoption("--pictures", metavar="FOLDER", help="keep the pictures of the panels in this folder")
+
+
 @pytest.fixture
 def scene() -> Iterator[slicer.vtkMRMLScene]:
     """An empty scene in a wired host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import types
 from collections.abc import Iterator
 
@@ -22,6 +23,12 @@ LOGICS = {
 def host() -> Iterator[slicer.vtkMRMLScene]:
     """A scene with its logics while the body runs; three slice views' nodes are in it, as in the application."""
     scene = slicer.vtkMRMLScene()
+    folder = tempfile.TemporaryDirectory()
+    cache, exchange = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(folder.name)  # where scenes in one file are unpacked
+    exchange.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(exchange)
     application = slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     colors = application.GetColorLogic()
@@ -45,11 +52,12 @@ def host() -> Iterator[slicer.vtkMRMLScene]:
     finally:
         scene.Clear(1)
         kept.clear()
+        folder.cleanup()
         del slicer.mrmlScene, slicer.modules
 
 
 def add_view(scene: slicer.vtkMRMLScene, name: str) -> None:
-    """Add the nodes of a slice view; singletons, as in the application, so that a cleared or loaded scene keeps them."""
+    """Add the nodes of a slice view; singletons, as in the application, so that a cleared scene keeps them."""
     for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
         node = scene.CreateNodeByClass(kind)
         node.SetSingletonTag(name)

@@ -17,13 +17,16 @@ PHRASE = "pleural effusion"
 def main(image: Path, transform: Path, folder: Path) -> None:
     """Write labelmap, probabilities, evidence and the answers to prompts.
 
+    Readers differ in the eighth digit of an affine, enough to turn a voxel on the edge of a mask. So the affine of the
+    file, moved, is written to be compared within that, and the results are those with the affine that was asked.
+
     Args:
         image: The scan.
-        transform: JSON of the 4x4 matrix it is moved by.
+        transform: JSON with the matrix it is "moved" by and the "affine" that results are to be made with, 4x4.
         folder: Where to write.
     """
-    volume = cc.read_volume(image)
-    moved = dataclasses.replace(volume, affine=np.array(json.loads(transform.read_text())) @ volume.affine)
+    volume, asked = cc.read_volume(image), json.loads(transform.read_text())
+    moved = dataclasses.replace(volume, affine=np.array(asked["affine"]))
     inside = [size // 2 for size in moved.shape]
     with cc.open_engine("tiny", device="cpu") as engine, engine.open(moved) as session:
         findings = {item.name: item.probability for item in session.classify()}
@@ -35,8 +38,7 @@ def main(image: Path, transform: Path, folder: Path) -> None:
         report = session.draft_report()
         document = {
             "findings": findings,
-            "affine": moved.affine.tolist(),
-            "orientation": moved.orientation,
+            "affine": (np.array(asked["moved"]) @ volume.affine).tolist(),
             "clicked": [r, a, s],
             "report": report.text,
         }

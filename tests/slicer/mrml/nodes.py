@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import slicer
+
 from ColipriLib.scene import volumes
 
 
@@ -20,16 +21,28 @@ def rotation(degrees: float, axis: int) -> np.ndarray:
     return matrix
 
 
-def write_oblique(source: Path, target: Path) -> tuple[np.ndarray, np.ndarray]:
+def write_oblique(source: Path, target: Path, *, left_handed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Write a scan anew as if it had been acquired obliquely: turned about two axes and shifted.
+
+    It is also made a little smaller: its field of view is a whole number of the model's voxels, and by the last digit
+    of its spacing, in which readers differ, one of them more or less would be looked at.
+
+    Args:
+        source: The scan.
+        target: Where to write it.
+        left_handed: Store it with left-handed axes, which Slicer's reader turns round, instead of right-handed ones.
 
     Returns:
         Its voxels `[i, j, k]` and its affine.
     """
     image = nib.load(source)
-    affine = rotation(17.0, 2) @ rotation(-9.0, 0) @ image.affine
+    affine = rotation(17.0, 2) @ rotation(-9.0, 0) @ image.affine @ np.diag([0.97, 0.97, 0.97, 1.0])
     affine[:3, 3] += (12.0, -30.0, 55.0)
     voxels = np.asarray(image.dataobj).astype(np.int16)
+    if bool(np.linalg.det(affine[:3, :3]) < 0) != left_handed:
+        affine = affine @ np.diag([-1.0, 1.0, 1.0, 1.0])
+        affine[:3, 3] -= affine[:3, 0] * (voxels.shape[0] - 1)
+        voxels = voxels[::-1]
     written = nib.Nifti1Image(voxels, affine)
     written.set_sform(affine, code=1)
     written.set_qform(affine, code=1)

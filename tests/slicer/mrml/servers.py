@@ -85,7 +85,7 @@ def local_results(image: Path, transform: Path, folder: Path) -> dict[str, Path]
 
     Args:
         image: The scan.
-        transform: JSON of the 4x4 matrix it is moved by.
+        transform: JSON with the matrix it is moved by, and the affine to use.
         folder: Where to write.
     """
     python = server_python()

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import nodes
 import numpy as np
 import pytest
 import slicer
-from ColipriLib.scene import heat
-from ColipriLib.scene import markups
-from ColipriLib.scene import places
-from ColipriLib.scene import segments
-from ColipriLib.scene import volumes
 
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import apply_affine
+from colipri_core.geometry import reorient_array
 from colipri_core.prompts import Box
 from colipri_core.prompts import Lasso
 from colipri_core.prompts import Scribble
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segment
+from ColipriLib.scene import heat
+from ColipriLib.scene import markups
+from ColipriLib.scene import places
+from ColipriLib.scene import segments
+from ColipriLib.scene import volumes
 
 SHAPE = (14, 12, 10)
 AFFINE = nodes.rotation(20.0, 2) @ nodes.rotation(-10.0, 0) @ np.diag([-0.8, 0.9, 2.5, 1.0])
@@ -60,6 +62,20 @@ class TestVolumes:
 
         assert taken.voxels[3, 4, 5] != 7
 
+    @pytest.mark.parametrize("left_handed", [False, True])
+    def test_a_file_lies_where_it_says(
+        self, scene: object, shared_data: Path, tmp_path: Path, *, left_handed: bool
+    ) -> None:
+        source = shared_data / "lung_masks" / "imlab_id001_ct.nii.gz"
+        voxels, affine = nodes.write_oblique(source, tmp_path / "scan.nii.gz", left_handed=left_handed)
+        taken = volumes.volume_of(nodes.load(tmp_path / "scan.nii.gz"))
+
+        for index in ((30, 60, 20), (100, 20, 50)):
+            place = apply_affine(affine, index)
+            found = taken.geometry.world_to_index(place)
+            np.testing.assert_allclose(found, np.round(found), atol=1e-3)
+            assert taken.voxels[tuple(np.round(found).astype(int))] == voxels[index]
+
     def test_a_chain_of_transforms_is_followed(self, scene: object, volume: object) -> None:
         above = nodes.put_under(volume.GetParentTransformNode(), nodes.rotation(90.0, 2))
 
@@ -81,7 +97,7 @@ class TestVolumes:
         grid.SetAndObserveTransformToParent(warp)
         volume.SetAndObserveTransformNodeID(grid.GetID())
 
-        with pytest.raises(UnsupportedVolumeError, match="non-linear.*Harden"):
+        with pytest.raises(UnsupportedVolumeError, match=r"non-linear.*Harden"):
             volumes.volume_of(volume)
 
     @pytest.mark.parametrize(
@@ -119,6 +135,21 @@ class TestSegments:
         assert described == (HEART, NODULE)
         assert node.GetTransformNodeID() == volume.GetTransformNodeID()
         assert node.GetSegmentation().GetNumberOfLayers() == 1
+
+    def test_a_saved_file_has_the_same_voxels(self, scene: object, volume: object, tmp_path: Path) -> None:
+        node = segments.add_segmentation(scene, volume, "structures")
+        segments.write(node, volume, labelmap(), (HEART, NODULE))
+        before = volumes.geometry_of(volume)
+        assert scene.WriteToMRB(str(tmp_path / "case.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(tmp_path / "case.mrb"))
+
+        again = scene.GetFirstNodeByName("made here")
+        found, described = segments.read(scene.GetFirstNodeByName("structures"), again)
+        now = volumes.geometry_of(again)  # left-handed axes were turned round by Slicer's reader
+        np.testing.assert_array_equal(reorient_array(found, now.orientation, before.orientation), labelmap())
+        np.testing.assert_allclose(now.reoriented(before.orientation).affine, before.affine, atol=1e-5)
+        assert described == (HEART, NODULE)
 
     def test_slicers_own_reader_sees_the_same_voxels(self, scene: object, volume: object) -> None:
         node = segments.add_segmentation(scene, volume, "structures")

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
-from ColipriLib.scene import volumes
 from vtk.util import numpy_support
 
 from colipri_core.findings import EvidenceMap
+from ColipriLib.scene import volumes
 
 PHRASE = "Colipri.Phrase"
 """Attribute of a heat map's node: the phrase it belongs to."""

@@ -1,4 +1,4 @@
-"""Markups as prompts: fiducials are points, open curves scribbles, closed curves lassos, ROIs boxes; all in world RAS."""
+"""Markups as prompts: fiducials are points, open curves scribbles, closed curves lassos, ROIs boxes; in world RAS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 import slicer
-from ColipriLib.scene import volumes
 
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import apply_affine
@@ -18,6 +17,7 @@ from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import Scribble
 from colipri_core.prompts import SpatialPrompt
+from ColipriLib.scene import volumes
 
 Positions = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ KINDS = {
 """Tool -> class of the markups node that is drawn with it."""
 
 POSITIVE_COLOR, NEGATIVE_COLOR = (0.0, 0.62, 0.45), (0.84, 0.37, 0.0)
-"""Green and vermillion of Okabe and Ito, which colour-blind readers can tell apart."""
+"""Green and vermilion of Okabe and Ito, which colour-blind readers can tell apart."""
 
 
 def add_markup(scene: slicer.vtkMRMLScene, tool: str, *, positive: bool) -> slicer.vtkMRMLMarkupsNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+
 from ColipriLib.scene import heat
 
 WINDOWS: dict[str, tuple[float, float]] = {

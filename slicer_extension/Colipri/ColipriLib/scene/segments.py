@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
-from ColipriLib.scene import volumes
 from vtk.util import numpy_support
 
 from colipri_core.segmentation import Segment
+from ColipriLib.scene import volumes
 
 Labels = npt.NDArray[np.unsignedinteger]
 
@@ -53,8 +53,9 @@ def place_on(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarV
         node: The segmentation.
         volume: The volume.
     """
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    # In this order: the grid is stored as seen from the segmentation, and saved files are written on it.
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
 
 
 def write(
