@@ -134,6 +134,7 @@ def test_clicks_make_a_mask_and_undo_takes_it_back(watched: Watched, url: str):
 def test_the_keyboard_moves_the_cursor(watched: Watched, url: str):
     watched.open(url)
     watched.page.focus("#slices")
+    watched.page.keyboard.press("PageDown")  # from between two voxels to the middle of one
     start = cursor(watched)
     watched.page.keyboard.press("PageUp")
     watched.page.keyboard.press("Shift+ArrowLeft")
