@@ -163,6 +163,7 @@ def test_cancel_ends_the_work_and_the_case_stays_usable(
     watched.analyse()
     assert watched.page.locator(".finding").count() == 18
     assert watched.page.is_hidden("#notice")
+    assert "spacing" in watched.text("#warnings")
 
 
 def test_a_killed_server_is_said_and_its_successor_goes_on(watched: Watched, ct: Path, tmp_path: Path):
@@ -210,6 +211,7 @@ def test_a_file_is_sent_and_a_wrong_one_refused(watched: Watched, url: str, tmp_
     watched.page.set_input_files("#file", oblique)
     watched.page.locator("#notice").wait_for(state="hidden")
     watched.idle()
+    assert watched.page.input_value("#case") == ""
     np.testing.assert_allclose(cursor(watched), chest().geometry.center, atol=4.0)
 
 
