@@ -36,7 +36,7 @@ lint: $(STAMP)-lint ## ruff, mypy --strict on the core, import contracts, spelli
 	$(BIN)/codespell
 
 ##@ More checks
-.PHONY: format check-install test-web web-image test-slow test-gpu parity-full bench docs-images
+.PHONY: format check-install test-web web-image test-slow test-gpu parity-full bench fuzz soak openapi docs-images
 format: $(STAMP)-lint ## let ruff sort imports, fix and format
 	$(BIN)/ruff check --fix --exit-zero --quiet
 	$(BIN)/ruff format
@@ -62,6 +62,15 @@ parity-full: $(STAMP)-parity ## compare with the official package at the publish
 
 bench: $(STAMP)-parity ## run every benchmark; each prints a table and writes its JSON
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PARITY) "$$script"; done
+
+fuzz: $(STAMP)-test ## ask a server all that is wrong, at length: by its schema, and 100,000 damaged bodies
+	@$(BIN)/python scripts/fuzz_server.py $(ARGS)
+
+soak: $(STAMP)-test ## 8 clients at a server for 5 minutes (ARGS="--minutes 1")
+	@$(BIN)/python benchmarks/soak.py $(ARGS)
+
+openapi: $(STAMP)-test ## write docs/reference/openapi.json anew
+	@$(BIN)/python scripts/openapi.py
 
 docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/colipri demo --screenshot docs/images/window.png $(ARGS)

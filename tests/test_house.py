@@ -47,7 +47,7 @@ IMPORT_NAMES = {
     "scikit_learn": "sklearn",
 }  # where a distribution and what one imports differ
 PACKAGES = {
-    "colipri_core": ("local", "dicom", "index", "surface"),
+    "colipri_core": ("local", "server", "dicom", "index", "surface"),
     "napari_colipri": ("napari",),
     "training": ("train", "local"),
 }

@@ -10,6 +10,7 @@ import pytest
 
 HEAVY = {"torch", "transformers", "monai", "tokenizers", "safetensors", "einops", "napari", "qtpy", "PySide6", "vtk"}
 STORES = {"lancedb", "pyarrow", "filelock", "PIL"}
+SERVING = {"fastapi", "prometheus_client", "starlette", "uvicorn"}
 READERS = {"SimpleITK", "nibabel", "pydicom", "highdicom"}
 
 
@@ -32,7 +33,7 @@ def loaded_by(statement: str) -> set[str]:
     ],
 )
 def test_the_base_loads_no_torch_and_no_viewer(statement: str) -> None:
-    assert not loaded_by(statement) & (HEAVY | STORES)
+    assert not loaded_by(statement) & (HEAVY | STORES | SERVING)
 
 
 @pytest.mark.parametrize("statement", ["import colipri_core", "import colipri_core.cli.main"])
@@ -41,6 +42,6 @@ def test_readers_are_loaded_when_a_file_is_read(statement: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    for verb in ("['classify', '--help']", "['index', 'add', '--help']"):
+    for verb in ("['classify', '--help']", "['index', 'add', '--help']", "['serve', '--help']"):
         statement = f"from colipri_core.cli.main import main\nassert main({verb}) == 0"
-        assert not loaded_by(statement) & (HEAVY | READERS | STORES)
+        assert not loaded_by(statement) & (HEAVY | READERS | STORES | SERVING)

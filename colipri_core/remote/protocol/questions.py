@@ -24,6 +24,7 @@ from colipri_core.remote.protocol.frames import frame_bytes
 from colipri_core.remote.protocol.plain import from_plain
 from colipri_core.remote.protocol.plain import to_plain
 from colipri_core.remote.protocol.results import Parts
+from colipri_core.remote.protocol.volumes import VolumeHeader
 from colipri_core.report import DraftOptions
 from colipri_core.report import ReportSentence
 
@@ -41,6 +42,23 @@ class OpenPathRequest:
     """Body of `POST /v1/volumes/open`, as JSON: a file or folder below the server's allowed root."""
 
     path: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenPathAnswer:
+    """Answer to `POST /v1/volumes/open`, as JSON.
+
+    Args:
+        volume: Digest of the volume.
+        unit: Meaning of the intensities.
+        header: Shape, type and place.
+        warnings: What the reader said makes results doubtful.
+    """
+
+    volume: str
+    unit: str
+    header: VolumeHeader
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -40,13 +40,13 @@ class Account:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        entry = _Entry(receive, send)
+        entry = _Entry(scope, receive, send)
         try:
             await self._app(scope, entry.receive, entry.send)
         except Exception as error:  # the outermost boundary: nothing above can answer
             note("internal_error", level=logging.ERROR, error=error, request=entry.name)
             if not entry.status:
-                await entry.fail()
+                await entry.fail(error)
         self._settle(scope, entry)
 
     def _settle(self, scope: Scope, entry: _Entry) -> None:
@@ -71,7 +71,8 @@ class Account:
 class _Entry:
     """One request: watches the bytes and the status go by."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
         self.name = uuid.uuid4().hex[:12]
         self.start = time.monotonic()
         self.status = 0

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi import Request
 from fastapi import Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from colipri_core import errors
@@ -63,6 +64,7 @@ def answer_errors(app: FastAPI) -> None:
     for kind in (errors.ColipriError, ValueError, TypeError):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(RequestValidationError, _answer_parameters)
 
 
 def protocol_headers() -> list[tuple[bytes, bytes]]:
@@ -76,6 +78,12 @@ def protocol_headers() -> list[tuple[bytes, bytes]]:
 
 async def _answer(_: Request, error: Exception) -> Response:
     return error_answer(error)
+
+
+async def _answer_parameters(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    names = ", ".join(str(found["loc"][-1])[:40] for found in error.errors())
+    return error_answer(ValueError(f"Expected other values of the parameters {names}. See the schema."))
 
 
 async def _answer_http(_: Request, error: Exception) -> Response:

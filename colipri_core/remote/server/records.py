@@ -49,7 +49,9 @@ class Record:
 
     def named(self, volume: Volume) -> Volume:
         """The volume as this session shows it."""
-        return dataclasses.replace(volume, name=self.name, unit=self.unit)
+        named = dataclasses.replace(volume, name=self.name, unit=self.unit)
+        vars(named)["sha256"] = self.volume  # it covers neither name nor unit, and takes a while to compute
+        return named
 
 
 class Records:
@@ -82,7 +84,7 @@ class Records:
             journal = open_journal(self.folder(session), record.named(volume))
             try:
                 for kind, step in events:
-                    journal.append(Event(kind=kind, step=step))
+                    journal.append(Event(kind="undo" if kind == "undo" else "do", step=step))
             finally:
                 journal.close()
             write_json(self.folder(session) / _RECORD, to_plain(record))

@@ -22,6 +22,8 @@ from colipri_core.remote.server.settings import ServerSettings
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LINGER_S = 5
 """Seconds that open connections get to take their last bytes, once all jobs have ended (our choice)."""
+_KEEP_ALIVE_S = 75
+"""Seconds an idle connection stays open: readers think between clicks, and a new one costs round trips (our choice)."""
 _BACKLOG = 256
 
 
@@ -52,6 +54,7 @@ class Server(uvicorn.Server):
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=settings.tls_key,
                 timeout_graceful_shutdown=_LINGER_S,
+                timeout_keep_alive=_KEEP_ALIVE_S,
             )
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -21,6 +21,7 @@ from colipri_core.remote.protocol.editing import StepRequest
 from colipri_core.remote.protocol.questions import CheckRequest
 from colipri_core.remote.protocol.questions import ClassifyRequest
 from colipri_core.remote.protocol.questions import EvidenceRequest
+from colipri_core.remote.protocol.questions import OpenPathAnswer
 from colipri_core.remote.protocol.questions import OpenPathRequest
 from colipri_core.remote.protocol.questions import ReportRequest
 from colipri_core.remote.protocol.questions import SegmentRequest
@@ -35,7 +36,7 @@ from colipri_core.remote.protocol.volumes import VolumeHeader
 
 _REQUESTS = (CheckRequest, ClassifyRequest, EvidenceRequest, OpenPathRequest, PromptRequest, ReportRequest)
 _REQUESTS += (SegmentRequest, StepRequest, TextsRequest)  # type: ignore[assignment]
-_ANSWERS = (ModelAnswer, SessionAnswer, VolumeHeader)
+_ANSWERS = (ModelAnswer, OpenPathAnswer, SessionAnswer, VolumeHeader)
 _PROMPTS = (Box, Lasso, Phrase, Point, Scribble)
 _REFERENCE = "#/components/schemas/{model}"
 _BINARY = {FRAME_TYPE: {"schema": {"type": "string", "format": "binary"}}}

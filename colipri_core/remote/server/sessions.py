@@ -31,6 +31,9 @@ from colipri_core.remote.server.volumes import VolumeStore
 from colipri_core.session import Session
 from colipri_core.volume import Volume
 
+_PURGE_S = 60.0
+"""Longest time between two looks for what is old (our choice)."""
+
 
 class HeldSession:
     """A session that is open.
@@ -129,6 +132,7 @@ class Sessions:
         self._busy = busy
         self._held: dict[str, HeldSession] = {}
         self._lock = asyncio.Lock()
+        self._next_purge = 0.0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -195,11 +199,9 @@ class Sessions:
                     continue
                 await self._close(session)
                 note("lease_ended")
-            for record in await asyncio.to_thread(lambda: list(self._records.kept())):
-                if record.session not in self._held and self._records.age_s(record.session) > self._limits.retain_s:
-                    await asyncio.to_thread(self._records.delete, record.session)
-            needed = {record.volume for record in await asyncio.to_thread(lambda: list(self._records.kept()))}
-            self._volumes.purge(keep=needed)
+            if self._volumes.is_overfull or time.monotonic() > self._next_purge:
+                self._next_purge = time.monotonic() + min(_PURGE_S, self._limits.retain_s / 4)
+                self._volumes.purge(keep=await asyncio.to_thread(self._delete_old, set(self._held)))
 
     async def close(self) -> None:
         """Close all sessions; they are kept."""
@@ -235,6 +237,16 @@ class Sessions:
         except BaseException:
             session.close()
             raise
+
+    def _delete_old(self, held: set[str]) -> set[str]:
+        """Delete the sessions nobody asked for in a long time; returns the digests the others need."""
+        needed = set()
+        for record in self._records.kept():
+            if record.session not in held and self._records.age_s(record.session) > self._limits.retain_s:
+                self._records.delete(record.session)
+            else:
+                needed.add(record.volume)
+        return needed
 
     async def _close(self, session: str) -> None:
         held = self._held.pop(session, None)

@@ -69,6 +69,11 @@ class VolumeStore:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self._files())
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether the files take more room than they may."""
+        return self.disk_bytes > self._limits.disk_bytes
+
     def known(self, digest: str) -> bool:
         """Whether the volume is here."""
         return digest in self._loaded or self._path(digest).is_file()
@@ -100,9 +105,11 @@ class VolumeStore:
         """Take in a volume that was read here; returns its digest.
 
         Raises:
+            TooLargeError: If it is larger than allowed.
             ServerBusyError: If there is no room for it.
         """
         bare = Volume(voxels=sendable(volume).voxels, affine=volume.affine)
+        VolumeHeader.of(bare).check(self._wire)
         digest = await asyncio.to_thread(lambda: bare.sha256)
         if digest in self._loaded:
             return digest
@@ -252,6 +259,9 @@ class _Intake:
         for frame in self._reader.feed(piece):
             if not self._begun:
                 self._begin(frame)
+            elif any(header.unpacked_bytes > self.reserved for header, _ in frame.packed.values()):
+                msg = "Expected slabs of the volume, found one that is larger than all of it. Send it again."
+                raise ProtocolError(msg)
             await asyncio.to_thread(self._receiver.take, frame)
         if self._stream is not None:
             self._stream.write(piece)

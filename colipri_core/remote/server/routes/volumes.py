@@ -13,12 +13,14 @@ from fastapi import Response
 from colipri_core.errors import VolumeUnknownError
 from colipri_core.io import read_volume
 from colipri_core.remote.protocol.plain import to_plain
+from colipri_core.remote.protocol.questions import OpenPathAnswer
 from colipri_core.remote.protocol.questions import OpenPathRequest
 from colipri_core.remote.protocol.questions import result_frame
 from colipri_core.remote.protocol.version import FRAME_TYPE
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.remote.protocol.volumes import VolumeHeader
 from colipri_core.remote.server.answers import json_answer
+from colipri_core.remote.server.answers import without_paths
 from colipri_core.remote.server.bodies import pieces
 from colipri_core.remote.server.bodies import read_json
 from colipri_core.remote.server.paths import resolve
@@ -62,7 +64,9 @@ async def receive(digest: str, request: Request) -> Response:
     return json_answer(to_plain(await service.volumes.receive(digest, pieces(request))))
 
 
-@router.post("/open", response_class=Response, responses=answers(None), openapi_extra=json_body(OpenPathRequest))
+@router.post(
+    "/open", response_class=Response, responses=answers(OpenPathAnswer), openapi_extra=json_body(OpenPathRequest)
+)
 async def open_path(request: Request) -> Response:
     """Read a volume that lies below the allowed folder of the server."""
     service = service_of(request)
@@ -70,7 +74,9 @@ async def open_path(request: Request) -> Response:
     path = await asyncio.to_thread(resolve, service.settings.root, asked.path)
     volume = await asyncio.to_thread(read_volume, path)
     digest = await service.volumes.add(volume)
-    return json_answer({"volume": digest, "unit": volume.unit, **to_plain(VolumeHeader.of(volume))})
+    warnings = tuple(without_paths(text) for text in volume.metadata.get("warnings", ()))
+    answer = OpenPathAnswer(volume=digest, unit=volume.unit, header=VolumeHeader.of(volume), warnings=warnings)
+    return json_answer(to_plain(answer))
 
 
 def _unknown() -> VolumeUnknownError:
