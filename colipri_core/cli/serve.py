@@ -147,7 +147,9 @@ def _cases(paths: Sequence[Path], *, web: bool) -> tuple[Path, ...]:
         raise ValueError(msg)
     for path in paths:
         if not path.exists():
-            msg = f'Expected a CT at "{path}", found nothing there. Check the spelling, and that the drive is connected.'
+            msg = (
+                f'Expected a CT at "{path}", found nothing there. Check the spelling, and that the drive is connected.'
+            )
             raise UnreadableInputError(msg)
     return tuple(paths)
 

@@ -143,9 +143,7 @@ def test_the_keyboard_moves_the_cursor(watched: Watched, url: str):
     np.testing.assert_allclose(moved, [10 * spacing[0], 0, spacing[2]], atol=0.2)
 
 
-def test_cancel_ends_the_work_and_the_case_stays_usable(
-    watched: Watched, url: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_cancel_ends_the_work_and_the_case_stays_usable(watched: Watched, url: str, monkeypatch: pytest.MonkeyPatch):
     def endless(self, findings=None, *, progress=None, cancel=None):
         for step in range(3000):
             progress(step / 3000, "working for very long")
