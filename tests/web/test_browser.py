@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chests import chest
+from random_bundles import save_random_bundle
 from support.browsing import Watched
 from support.browsing import browsing
 from support.browsing import chromium
@@ -165,8 +166,8 @@ def test_cancel_ends_the_work_and_the_case_stays_usable(watched: Watched, url: s
 
 
 def test_a_killed_server_is_said_and_its_successor_goes_on(watched: Watched, ct: Path, tmp_path: Path):
-    options = ["--web", str(ct)]
-    with served_process("tiny", state=tmp_path, options=options) as server:
+    options, model, state = ["--web", str(ct)], save_random_bundle(tmp_path / "random"), tmp_path / "state"
+    with served_process(model, state=state, options=options) as server:
         watched.open(server.url)
         watched.page.check('input[value="positive"]')
         box = watched.page.locator("#slices").bounding_box()
@@ -177,7 +178,7 @@ def test_a_killed_server_is_said_and_its_successor_goes_on(watched: Watched, ct:
         watched.page.click("#analyse")
         watched.wait('#notice:has-text("does not answer")')
         port = int(server.url.rpartition(":")[2])
-    with served_process("tiny", state=tmp_path, port=port, options=options):
+    with served_process(model, state=state, port=port, options=options):
         watched.page.locator("#notice").wait_for(state="hidden")
         watched.wait("#undo:enabled")
         assert watched.text("#label-note") == labelled
