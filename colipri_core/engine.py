@@ -17,7 +17,6 @@ from typing import runtime_checkable
 
 from colipri_core.cases import Embedding
 from colipri_core.errors import MissingDependencyError
-from colipri_core.errors import ModelUnavailableError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.provenance import ModelCard
@@ -60,6 +59,11 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Device the model runs on, such as "cpu"."""
+        ...
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package name -> version of what runs the model, as in the provenance of results."""
         ...
 
     def embed_text(self, text: str, *, contrast: bool = False) -> Embedding:
@@ -124,23 +128,20 @@ def open_engine(
     """Load a model and return an engine, warmed up and ready.
 
     Args:
-        model: Name of a shipped bundle, a bundle folder, or a hub id such as "microsoft/colipri".
-        device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1" or "mps".
-        cache_dir: Where encoded features are kept; None for the user's cache folder.
+        model: Name of a shipped bundle, a bundle folder, a hub id such as "microsoft/colipri", or the URL of a
+            `colipri serve`, whose token is read from COLIPRI_SERVER_TOKEN.
+        device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1" or "mps"; a server has chosen its own.
+        cache_dir: Where encoded features are kept; None for the user's cache folder. A server has its own.
         progress: Receives (fraction, message) of download, loading and warm-up.
         cancel: Cancels opening.
 
     Raises:
-        ModelUnavailableError: If the model cannot be found, fetched or verified.
+        ModelUnavailableError: If the model cannot be found, fetched, verified or reached.
         MissingDependencyError: If torch is not installed.
-        ValueError: If the device is not one torch knows on this machine.
+        ValueError: If the device is not one torch knows on this machine, or one is asked of a server.
     """
     if str(model).startswith(("http://", "https://")):
-        msg = (
-            f"Expected the name of a shipped model, a folder or a hub id, got the URL {model}. "
-            "This version runs models in its own process only; pass a folder or a name instead."
-        )
-        raise ModelUnavailableError(msg)
+        return _open_remote(str(model), device)
     try:
         from colipri_core.inference.local import LocalEngine
     except ModuleNotFoundError as error:
@@ -157,3 +158,12 @@ def open_engine(
         )
         raise MissingDependencyError(msg) from error
     return LocalEngine.load(model, device=device, cache_dir=cache_dir, progress=progress, cancel=cancel)
+
+
+def _open_remote(url: str, device: str) -> Engine:
+    from colipri_core.remote.client import RemoteEngine
+
+    if device != "auto":
+        msg = f'Expected no device for the server {url}, which has chosen its own, got "{device}". Leave it out.'
+        raise ValueError(msg)
+    return RemoteEngine(url)

@@ -32,6 +32,9 @@ DEFAULT_THRESHOLD = 0.3
 READER = "reader"
 """Source of sentences that a person wrote."""
 
+NEAREST_SENTENCES = 64
+"""Sentences of earlier reports that are looked at for a draft (our choice)."""
+
 Place = tuple[float, float, float]
 """World position in RAS+ mm."""
 

@@ -166,12 +166,8 @@ class Session(Protocol):
         """A copy of the labels that are being edited, on the volume's own grid."""
         ...
 
-    def edit_log(self, *, since: int = 0) -> dict[str, Any]:
-        """Return what led to the present labels as JSON values, which `replay_log` turns into the same labels.
-
-        Args:
-            since: Leave out so many of the first steps, for a reader who has them already.
-        """
+    def edit_log(self) -> dict[str, Any]:
+        """Return what led to the present labels as JSON values, which `replay_log` turns into the same labels."""
         ...
 
     def embedding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,14 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
+from colipri_core.remote.client import RemoteEngine
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
 from colipri_core.segmentation import Segmentation
 from colipri_core.session import Session
 from colipri_core.volume import Volume
+
+logger = logging.getLogger(__name__)
 
 _LOADING_SHARE = 0.3
 """Share of the progress bar for loading a model that is not loaded yet (our choice)."""
@@ -41,12 +45,19 @@ class ModelChoice:
     """Which model to run, and where.
 
     Args:
-        model: Shipped bundle's name, bundle folder or hub id.
+        model: Shipped bundle's name, bundle folder, hub id or URL of a server.
         device: "auto", "cpu", "cuda" or "mps".
+        token: Token of the server.
     """
 
     model: str = "tiny"
     device: str = "auto"
+    token: str = dataclasses.field(default="", repr=False)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model runs at a server."""
+        return self.model.startswith(("http://", "https://"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,10 +96,12 @@ class Backend:
 
     Attributes:
         edits_folder: Where edits are saved as they are made.
+        notify: Told in words, from any thread, of lost and new connections to a server.
     """
 
     def __init__(self, opener: Callable[..., Engine] | None = None) -> None:
         self.edits_folder = edits_folder()
+        self.notify: Callable[[str], None] = logger.info
         self._opener = opener or open_engine
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
@@ -108,7 +121,10 @@ class Backend:
         engine = self._engine
         if engine is None or choice != self._choice:
             self.close()
-            engine = self._opener(choice.model, device=choice.device, progress=progress, cancel=cancel)
+            if choice.is_remote:
+                engine = RemoteEngine(choice.model, token=choice.token, notify=self._tell)
+            else:
+                engine = self._opener(choice.model, device=choice.device, progress=progress, cancel=cancel)
             self._engine, self._choice = engine, choice
         return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device)
 
@@ -228,6 +244,10 @@ class Backend:
         engine, self._engine, self._choice = self._engine, None, None
         if engine is not None:
             engine.close()
+
+    def _tell(self, words: str) -> None:
+        """Pass a notice on to whoever listens by then."""
+        self.notify(words)
 
     def open(
         self, request: Request, reporter: Reporter, cancel: CancelToken | None

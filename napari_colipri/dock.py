@@ -42,6 +42,7 @@ from napari_colipri.release import Release
 from napari_colipri.release import ViewerEvents
 from napari_colipri.report_view import ReportView
 from napari_colipri.results import StructureRow
+from napari_colipri.server_choice import ServerChoice
 from napari_colipri.shipped import model_names
 from napari_colipri.similar import SimilarCases
 from napari_colipri.similar_view import SimilarView
@@ -87,6 +88,7 @@ class ColipriDock(QWidget):
             windows=dict(zip(navigation.WINDOWS, WINDOW_KEYS, strict=True)),
             planes=dict(zip(navigation.PLANES, PLANE_KEYS, strict=True)),
         )
+        self.server_choice = ServerChoice(self.model_panel, self.jobs, backend, viewer)
         self.findings_panel = FindingsPanel()
         self.structures_panel = StructuresPanel()
         self.label_panel = LabelPanel(self.labelling)
@@ -174,6 +176,7 @@ class ColipriDock(QWidget):
         model, findings, structures = self.model_panel, self.findings_panel, self.structures_panel
         model.layer_chosen.connect(self.workflow.choose)
         model.choice_changed.connect(self._on_choice)
+        self._on_choice(model.choice)
         model.analyse_clicked.connect(lambda: self._try(self.workflow.analyse))
         model.window_chosen.connect(self._on_window)
         model.plane_chosen.connect(lambda plane: navigation.show_plane(self.viewer, plane))
@@ -216,6 +219,7 @@ class ColipriDock(QWidget):
             self.similar.close,
             self.workflow.close,
             self.activity.end,
+            self.server_choice.close,
         )
         self._release = Release(self.viewer, events, closers, keys=(*WINDOW_KEYS, *PLANE_KEYS))
         self.destroyed.connect(self._release)

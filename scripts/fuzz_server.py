@@ -40,7 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundle = save_random_bundle(folder / "bundle")
-        limits = Limits(sessions=1000, lease_s=5, retain_s=10)
+        limits = Limits(sessions=1000)
         (folder / "root").mkdir()
         with (
             open_engine(bundle, device="cpu", cache_dir=folder / "cache") as engine,

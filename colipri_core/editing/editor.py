@@ -24,6 +24,7 @@ from colipri_core.editing.steps import step_of
 from colipri_core.errors import AutosaveError
 from colipri_core.errors import EmptyHistoryError
 from colipri_core.prompts.crop import Crop
+from colipri_core.prompts.crop import Index
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
 from colipri_core.segmentation import Segment
@@ -91,6 +92,12 @@ class LabelEditor:
         with self._lock:
             return tuple(self._done)
 
+    @property
+    def history(self) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """What can be undone, oldest first, and what can be redone, the next step last."""
+        with self._lock:
+            return tuple(self._done), tuple(self._undone)
+
     def apply(self, edit: Edit) -> Change:
         """Make an edit.
 
@@ -108,6 +115,29 @@ class LabelEditor:
                 upper, labels = edit.voxels.upper, self._canvas.labelmap[edit.voxels.box].copy()
                 return dataclasses.replace(change, lower=edit.voxels.lower, upper=upper, labels=labels)
             return change
+
+    def take(self, step: Step) -> Change:
+        """Make a step that an editor of the same labels made elsewhere.
+
+        Args:
+            step: The step, which follows from the present state.
+
+        Raises:
+            AutosaveError: If it could not be saved; nothing was changed then.
+        """
+        with self._lock:
+            return self._record(step)
+
+    def labels_in(self, lower: Index, upper: Index) -> Labels:
+        """A copy of the labels of a box.
+
+        Args:
+            lower: Voxel index of its first corner.
+            upper: Index just beyond its last corner.
+        """
+        i, j, k = (slice(a, b) for a, b in zip(lower, upper, strict=True))
+        with self._lock:
+            return self._canvas.labelmap[i, j, k].copy()
 
     def ask(self, prompt: Prompt, *, label: int, policy: OverlapPolicy = "keep") -> Question:
         """Prepare a prompt for a model; nothing is changed before the answer comes.

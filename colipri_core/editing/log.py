@@ -66,17 +66,6 @@ def replay_log(document: dict[str, Any]) -> Segmentation:
     return Segmentation(labelmap=canvas.labelmap, geometry=geometry, segments=segments)
 
 
-def logged_steps(document: dict[str, Any]) -> tuple[Step, ...]:
-    """Return the steps of a log that this program made itself, oldest first.
-
-    Args:
-        document: What `edit_log` returned.
-    """
-    i, j, k = document["shape"]
-    geometry = VolumeGeometry(shape=(i, j, k), affine=document["affine"])
-    return tuple(_decoded(entry, geometry) for entry in document["steps"])
-
-
 def _encoded(step: Step) -> str:
     return base64.b64encode(step.delta.packed).decode("ascii") if step.delta else ""
 

@@ -112,6 +112,11 @@ class LocalEngine:
         """Device the model runs on, such as "cpu"."""
         return str(self._runtime.device)
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package name -> version of what runs the model, as in the provenance of results."""
+        return dict(self._runtime.versions)
+
     def open(self, volume: Volume, *, autosave: Path | None = None) -> LocalSession:
         """Open a volume; it is read and encoded at the first question, its journal at the first look at its labels.
 

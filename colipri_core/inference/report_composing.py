@@ -18,6 +18,7 @@ from colipri_core.language.labeller import label_sentence
 from colipri_core.language.opposites import opposite
 from colipri_core.language.sections import SectionName
 from colipri_core.language.sentences import normalise
+from colipri_core.report import NEAREST_SENTENCES
 from colipri_core.report import StoredSentence
 from colipri_core.vocabulary.findings import find_concept
 
@@ -26,9 +27,6 @@ EVEN = 0.5
 """Below this probability a finding is only called possible."""
 
 NOTHING = "No finding reached the threshold."
-
-_NEAREST = 64
-"""Stored sentences looked at."""
 
 
 FindSentences = Callable[[int], Sequence[StoredSentence]]
@@ -45,7 +43,7 @@ def compose(findings: Sequence[Finding], *, threshold: float, find: FindSentence
     """
     there = sorted((item for item in findings if item.probability >= threshold), key=lambda item: -item.probability)
     found = {item.name for item in there}
-    stored = _stored(find(_NEAREST), found) if find is not None else {}
+    stored = _stored(find(NEAREST_SENTENCES), found) if find is not None else {}
     lines = [stored.get(item.name) or _line(_affirmed(item)) for item in there]
     lines += [_line(_denied(item)) for item in findings if item.name not in found]
     summary = [_summarised(item) for item in there] or [NOTHING]

@@ -208,9 +208,9 @@ class LocalSession:
         runtime = self._runtime
         return self._labelling.segmentation(versions=runtime.versions, device=str(runtime.device))
 
-    def edit_log(self, *, since: int = 0) -> dict[str, Any]:
+    def edit_log(self) -> dict[str, Any]:
         """See `colipri_core.engine.Session.edit_log`."""
-        return edit_log(self._volume, self._labelling.editor.steps[since:])
+        return edit_log(self._volume, self._labelling.editor.steps)
 
     def embedding(
         self,

@@ -23,6 +23,11 @@ from superqt import QElidingLabel
 
 from napari_colipri.backend import ModelChoice
 from napari_colipri.panels.progress import ProgressStrip
+from napari_colipri.panels.server import ServerPanel
+from napari_colipri.preferences import token_of
+
+PLACES = {"This computer": False, "A server": True}
+"""Where the model runs -> whether that is a server."""
 
 DEVICES = {"Auto": "auto", "CPU": "cpu", "CUDA": "cuda", "Apple": "mps"}
 _NO_CT = "Drop a DICOM folder or a NIfTI file."
@@ -101,6 +106,7 @@ class ModelPanel(QWidget):
         self.geometry_note = QElidingLabel(_NO_CT)
         self.geometry_note.setProperty("kind", "muted")
         self._make_model_row(models)
+        self._make_place_row()
         self.analyse = QPushButton("Analyse")
         self.analyse.setProperty("kind", "primary")
         self.analyse.setToolTip("Load the model, list findings and outline structures")
@@ -118,16 +124,37 @@ class ModelPanel(QWidget):
 
     @property
     def choice(self) -> ModelChoice:
-        """The model and device that are set."""
+        """The model and device, or the server, that are set."""
+        if self.is_remote:
+            return ModelChoice(model=self.server.url.text().strip(), token=self.server.token.text())
         return ModelChoice(model=self.models.currentText().strip(), device=self.devices.currentData())
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model runs at a server."""
+        return bool(self.places.currentData())
+
+    def set_remote(self, *, remote: bool) -> None:
+        """Choose this computer or a server, as if by hand.
+
+        Args:
+            remote: Whether the model runs at a server.
+        """
+        self.places.setCurrentIndex(self.places.findData(remote))
 
     def set_choice(self, model: str, device: str) -> None:
         """Set model and device, as if chosen by hand.
 
         Args:
-            model: Shipped bundle's name, bundle folder or hub id.
-            device: A value of `DEVICES`, or another device torch knows.
+            model: Shipped bundle's name, bundle folder, hub id or URL of a server.
+            device: A value of `DEVICES`, or another device torch knows; a server has its own.
         """
+        remote = ModelChoice(model=model).is_remote
+        if remote:
+            self.server.set_server(model, token_of(model))
+        self.set_remote(remote=remote)
+        if remote:
+            return
         self.models.setEditText(model)
         if self.devices.findData(device) < 0:
             self.devices.addItem(device, device)
@@ -168,7 +195,7 @@ class ModelPanel(QWidget):
         """
         self.action.setCurrentWidget(self.progress if busy else self.analyse)
         self.analyse.setEnabled(ready and not busy)
-        for widget in (self.models, self.folder, self.devices):
+        for widget in (self.models, self.folder, self.devices, self.places, self.server):
             widget.setEnabled(not busy)
 
     def _make_model_row(self, models: Sequence[str]) -> None:
@@ -193,6 +220,24 @@ class ModelPanel(QWidget):
             self.devices.addItem(text, device)
         self.devices.currentIndexChanged.connect(lambda: self.choice_changed.emit(self.choice))
 
+    def _make_place_row(self) -> None:
+        self.places = QComboBox()
+        self.places.setAccessibleName("Where the model runs")
+        self.places.setToolTip("A model of this computer, or one that `colipri serve` runs on another")
+        for text, remote in PLACES.items():
+            self.places.addItem(text, remote)
+        self.server = ServerPanel()
+        self.places.currentIndexChanged.connect(self._on_place)
+        self.server.edited.connect(lambda: self.choice_changed.emit(self.choice))
+
+    def _on_place(self) -> None:
+        self.model_stack.setCurrentIndex(int(self.is_remote))
+        for page in range(self.model_stack.count()):  # a hidden page must not take room
+            policy = QSizePolicy.Policy.Preferred if page == int(self.is_remote) else QSizePolicy.Policy.Ignored
+            self.model_stack.widget(page).setSizePolicy(QSizePolicy.Policy.Preferred, policy)
+        self.model_stack.updateGeometry()
+        self.choice_changed.emit(self.choice)
+
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -201,15 +246,22 @@ class ModelPanel(QWidget):
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(6)
         grid.setColumnStretch(1, 1)
-        model_row = QHBoxLayout()
+        local = QWidget()
+        model_row = QHBoxLayout(local)
+        model_row.setContentsMargins(0, 0, 0, 0)
         model_row.setSpacing(4)
         model_row.addWidget(self.models, 1)
         model_row.addWidget(self.folder)
         model_row.addWidget(self.devices)
+        self.model_stack = QStackedWidget()
+        self.model_stack.addWidget(local)
+        self.model_stack.addWidget(self.server)
+        self._on_place()
         rows = (
             ("CT", self.layers),
             ("", self.geometry_note),
-            ("Model", model_row),
+            ("Runs on", self.places),
+            ("Model", self.model_stack),
             ("Window", self.windows),
             ("Plane", self.planes),
         )
@@ -220,10 +272,7 @@ class ModelPanel(QWidget):
             label = QLabel(title)
             label.setProperty("kind", "field")
             grid.addWidget(label, row, 0, Qt.AlignmentFlag.AlignVCenter)
-            if isinstance(content, QWidget):
-                grid.addWidget(content, row, 1)
-            else:
-                grid.addLayout(content, row, 1)
+            grid.addWidget(content, row, 1)
         layout.addLayout(grid)
         layout.addWidget(self.action)
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from chests import chest
 from random_bundles import save_random_bundle
+from support.places import PLACES
+from support.places import placed
 
 from colipri_core.cases import CaseFilter
 from colipri_core.cases import CaseSource
@@ -30,12 +32,15 @@ class Part:
     mask: np.ndarray
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory):
+@pytest.fixture(scope="module", params=PLACES)
+def local(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """An engine whose tokens tell of the intensity of their own patch, and of nothing else."""
     folder = tmp_path_factory.mktemp("local")
     bundle = save_random_bundle(folder / "local", local=True)
-    with open_engine(bundle, device="cpu", cache_dir=folder / "cache") as engine:
+    with (
+        open_engine(bundle, device="cpu", cache_dir=folder / "cache") as inner,
+        placed(inner, request.param) as engine,
+    ):
         yield engine
 
 

@@ -11,6 +11,7 @@ import pytest
 from chests import chest
 from growing import CARD
 from growing import Grower
+from support.places import placed
 
 from colipri_core.editing.edits import Adopt
 from colipri_core.editing.edits import ChangeObject
@@ -44,11 +45,12 @@ def grower() -> Grower:
 
 
 @pytest.fixture
-def clicking(bundle: Path, tmp_path: Path, grower: Grower) -> Iterator[Engine]:
+def clicking(place: str, bundle: Path, tmp_path: Path, grower: Grower) -> Iterator[Engine]:
     """An engine whose interactive model grows regions."""
-    with LocalEngine.load(
-        bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=lambda device: grower
-    ) as engine:
+    with (
+        LocalEngine.load(bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=lambda device: grower) as local,
+        placed(local, place) as engine,
+    ):
         yield engine
 
 
@@ -207,14 +209,15 @@ def test_a_closed_session_says_so(clicking: Engine) -> None:
 
 
 def test_without_an_interactive_model_a_prompt_is_refused_and_the_brush_still_works(
-    bundle: Path, tmp_path: Path
+    place: str, bundle: Path, tmp_path: Path
 ) -> None:
     def none(device: str) -> Grower:
         msg = "There is no interactive model here."
         raise CapabilityError(msg)
 
     with (
-        LocalEngine.load(bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=none) as engine,
+        LocalEngine.load(bundle, device="cpu", cache_dir=tmp_path / "cache", segmenter=none) as local,
+        placed(local, place) as engine,
         engine.open(VOLUME) as session,
     ):
         for prompt in (Point(ras=LEFT_LUNG), Phrase(text="effusion")):

@@ -151,7 +151,7 @@ def test_two_jobs_cannot_have_one_name(caller: Caller, session: str, engine: Scr
     job = str(uuid.uuid4())
     thread = held(caller, session, engine, job=job)
 
-    with pytest.raises(ValueError, match="a new name for each job"):
+    with pytest.raises(ServerBusyError, match="a new name for each job"):
         caller.ask(session, "classify", job=job)
     engine.gate.set()
     assert isinstance(outcome(thread), list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from napari.components import ViewerModel
@@ -15,6 +16,7 @@ from scenes import dock_on
 from scripted_engine import ScriptedEngine
 
 from colipri_core.volume import Volume
+from napari_colipri import preferences
 from napari_colipri.dock import ColipriDock
 
 
@@ -23,6 +25,17 @@ def edits_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where edits are saved: never the user's own folder."""
     monkeypatch.setenv("COLIPRI_EDITS_DIR", str(tmp_path / "edits"))
     return tmp_path / "edits"
+
+
+@pytest.fixture(autouse=True)
+def kept_settings(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What napari's preferences keep of the plugin: never the user's own."""
+    settings = SimpleNamespace(use_server=False, server_url="")
+    monkeypatch.setattr(preferences, "_settings", lambda: settings)
+    monkeypatch.setattr(preferences, "_tokens", {})
+    monkeypatch.setattr(preferences, "_keyring", lambda: None)
+    monkeypatch.delenv("COLIPRI_SERVER_TOKEN", raising=False)
+    return settings
 
 
 @pytest.fixture

@@ -133,8 +133,8 @@ class ScriptedSession:
     def segmentation(self) -> Segmentation:
         return Segmentation(labelmap=self.editor.labelmap, geometry=self.volume.geometry, segments=self.editor.segments)
 
-    def edit_log(self, *, since=0):
-        return edit_log(self.volume, self.editor.steps[since:])
+    def edit_log(self):
+        return edit_log(self.volume, self.editor.steps)
 
     def draft_report(
         self,
@@ -202,6 +202,10 @@ class ScriptedEngine:
         self.sessions: list[ScriptedSession] = []
         self.threads: set[int] = set()
         self.closed = False
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {}
 
     @property
     def capabilities(self) -> Capabilities:

@@ -66,6 +66,7 @@ def cursor(watched: Watched) -> list[float]:
     return [float(words[1]), float(words[3]), float(words[5])]
 
 
+@pytest.mark.timeout(900)  # the shipped model on a whole CT, drawn in software
 def test_reading_a_real_case(watched: Watched, shared_data: Path, tmp_path: Path):
     path = shared_data / "lung_masks" / "imlab_id001_ct.nii.gz"
     with served_process("tiny", state=tmp_path, options=["--web", str(path)]) as server:
@@ -165,6 +166,7 @@ def test_cancel_ends_the_work_and_the_case_stays_usable(watched: Watched, url: s
     assert "spacing" in watched.text("#warnings")
 
 
+@pytest.mark.timeout(900)  # two servers begin from nothing
 def test_a_killed_server_is_said_and_its_successor_goes_on(watched: Watched, ct: Path, tmp_path: Path):
     options, model, state = ["--web", str(ct)], save_random_bundle(tmp_path / "random"), tmp_path / "state"
     with served_process(model, state=state, options=options) as server:

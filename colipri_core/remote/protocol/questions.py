@@ -83,16 +83,41 @@ class SegmentRequest:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GivenSentence:
+    """A sentence of an earlier report, found by the client; see `colipri_core.report.StoredSentence`."""
+
+    text: str
+    case: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GivenSentences:
+    """Implements `SentenceStore` with what a client found in its own store.
+
+    Args:
+        given: The sentences, nearest first.
+    """
+
+    given: tuple[GivenSentence, ...]
+
+    def sentences(self, query: Embedding, k: int) -> tuple[GivenSentence, ...]:
+        """Return the first k."""
+        return self.given[:k]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportRequest:
     """Body of `POST .../report`, as JSON.
 
     Args:
         options: How.
         store: Name of a case store of the server; None for none.
+        sentences: The nearest sentences of a case store of the client's, nearest first; None for none.
     """
 
     options: DraftOptions = dataclasses.field(default_factory=DraftOptions)
     store: str | None = None
+    sentences: tuple[GivenSentence, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,7 @@ class ModelAnswer:
         limits: What the server allows.
         stores: Names of its case stores.
         version: Version of the server's package.
+        versions: Package name -> version of what runs the model.
     """
 
     card: ModelCard
@@ -60,6 +61,7 @@ class ModelAnswer:
     limits: ServerLimits
     stores: tuple[str, ...] = ()
     version: str = ""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

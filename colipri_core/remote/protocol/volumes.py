@@ -104,11 +104,15 @@ def volume_frames(volume: Volume) -> Iterator[list[bytes | memoryview]]:
     """
     header = VolumeHeader.of(volume)
     yield encode_frame(Kind.HEADER, to_plain(header))
-    plane = volume.voxels[:, :, :1].nbytes
-    thickness = max(1, SLAB_BYTES // max(1, plane))
+    thickness = _thickness(volume)
     for start in range(0, volume.shape[2], thickness):
         slab = np.asarray(volume.voxels[:, :, start : start + thickness], order=header.order)
         yield encode_frame(Kind.SLAB, {"start": start}, {"voxels": slab}, fast=True)
+
+
+def slab_count(volume: Volume) -> int:
+    """Number of slabs a volume is sent as."""
+    return -(-volume.shape[2] // _thickness(volume))
 
 
 class VolumeReceiver:
@@ -173,6 +177,10 @@ class VolumeReceiver:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Slab:
     start: int
+
+
+def _thickness(volume: Volume) -> int:
+    return max(1, SLAB_BYTES // max(1, volume.voxels[:, :, :1].nbytes))
 
 
 def _expect(frame: Frame, kind: Kind) -> None:

@@ -154,8 +154,7 @@ class Jobs:
             work: What it does.
 
         Raises:
-            ServerBusyError: If there are too many, or the server stops.
-            ValueError: If a job of this name is at work.
+            ServerBusyError: If there are too many, one of this name is at work, or the server stops.
         """
         self._check(request)
         job = Job(request, asyncio.get_running_loop())
@@ -203,8 +202,8 @@ class Jobs:
         if self._stopping:
             raise _stopping()
         if request.name in self._jobs:
-            msg = "Expected a new name for each job, found that of one at work. Use a new UUID for each call."
-            raise ValueError(msg)
+            msg = "Expected a new name for each job, found that of one at work. Wait for its end, or use a new UUID."
+            raise ServerBusyError(msg)
         if len(self._jobs) >= self._most or (request.owner and self.of(request.owner) >= self._most_of_one):
             msg = (
                 f"Expected at most {self._most_of_one} calls of a session and {self._most} in all. Wait for one to end."

@@ -38,6 +38,7 @@ async def model(request: Request) -> Response:
         limits=ServerLimits(voxels=limits.volume_voxels, body_bytes=limits.body_bytes, sessions=limits.sessions),
         stores=service.stores.names,
         version=version("napari-colipri"),
+        versions=engine.versions,
     )
     return json_answer(to_plain(answer))
 

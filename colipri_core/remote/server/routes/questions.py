@@ -10,6 +10,7 @@ from colipri_core.remote.protocol.plain import to_plain
 from colipri_core.remote.protocol.questions import CheckRequest
 from colipri_core.remote.protocol.questions import ClassifyRequest
 from colipri_core.remote.protocol.questions import EvidenceRequest
+from colipri_core.remote.protocol.questions import GivenSentences
 from colipri_core.remote.protocol.questions import ReportRequest
 from colipri_core.remote.protocol.questions import SegmentRequest
 from colipri_core.remote.protocol.questions import embedding_from
@@ -30,6 +31,7 @@ from colipri_core.remote.server.schema import json_body
 from colipri_core.remote.server.service import service_of
 from colipri_core.remote.server.stores import check_count
 from colipri_core.remote.server.streaming import JobAnswer
+from colipri_core.report import SentenceStore
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", default_response_class=Response, responses=answers(None))
 
@@ -111,9 +113,14 @@ async def report(session: str, request: Request) -> JobAnswer:
     if asked.store is not None:
         service.stores.check(asked.store)
 
+    def earlier() -> SentenceStore | None:
+        if asked.sentences is not None:
+            return GivenSentences(given=asked.sentences)
+        return None if asked.store is None else service.stores.get(asked.store)
+
     def work(control: Control) -> Parts:
         found = held.session.draft_report(
-            store=None if asked.store is None else service.stores.get(asked.store),
+            store=earlier(),
             on_sentence=control.sentence,
             options=asked.options,
             progress=control.progress,
