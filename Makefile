@@ -36,7 +36,7 @@ lint: $(STAMP)-lint ## ruff, mypy --strict on the core, import contracts, spelli
 	$(BIN)/codespell
 
 ##@ More checks
-.PHONY: format check-install test-slow test-slicer test-gpu parity-full bench fuzz soak openapi docs-images
+.PHONY: format check-install test-web web-image test-slow test-slicer test-gpu parity-full bench fuzz soak openapi docs-images
 format: $(STAMP)-lint ## let ruff sort imports, fix and format
 	$(BIN)/ruff check --fix --exit-zero --quiet
 	$(BIN)/ruff format
@@ -50,6 +50,12 @@ test-slow: $(STAMP)-test ## the tests that take minutes
 
 test-slicer: $(STAMP)-test ## the Slicer module on real MRML, in two versions of slicer-core
 	@scripts/slicer_tests.sh $(BIN)/python $(ARGS)
+
+test-web: $(STAMP)-test-web ## the browser view in headless Chromium (fetches the viewer library from npm's registry once)
+	OMP_NUM_THREADS=1 $(PYTEST) tests/web $(ARGS)
+
+web-image: $(STAMP)-test-web ## draw the picture of the browser view (CT=path)
+	PYTHONPATH=tests $(BIN)/python scripts/web_picture.py docs/images/web_view.png "$(CT)" $(ARGS)
 
 test-gpu: $(STAMP)-test ## the tests that need a GPU
 	$(PYTEST) -m gpu --ignore tests/parity $(ARGS)
@@ -112,6 +118,12 @@ $(STAMP)-demo: pyproject.toml $(STAMP)-torch | display
 $(STAMP)-test: pyproject.toml $(STAMP)-torch | display
 	@echo "Installing .[test] ... (a minute or two the first time)"
 	@$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(STAMP)-test-web: pyproject.toml $(STAMP)-test
+	@scripts/system_packages.sh browser
+	@echo "Installing .[test-web] ..."
+	@$(INSTALL) --editable '.[test-web]'
 	@touch $@
 
 # The official package needs torchvision, whose build for CUDA keeps transformers from being imported under CPU torch.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make sure the Debian packages behind this project are there; "display" adds what the viewer needs to draw.
+# Make sure the Debian packages behind this project are there; "display" adds what the viewer needs to draw, "browser"
+# the one that opens the browser view.
 #
 # As root, missing packages are installed. Otherwise the one command that installs them is printed and the script
 # fails. On a system without dpkg nothing can be checked: it says so and goes on.
@@ -20,6 +21,7 @@ installed() { # some releases name a library with the suffix t64
 
 wanted=()
 if [[ "${1:-}" == display ]]; then wanted+=("${display_packages[@]}"); fi
+if [[ "${1:-}" == browser ]]; then wanted+=(chromium); fi
 python=$("$(dirname "$0")/find_python.sh")
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then wanted+=(python3-venv); fi
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from playwright.sync_api import Page
 
-PATIENCE_MS = 240_000
+PATIENCE_MS = 120_000
 """Software rendering on a shared machine takes its time."""
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chests import chest
+from random_bundles import save_random_bundle
 from support.browsing import Watched
 from support.browsing import browsing
 from support.browsing import chromium
@@ -65,6 +66,7 @@ def cursor(watched: Watched) -> list[float]:
     return [float(words[1]), float(words[3]), float(words[5])]
 
 
+@pytest.mark.timeout(900)  # the shipped model on a whole CT, drawn in software
 def test_reading_a_real_case(watched: Watched, shared_data: Path, tmp_path: Path):
     path = shared_data / "lung_masks" / "imlab_id001_ct.nii.gz"
     with served_process("tiny", state=tmp_path, options=["--web", str(path)]) as server:
@@ -134,6 +136,7 @@ def test_clicks_make_a_mask_and_undo_takes_it_back(watched: Watched, url: str):
 def test_the_keyboard_moves_the_cursor(watched: Watched, url: str):
     watched.open(url)
     watched.page.focus("#slices")
+    watched.page.keyboard.press("PageDown")  # from between two voxels to the middle of one
     start = cursor(watched)
     watched.page.keyboard.press("PageUp")
     watched.page.keyboard.press("Shift+ArrowLeft")
@@ -160,11 +163,13 @@ def test_cancel_ends_the_work_and_the_case_stays_usable(watched: Watched, url: s
     watched.analyse()
     assert watched.page.locator(".finding").count() == 18
     assert watched.page.is_hidden("#notice")
+    assert "spacing" in watched.text("#warnings")
 
 
+@pytest.mark.timeout(900)  # two servers begin from nothing
 def test_a_killed_server_is_said_and_its_successor_goes_on(watched: Watched, ct: Path, tmp_path: Path):
-    options = ["--web", str(ct)]
-    with served_process("tiny", state=tmp_path, options=options) as server:
+    options, model, state = ["--web", str(ct)], save_random_bundle(tmp_path / "random"), tmp_path / "state"
+    with served_process(model, state=state, options=options) as server:
         watched.open(server.url)
         watched.page.check('input[value="positive"]')
         box = watched.page.locator("#slices").bounding_box()
@@ -175,7 +180,7 @@ def test_a_killed_server_is_said_and_its_successor_goes_on(watched: Watched, ct:
         watched.page.click("#analyse")
         watched.wait('#notice:has-text("does not answer")')
         port = int(server.url.rpartition(":")[2])
-    with served_process("tiny", state=tmp_path, port=port, options=options):
+    with served_process(model, state=state, port=port, options=options):
         watched.page.locator("#notice").wait_for(state="hidden")
         watched.wait("#undo:enabled")
         assert watched.text("#label-note") == labelled
@@ -207,6 +212,7 @@ def test_a_file_is_sent_and_a_wrong_one_refused(watched: Watched, url: str, tmp_
     watched.page.set_input_files("#file", oblique)
     watched.page.locator("#notice").wait_for(state="hidden")
     watched.idle()
+    assert watched.page.input_value("#case") == ""
     np.testing.assert_allclose(cursor(watched), chest().geometry.center, atol=4.0)
 
 

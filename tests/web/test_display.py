@@ -1,4 +1,4 @@
-"""What the browser is given to draw: it lies where the volume lies, whatever its orientation, and is never too large."""
+"""What the browser is given to draw: it lies where the volume lies, in any orientation, and is never too large."""
 
 from __future__ import annotations
 

@@ -134,10 +134,14 @@ def test_a_named_folder_or_file_is_used_instead(
     content: bytes, package: NpmPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / package.tarball).write_bytes(content)
-    for place in (tmp_path, tmp_path / package.tarball):
+    as_npm_packs_it = tmp_path / "elsewhere" / "colipri-drawing-1.2.3.tgz"
+    as_npm_packs_it.parent.mkdir()
+    as_npm_packs_it.write_bytes(content)
+    for place in (tmp_path, tmp_path / package.tarball, as_npm_packs_it.parent):
         monkeypatch.setenv("COLIPRI_WEB_LIBRARY", str(place))
         assert library_module(package) == MODULE
     (tmp_path / package.tarball).write_bytes(content[:-10])
+    monkeypatch.setenv("COLIPRI_WEB_LIBRARY", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="fetch it anew"):
         library_module(package)
     monkeypatch.setenv("COLIPRI_WEB_LIBRARY", str(tmp_path / "nowhere"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import itertools
 import math
 from typing import Any
 from typing import Literal
@@ -95,11 +96,13 @@ class DisplayGrid:
             return values
         i, j, k = self.factors
         shape = self.shape
-        out = np.empty(shape, dtype=values.dtype)
+        out = np.empty(shape, dtype=values.dtype, order="F")
         for plane in range(shape[2]):
-            slab = values[: shape[0] * i, : shape[1] * j, plane * k : (plane + 1) * k]
-            blocks = slab.reshape(shape[0], i, shape[1], j, k).mean(axis=(1, 3, 4), dtype=np.float32)
-            out[:, :, plane] = np.rint(blocks) if values.dtype.kind in "iu" else blocks
+            total = np.zeros(shape[:2], dtype=np.float32, order="F")
+            for a, b, c in itertools.product(range(i), range(j), range(k)):
+                total += values[a : shape[0] * i : i, b : shape[1] * j : j, plane * k + c]
+            total /= i * j * k
+            out[:, :, plane] = np.rint(total) if values.dtype.kind in "iu" else total
         return out
 
     def nearest(self, values: Array) -> Array:

@@ -56,6 +56,11 @@ class NpmPackage:
         """File name of the tarball in the registry."""
         return f"{self.name.rpartition('/')[2]}-{self.version}.tgz"
 
+    @property
+    def packed(self) -> str:
+        """File name that `npm pack` gives the same tarball."""
+        return f"{self.name.lstrip('@').replace('/', '-')}-{self.version}.tgz"
+
     def address(self, registry: str) -> str:
         """Address of the tarball in a registry."""
         return f"{registry.rstrip('/')}/{self.name}/-/{self.tarball}"
@@ -117,12 +122,13 @@ def _cache_folder() -> Path:
 
 
 def _read_named(place: Path, package: NpmPackage) -> bytes:
-    path = place / package.tarball if place.is_dir() else place
+    inside = [place / package.packed, place / package.tarball]
+    path = next((path for path in inside if path.is_file()), inside[0]) if place.is_dir() else place
     try:
         content = path.read_bytes()
     except OSError as error:
         msg = (
-            f"Expected {package.tarball} at the place {LIBRARY_VARIABLE} names, found none ({error.strerror}). "
+            f"Expected {package.packed} at the place {LIBRARY_VARIABLE} names, found none ({error.strerror}). "
             f"Fetch it elsewhere with: npm pack {package.name}@{package.version}"
         )
         raise MissingDependencyError(msg) from error
@@ -155,7 +161,7 @@ def _unreachable(package: NpmPackage, error: Exception) -> str:
     return (
         f"The browser view draws with {package.name} {package.version}, which this machine does not have yet, and the "
         f"npm registry {registry_address()} did not give it ({error}). Connect once, set npm_config_registry to a "
-        f"mirror, or run `npm pack {package.name}@{package.version}` elsewhere, bring {package.tarball} here, and set "
+        f"mirror, or run `npm pack {package.name}@{package.version}` elsewhere, bring {package.packed} here, and set "
         f"{LIBRARY_VARIABLE} to its place."
     )
 

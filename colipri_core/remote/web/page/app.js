@@ -20,7 +20,7 @@ let opened = null; // the open case, as the server describes it
 let readoutTimer = 0;
 let retrying = false;
 
-const runner = new Runner({ changed: enable, failed: explain });
+const runner = new Runner({ begun: () => notify(""), changed: enable, failed: explain });
 const view = new View({ moved: read });
 const findings = new FindingsPanel({ chosen: showEvidence, asked: askFor });
 const structures = new StructuresPanel({
@@ -140,7 +140,7 @@ async function open(title, { path, body, headers }) {
   structures.clear(about.capabilities.structures ? undefined : "This model outlines no structures.");
   byId("heat-caption").textContent = "";
   byId("display-note").textContent = displayNote();
-  notify(opened.warnings.join("\n"));
+  showWarnings();
   view.goTo(opened.center_ras);
   await showEditing();
   enable();
@@ -289,7 +289,13 @@ function enable() {
 function warn(warnings) {
   const fresh = warnings.filter((text) => !opened.warnings.includes(text));
   opened.warnings.push(...fresh);
-  notify(opened.warnings.join("\n"));
+  showWarnings();
+}
+
+/** Say what makes results of this case doubtful, as long as it is open. */
+function showWarnings() {
+  byId("warnings").textContent = opened.warnings.join("\n");
+  byId("warnings").hidden = !opened.warnings.length;
 }
 
 function notify(text) {
@@ -322,7 +328,7 @@ async function wait() {
 async function takeUp() {
   try {
     Object.assign(opened, located(await ask(opened.url)));
-    notify(opened.warnings.join("\n"));
+    showWarnings();
     await showEditing();
   } catch (error) {
     explain(error);

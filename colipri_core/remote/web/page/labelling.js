@@ -15,14 +15,7 @@ export class Labelling {
     byId("redo").addEventListener("click", () => step("redo"));
     byId("new-object").addEventListener("click", () => this.#begin());
     this.#watch(byId("slices"));
-    document.addEventListener("keydown", (event) => {
-      if (!event.ctrlKey && !event.metaKey) return;
-      if (event.target.matches("input[type=text], input[type=search]")) return;
-      const wanted = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
-      if (!wanted || byId(wanted).disabled) return;
-      event.preventDefault();
-      step(wanted);
-    });
+    document.addEventListener("keydown", (event) => this.#key(event, step), { capture: true }); // before the slices
   }
 
   /** What a click means now: null only looks. */
@@ -45,6 +38,15 @@ export class Labelling {
     byId("undo").disabled = !enabled || !this.#state?.undo.length;
     byId("redo").disabled = !enabled || !this.#state?.redo.length;
     byId("new-object").disabled = !enabled || !this.#state?.objects.length;
+  }
+
+  #key(event, step) {
+    if (!event.ctrlKey && !event.metaKey) return;
+    if (event.target.matches("input[type=text], input[type=search]")) return;
+    const wanted = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
+    if (!wanted || byId(wanted).disabled) return;
+    event.preventDefault();
+    step(wanted);
   }
 
   get #next() {

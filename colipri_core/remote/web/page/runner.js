@@ -6,8 +6,9 @@ import { byId } from "./dom.js";
 export class Runner {
   #current = null;
 
-  /** `changed` is called when work begins or ends; `failed` receives what went wrong. */
-  constructor({ changed, failed }) {
+  /** `begun` is called before work, `changed` when it begins or ends; `failed` receives what went wrong. */
+  constructor({ begun, changed, failed }) {
+    this.begun = begun;
     this.changed = changed;
     this.failed = failed;
     byId("cancel").addEventListener("click", () => this.cancel());
@@ -26,6 +27,7 @@ export class Runner {
     if (this.#current) await this.cancel();
     const work = { job: uuid(), controller: new AbortController(), replaceable };
     this.#current = work;
+    this.begun();
     this.#show(title, null);
     work.finished = this.#finish(title, work, task);
     return work.finished;
