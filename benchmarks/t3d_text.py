@@ -2,8 +2,8 @@
 
 Run from the repository root: `python -m benchmarks.t3d_text RUN [RUN ...] [--split validation] [--scans N]`. Every run
 restores the same corrupted sub-volumes of the scans of a split twice. "gap" is the error with the wrong report less
-that with the own one: above 0, the report helps. Intervals are percentiles over resampled scans. Of a text-free twin the
-gap is 0. Where a run compares scans, "found" is the share of sub-volumes whose other one came first among "pool" scans.
+that with the own one: above 0, the report helps. Intervals are percentiles over resampled scans. Of a text-free twin
+the gap is 0. Where a run compares scans, "found" is the share of sub-volumes whose other one came first of "pool".
 Prints a table and writes benchmarks/results/t3d_text.json.
 """
 
