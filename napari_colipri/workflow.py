@@ -108,10 +108,10 @@ class Workflow:
             return False
         case = Case(layer=self._layer, choice=self.choice, source=read_case(self._layer))
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings]:
-            return self._backend.classify(case.request, None, progress, cancel)
+        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings | None]:
+            return self._backend.analyse(case.request, progress, cancel)
 
-        def done(result: tuple[ModelInfo, Findings]) -> None:
+        def done(result: tuple[ModelInfo, Findings | None]) -> None:
             self._take_findings(case, *result)
 
         return self._runner.start(Job(title="Analysing", work=work, on_done=done))
@@ -283,7 +283,7 @@ class Workflow:
 
         return self._runner.start(Job(title="Outlining structures", work=work, on_done=done))
 
-    def _take_findings(self, case: Case, info: ModelInfo, findings: Findings) -> None:
+    def _take_findings(self, case: Case, info: ModelInfo, findings: Findings | None) -> None:
         self.set_model(info)
         if case.layer not in self.viewer.layers:
             return
@@ -291,8 +291,8 @@ class Workflow:
         if former is not None:
             self._remove_heat(former)
             case.structures, case.hidden, case.labels = former.structures, former.hidden, former.labels
-        case.rows = merged((), finding_rows(findings))
-        self._store(case, findings.provenance.warnings)
+        case.rows = () if findings is None else merged((), finding_rows(findings))
+        self._store(case, () if findings is None else findings.provenance.warnings)
         self._changed_everything()
         self.analysed.emit()
         if info.capabilities.structures:
