@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from colipri_training.config import PretrainConfig
 from colipri_training.run import RECIPES
 
 CONFIG = RECIPES["smoke-crm"](vocab_size=100)
