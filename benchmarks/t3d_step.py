@@ -103,7 +103,16 @@ def measure(folder: Path, config: T3DConfig, steps: int, answer: Any) -> None:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start[0])
         computed.append(time.process_time() - start[1])
-    answer.put({"seconds": seconds[1:], "cpu_seconds": computed[1:], "memory_gib": memory_gib()})
+    answer.put({"seconds": seconds[1:], "cpu_seconds": computed[1:], "memory_gib": peak_gib()})
+
+
+def peak_gib() -> float:
+    """Largest memory of this process: of the GPU, or resident, without what the process that started it had."""
+    status = Path("/proc/self/status")
+    if torch.cuda.is_available() or not status.is_file():
+        return memory_gib()
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 2**20  # getrusage would count the parent's memory too: it is kept over fork and exec
 
 
 def row(slices: int, options: argparse.Namespace) -> dict[str, float]:
