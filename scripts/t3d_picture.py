@@ -49,7 +49,7 @@ def restoration(
     assert batch.corrupted is not None
     count = len(batch.images)
     own, other = (network.restore(batch.corrupted, network.states(text, count)) for text in (batch.reports, wrong))
-    figure, grid = plt.subplots(scans, 5, figsize=(11, 2.5 * scans), squeeze=False)
+    figure, grid = plt.subplots(scans, 5, figsize=(11, 2.8 * scans), squeeze=False)
     names = ("original", "corrupted", "restored, its own report", "restored, another report", "difference of the two")
     for row, axes in enumerate(grid):
         target = batch.images[row, 0]
@@ -75,7 +75,9 @@ def contrast(network: T3DNetwork, batch: T3DBatch, scans: int) -> plt.Figure:
         for axes in row[scans:]:
             axes.remove()
     axes = figure.add_subplot(1, 2, 2) if scans < 2 else figure.add_subplot(grid[0][0].get_gridspec()[:, scans:])
-    image = axes.imshow(match[:, 0].float().numpy(), cmap="viridis")
+    image = axes.imshow(match[:, 0].float().numpy(), cmap="viridis", vmin=-1, vmax=1)
+    axes.set_xticks(range(len(match)), range(1, len(match) + 1))
+    axes.set_yticks(range(len(match)), range(1, len(match) + 1))
     axes.set_xlabel("sub-volume 2 of scan", color=INK)
     axes.set_ylabel("sub-volume 1 of scan, and whose report all are told", color=INK)
     axes.set_title("cosine", fontsize=9, color=INK)
