@@ -139,10 +139,25 @@ class Backend:
             self._engine, self._choice, self._clicks_model = engine, choice, clicks_model
         return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device)
 
+    def analyse(
+        self, request: Request, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> tuple[ModelInfo, Findings | None]:
+        """Return the loaded model and what it finds by default; None of a model that is asked nothing in words.
+
+        Args:
+            request: Model and volume.
+            progress: Receives (fraction, message).
+            cancel: Cancels the call.
+        """
+        info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
+        if not info.capabilities.findings:
+            return info, None
+        return info, session.classify(progress=rest, cancel=cancel)
+
     def classify(
         self,
         request: Request,
-        findings: tuple[str, ...] | None,
+        findings: tuple[str, ...],
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> tuple[ModelInfo, Findings]:
@@ -150,7 +165,7 @@ class Backend:
 
         Args:
             request: Model and volume.
-            findings: Names or free text; None for the model's default list.
+            findings: Names or free text.
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """

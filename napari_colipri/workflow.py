@@ -109,10 +109,7 @@ class Workflow:
         case = Case(layer=self._layer, choice=self.choice, source=read_case(self._layer))
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, Findings | None]:
-            info = self._backend.load(case.choice, progress, cancel)
-            if not info.capabilities.findings:
-                return info, None
-            return self._backend.classify(case.request, None, progress, cancel)
+            return self._backend.analyse(case.request, progress, cancel)
 
         def done(result: tuple[ModelInfo, Findings | None]) -> None:
             self._take_findings(case, *result)
@@ -294,8 +291,8 @@ class Workflow:
         if former is not None:
             self._remove_heat(former)
             case.structures, case.hidden, case.labels = former.structures, former.hidden, former.labels
-        case.rows = merged((), finding_rows(findings)) if findings is not None else ()
-        self._store(case, findings.provenance.warnings if findings is not None else ())
+        case.rows = () if findings is None else merged((), finding_rows(findings))
+        self._store(case, () if findings is None else findings.provenance.warnings)
         self._changed_everything()
         self.analysed.emit()
         if info.capabilities.structures:

@@ -56,6 +56,8 @@ class ScriptedSession:
         self.closed = False
 
     def classify(self, findings=None, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None):
+        if not self._engine.with_texts:
+            raise CapabilityError("scripted reads no text.")
         names = CT_RATE_FINDINGS if findings is None else tuple(findings)
         self._engine.walk("Reading the volume", progress, cancel)
         items = tuple(
@@ -191,9 +193,15 @@ class ScriptedEngine:
     device = "cpu"
 
     def __init__(
-        self, *, with_structures: bool = True, warnings: tuple[str, ...] = (), error: Exception | None = None
+        self,
+        *,
+        with_structures: bool = True,
+        with_texts: bool = True,
+        warnings: tuple[str, ...] = (),
+        error: Exception | None = None,
     ) -> None:
         self.with_structures = with_structures
+        self.with_texts = with_texts
         self.warnings = warnings
         self.error = error
         self.gate = threading.Event()
@@ -210,7 +218,8 @@ class ScriptedEngine:
     @property
     def capabilities(self) -> Capabilities:
         structures = STRUCTURES[:3] if self.with_structures else ()
-        return Capabilities(findings=CT_RATE_FINDINGS, free_text=True, structures=structures)
+        findings = CT_RATE_FINDINGS if self.with_texts else ()
+        return Capabilities(findings=findings, free_text=self.with_texts, structures=structures)
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> ScriptedSession:
         self.sessions.append(ScriptedSession(self, volume, autosave))

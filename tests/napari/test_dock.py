@@ -61,6 +61,13 @@ class TestAnalyse:
         bone = (volume.voxels >= 250).sum() * volume.geometry.voxel_volume_ml
         assert analysed.structures_panel.model.rows[2].volume_ml == pytest.approx(bone)
 
+    def test_a_model_that_reads_no_text_still_outlines(self, engine, dock, viewer, settle) -> None:
+        engine.with_texts = False
+        dock.model_panel.analyse.click()
+        settle(dock)
+        assert dock.findings_panel.model.rows == ()
+        assert "structures: chest-like" in names(viewer)
+
     def test_the_model_is_named_with_its_warning(self, analysed) -> None:
         assert "scripted (5c21b7ed)" in analysed.footer.model.text()
         assert not analysed.footer.synthetic.isHidden()
