@@ -24,7 +24,7 @@ from colipri_core.model.encoder_config import EncoderConfig
 from colipri_core.model.encoder_config import ResNetConfig
 from colipri_core.model.encoder_config import SwinConfig
 
-_NORM = ("group", {"num_groups": 8})
+_GROUPS = 8
 _EXPANSION = {"basic": 1, "bottleneck": 4}
 _SWIN_LEVELS = 5
 
@@ -71,8 +71,8 @@ class PrimusEncoder(nn.Module):
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.channels = (config.width,)
-        self.strides = (config.patch_size,)
+        self.channels: tuple[int, ...] = (config.width,)
+        self.strides: tuple[int, ...] = (config.patch_size,)
         self.backbone = ImageBackbone(config)
 
     @property
@@ -104,8 +104,10 @@ class ResNetEncoder(nn.Module):
         deep = tuple(planes * _EXPANSION[config.block] for planes in config.planes)
         first = config.stem_stride * (2 if config.max_pool else 1)
         stem = config.max_pool
-        self.channels = ((config.planes[0],) if stem else ()) + deep
-        self.strides = ((config.stem_stride,) if stem else ()) + tuple(first * 2**stage for stage in range(len(deep)))
+        self.channels: tuple[int, ...] = ((config.planes[0],) if stem else ()) + deep
+        self.strides: tuple[int, ...] = ((config.stem_stride,) if stem else ()) + tuple(
+            first * 2**stage for stage in range(len(deep))
+        )
         net = ResNet(
             config.block,
             list(config.layers),
@@ -116,8 +118,8 @@ class ResNetEncoder(nn.Module):
             no_max_pool=not config.max_pool,
             feed_forward=False,
             bias_downsample=False,
-            norm=_NORM,
         )
+        _group_norms(net)
         self.stem = nn.Sequential(net.conv1, net.bn1, net.act)
         self.pool = net.maxpool if config.max_pool else nn.Identity()
         self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
@@ -147,8 +149,8 @@ class SwinEncoder(nn.Module):
     def __init__(self, config: SwinConfig) -> None:
         super().__init__()
         self.config = config
-        self.channels = tuple(config.width * 2**level for level in range(_SWIN_LEVELS))
-        self.strides = tuple(2 ** (level + 1) for level in range(_SWIN_LEVELS))
+        self.channels: tuple[int, ...] = tuple(config.width * 2**level for level in range(_SWIN_LEVELS))
+        self.strides: tuple[int, ...] = tuple(2 ** (level + 1) for level in range(_SWIN_LEVELS))
         self.swin = SwinTransformer(
             in_chans=1,
             embed_dim=config.width,
@@ -168,7 +170,7 @@ class SwinEncoder(nn.Module):
     def activation_checkpointing(self, wanted: bool) -> None:
         for module in self.swin.modules():
             if hasattr(module, "use_checkpoint"):
-                module.use_checkpoint = wanted
+                setattr(module, "use_checkpoint", wanted)  # noqa: B010 - MONAI's own switch, unknown to torch's types
 
     def forward(self, images_B1XYZ: Tensor) -> list[Tensor]:
         """See `DenseEncoder`."""
@@ -192,6 +194,14 @@ def build_encoder(config: EncoderConfig) -> AnyEncoder:
         case SwinConfig():
             return SwinEncoder(config)
     return PrimusEncoder(config)
+
+
+def _group_norms(network: nn.Module) -> None:
+    """Put a group norm in the place of every batch norm; the stages of MONAI's ResNet (1.6) heed no other wish."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm3d):
+                setattr(module, name, nn.GroupNorm(_GROUPS, child.num_features))
 
 
 def check_divides(images_B1XYZ: Tensor, stride: int) -> None:

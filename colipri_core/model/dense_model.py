@@ -52,10 +52,10 @@ class DenseModel(nn.Module):
     def features(self, images_BCXYZ: Tensor, on_block: BlockHook | None = None) -> Tensor:
         """Encode volumes to the deepest feature map (B, C, x, y, z); `on_block` is called at the end."""
         check_divides(images_BCXYZ, self.patch_size)
-        deepest = self.encoder(images_BCXYZ)[-1]
+        levels: list[Tensor] = self.encoder(images_BCXYZ)
         if on_block is not None:
             on_block(1, 1)
-        return deepest
+        return levels[-1]
 
     def image_features(
         self,

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import multiprocessing
 import os
 import random
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killed import kill_after
 
 from colipri_training import distributed
 from colipri_training.checkpoints import Checkpoints
@@ -226,21 +225,3 @@ def made_batches(run: Run, config: PretrainConfig) -> Callable[[int], Batch]:
     """All batches of a run, made beforehand: the threads that unpack cases do not survive a fork."""
     maker = BatchMaker(run.store, config, SentenceBank.from_store(run.store, range(4)), run.tokenize)
     return [maker(step) for step in range(max(config.optimizer.steps, 8))].__getitem__
-
-
-def kill_after(train: Callable[[Path], None], folder: Path, records: int, *, delay: float) -> None:
-    """Train in a process of its own and end it with SIGKILL some time after it has written so many records."""
-
-    def work() -> None:
-        torch.set_num_threads(1)
-        train(folder)
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    log = folder / "log.jsonl"
-    while process.is_alive() and (not log.is_file() or log.read_text().count("\n") < records):
-        time.sleep(0.01)
-    time.sleep(delay)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()

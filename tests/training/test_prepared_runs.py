@@ -23,6 +23,8 @@ from colipri_training.data.prepared import PreparedDataError
 from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.distributed import World
 from colipri_training.export import export
+from colipri_training.networks import network_of
+from colipri_training.run import RECIPES
 from colipri_training.run import Run
 from colipri_training.run import RunOptions
 from colipri_training.trainer import Trainer
@@ -36,6 +38,9 @@ SETTINGS = (
     "optimizer.learning_rate=0.0003",
 )
 RECIPE = "smoke-crm-opposite"
+T3D = [name for name in RECIPES if name.startswith("t3d_smoke")]
+FAST_T3D = ("t3d_smoke_views",)
+T3D_RECIPES = [pytest.param(name, marks=() if name in FAST_T3D else pytest.mark.slow) for name in T3D]
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +49,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(prepared: Path, folder: Path, *settings: str, recipe: str = RECIPE, **options: Any) -> Run:
-    return Run(recipe, folder, RunOptions(data=(str(prepared),), settings=(*SETTINGS, *settings), **options))
+    own = () if recipe in T3D else SETTINGS
+    return Run(recipe, folder, RunOptions(data=(str(prepared),), settings=(*own, *settings), **options))
 
 
 def records(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def losses_of(run: Run) -> set[str]:
+    """Names of the losses of a run."""
+    return {objective.name for _, objective in network_of(run.config).objectives}
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -118,22 +129,26 @@ class TestBatches:
 
 
 class TestRuns:
-    def test_trains_validates_and_goes_on_bit_for_bit(self, prepared: Path, tmp_path: Path) -> None:
-        straight = run_of(prepared, tmp_path / "straight")
+    @pytest.mark.parametrize("recipe", [RECIPE, *T3D_RECIPES])
+    def test_trains_validates_and_goes_on_bit_for_bit(self, prepared: Path, tmp_path: Path, recipe: str) -> None:
+        straight = run_of(prepared, tmp_path / "straight", recipe=recipe)
         straight.trainer().run()
         shutil.copytree(straight.folder / "tokenizer", tmp_path / "stopped" / "tokenizer")  # its training is not exact
-        stopped = run_of(prepared, tmp_path / "stopped")
+        stopped = run_of(prepared, tmp_path / "stopped", recipe=recipe)
         first = stopped.trainer()
         first._begin()
         for _ in range(4):
             first._one_step()
-        again = run_of(prepared, tmp_path / "stopped", "compute.workers=1").trainer()
+        again = run_of(prepared, tmp_path / "stopped", "compute.workers=1", recipe=recipe).trainer()
         assert again.step == 4
         again.run()
         expected, found = weights(straight), weights(stopped)
         assert all(torch.equal(value, found[name]) for name, value in expected.items())
         log = records(straight.folder)
-        assert {"contrastive", "opposite", "report", "reconstruction"} <= set(log[0])
+        assert losses_of(straight) <= set(log[0])
+        if recipe in T3D:
+            assert log[-1]["validation_scans"] == 4
+            return
         assert log[-1]["validation_volumes"] == log[-1]["retrieval/pool"] == 2
         assert 0 <= log[-1]["retrieval/image_to_report_r1"] <= 1
 
@@ -178,19 +193,21 @@ class TestRuns:
         with pytest.raises(ValueError, match="name their folders with --data"):
             Run("colipri-crm", tmp_path)._resolve(vocab_size=100)
 
-    @pytest.mark.slow
-    def test_two_processes_give_the_losses_of_one(self, prepared: Path, tmp_path: Path, in_processes: Any) -> None:
-        run = run_of(prepared, tmp_path / "run")
+    @pytest.mark.parametrize("recipe", [pytest.param(RECIPE, marks=pytest.mark.slow), *T3D_RECIPES])
+    def test_two_processes_give_the_losses_of_one(
+        self, prepared: Path, tmp_path: Path, in_processes: Any, recipe: str
+    ) -> None:
+        run = run_of(prepared, tmp_path / "run", recipe=recipe)
         run._begin()
         for size in (1, 2):
 
             def work(folder: Path = tmp_path / str(size)) -> None:
-                Trainer(run.config, run_of(prepared, run.folder)._batches(), folder).run()
+                Trainer(run.config, run_of(prepared, run.folder, recipe=recipe)._batches(), folder).run()
 
             in_processes(work, size)
         one, two = (records(tmp_path / str(size)) for size in (1, 2))
-        for name in ("contrastive", "opposite", "report", "reconstruction"):
-            assert max(abs(a[name] - b[name]) for a, b in zip(one, two, strict=True)) < 1e-5
+        for name in losses_of(run):
+            assert max(abs(a[name] - b[name]) for a, b in zip(one, two, strict=True)) < 1e-5, name
 
 
 class TestExport:

@@ -27,7 +27,8 @@ def config_of(name: str = "t3d_smoke_views", **changes: Any) -> T3DConfig:
 
 def batch_of(config: T3DConfig, *, seed: int = 0, same_image: bool = False) -> T3DBatch:
     generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(1 if same_image else SCANS, 2, EDGE, EDGE, EDGE, generator=generator) * 2 - 1
+    coarse = torch.rand(1 if same_image else SCANS, 2, 4, 4, 4, generator=generator) * 2 - 1
+    images = F.interpolate(coarse, (EDGE, EDGE, EDGE), mode="trilinear")
     images = images.expand(SCANS, -1, -1, -1, -1)
     ids = torch.randint(5, WORDS, (SCANS, 12), generator=generator)
     sentences = torch.randint(5, WORDS, (SCANS, 2, 6), generator=generator)

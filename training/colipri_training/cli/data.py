@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,9 @@ def prepare(
     recipe: Annotated[
         str | None, typer.Option(help="Whose grid; if omitted tiny, with a manifest the published one (2 mm).")
     ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(min=0.3, help="Voxel size in mm in place of the recipe's; only with a manifest.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     resume: Annotated[bool, typer.Option(help="Go on in a folder that holds prepared volumes.")] = True,
     settings: SettingsOption = None,
@@ -53,12 +57,15 @@ def prepare(
     With a manifest, OUTPUT is what `pretrain --data` reads; without one, it is the folder of the run itself.
     """
     if manifest is None:
+        if spacing is not None:
+            msg = "--spacing goes with a manifest; a recipe's phantoms take --set preprocessing.spacing_mm=[...]."
+            raise ValueError(msg)
         _prepare_phantoms(recipe or "tiny", output, workers, tuple(settings or ()))
     elif settings:
         msg = "--set goes with the phantoms of a recipe; a manifest is prepared by its grid alone."
         raise ValueError(msg)
     else:
-        _prepare_manifest(manifest, output, _grid_of(recipe), workers=workers, resume=resume)
+        _prepare_manifest(manifest, output, _grid_of(recipe, spacing), workers=workers, resume=resume)
 
 
 def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[str, ...]) -> None:
@@ -70,12 +77,11 @@ def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[s
         pass
 
 
-def _grid_of(recipe: str | None) -> PreprocessSpec:
+def _grid_of(recipe: str | None, spacing: float | None) -> PreprocessSpec:
     from colipri_training.run import recipe as recipe_of
 
-    if recipe is None:
-        return PreprocessSpec.published()
-    return recipe_of(recipe, 1).preprocessing
+    grid = PreprocessSpec.published() if recipe is None else recipe_of(recipe, 1).preprocessing
+    return grid if spacing is None else dataclasses.replace(grid, spacing_mm=(spacing,) * 3)
 
 
 def _prepare_manifest(path: Path, output: Path, spec: PreprocessSpec, *, workers: int, resume: bool) -> None:

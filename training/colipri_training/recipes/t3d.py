@@ -100,7 +100,9 @@ def t3d_smoke(*, vocab_size: int) -> T3DConfig:
         t3d_tiny(vocab_size=vocab_size),
         name="t3d_smoke",
         preprocessing=PreprocessSpec(spacing_mm=(8.0, 8.0, 8.0), size=(48, 48, 48), padding="minimum"),
-        encoder=ResNetConfig(block="basic", layers=(1, 1, 1, 1), planes=(8, 8, 16, 16), stem_kernel=3, max_pool=False),
+        encoder=ResNetConfig(
+            block="basic", layers=(1, 1, 1, 1), planes=(16, 16, 32, 32), stem_kernel=3, max_pool=False
+        ),
         text=TextEncoderConfig(
             vocab_size=vocab_size, hidden=48, layers=1, heads=4, intermediate=96, max_length=192, dropout=0.0
         ),
@@ -112,8 +114,8 @@ def t3d_smoke(*, vocab_size: int) -> T3DConfig:
             sentences=2,
             max_sentence_length=24,
         ),
-        fusion=FusionConfig(layers=1, heads=4, hidden=2, embed_dim=16, decoder=8),
-        optimizer=OptimizerConfig(steps=6, learning_rate=3e-4),
+        fusion=FusionConfig(layers=1, heads=4, hidden=2, embed_dim=32, decoder=16),
+        optimizer=OptimizerConfig(steps=6, learning_rate=1e-4),
         compute=ComputeConfig(workers=0),
         bf16=False,
         checkpoint_every=2,
