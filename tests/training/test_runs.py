@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -18,6 +19,7 @@ from colipri_training.cli.main import app
 from colipri_training.cli.main import main
 from colipri_training.run import RECIPES
 from colipri_training.run import RunOptions
+from colipri_training.transfer.recipes import recipe as transfer_recipe
 
 RUNS = ROOT / "training" / "runs"
 SCRIPTS = sorted(RUNS.glob("*.sh"))
@@ -60,12 +62,23 @@ def parse(command: list[str]) -> str | None:
     if command[0] != "colipri-train":
         return None
     verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    if command[1] == "transfer":
+        return parse_transfer(verbs["transfer"].commands[command[2]], command[2:])
     context = verbs[command[1]].make_context(command[1], list(command[2:]))
+    for name in context.params.get("recipes", []):
+        RECIPES[name](vocab_size=100).changed(context.params["settings"])
     if "recipe" in context.params:
         assert context.params["recipe"] in (None, *RECIPES)
-    if settings := context.params.get("settings"):
+    if "recipe" in context.params and (settings := context.params.get("settings")):
         RECIPES[context.params["recipe"]](vocab_size=100).changed(settings)
     return command[1]
+
+
+def parse_transfer(verb: Any, command: list[str]) -> str:
+    context = verb.make_context(command[0], list(command[1:]))
+    if "recipe" in context.params:
+        transfer_recipe(context.params["recipe"], command[0]).changed(context.params["settings"] or ())  # type: ignore[arg-type]
+    return "transfer"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -87,6 +100,7 @@ def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
         "sample.sh": {"phantoms": 1},
         "clicks.sh": {"clicks": 1},
         "report_llm.sh": {"report": 1},
+        "t3d_ablation.sh": {"phantoms": 2, "manifest": 1, "prepare": 1, "cost": 1, "pretrain": 12, "transfer": 7},
     }
     assert {verb: verbs.count(verb) for verb in verbs} == expected[script.name]
 
@@ -141,3 +155,41 @@ def test_the_ablations_run_from_nothing_to_a_table(tmp_path: Path, capsys: pytes
         f"smoke-{name}" for name in ("c", "cm", "cr", "crm", "crm-opposite")
     ]
     assert len(json.loads((tmp_path / "table.json").read_text())["runs"]) == 5
+
+
+@pytest.mark.parametrize("size", ["small", "smoke", "full"])
+def test_t3d_and_its_twins_differ_in_what_they_learn_alone(size: str) -> None:
+    done = call(RUNS / "t3d_ablation.sh", "out/x", DRY_RUN="1", SIZE=size, SEEDS="0 1")
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    runs = [line for line in lines if line[1] == "pretrain"]
+    assert len(runs) == 8
+    settings = [[line[place + 1] for place, word in enumerate(line) if word == "--set"] for line in runs[:4]]
+    assert settings[0] == settings[1] == settings[2] == settings[3]
+    names = [line[line.index("--recipe") + 1] for line in runs[:4]]
+    assert [name.partition("_")[2].removeprefix("tiny").removeprefix("smoke").lstrip("_") for name in names] == [
+        "contrast_textfree", "restoration_textfree", "masked_textfree", "",
+    ]  # fmt: skip
+    fitted = [line for line in lines if line[1:3] == ["transfer", "segmentation"]]
+    inits = [fitted[1][place + 1] for place, word in enumerate(fitted[1]) if word == "--init"]
+    assert inits[0] == "scratch=random:out/x/t3d-1"
+    assert [init.partition("=")[2] for init in inits[1:]] == [line[line.index("--output") + 1] for line in runs[4:]]
+
+
+def test_a_size_that_is_none_ends_the_script() -> None:
+    done = call(RUNS / "t3d_ablation.sh", DRY_RUN="1", SIZE="huge")
+    assert done.returncode == 2
+    assert "small, full or smoke" in done.stderr
+
+
+@pytest.mark.slow
+def test_t3d_is_compared_from_nothing_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = call(RUNS / "t3d_ablation.sh", str(tmp_path), DRY_RUN="1", SIZE="smoke", SEEDS="0")
+    for line in done.stdout.splitlines():
+        assert main(shlex.split(line)[1:]) == 0, line
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| t3d | finetuned | 1 %")]
+    assert rows
+    document = json.loads((tmp_path / "table.json").read_text())
+    assert {row["label"] for row in document["rows"]} == {
+        "scratch", "contrast", "restoration", "masked-autoencoding", "t3d",
+    }  # fmt: skip
+    assert len(document["experiments"]) == 5 * (3 + 2)

@@ -42,17 +42,16 @@ def findings() -> TransferConfig:
 
 
 def small_segmentation() -> TransferConfig:
-    """Organs and small lesions in cubes of 128 mm at 2 mm: a few minutes on a laptop's processor."""
+    """Organs and small lesions in cubes of 96 mm at 2 mm: a minute on a laptop's processor."""
     return dataclasses.replace(
         organs_and_lesions(),
         name="small-segmentation",
-        volumes=SubVolumeConfig(size=(64, 64, 64), spacing_mm=(2.0, 2.0, 2.0), train=200, test=40),
+        volumes=SubVolumeConfig(size=(48, 48, 48), spacing_mm=(2.0, 2.0, 2.0), train=200, test=40),
         crop=(48, 48, 48),
         decoder=DecoderConfig(width=8, widest=64),
-        optimizer=OptimizerConfig(steps=200, learning_rate=2e-3, weight_decay=0.01),
+        optimizer=OptimizerConfig(steps=100, learning_rate=3e-3, weight_decay=0.01),
         batch_size=2,
         overlap=0.25,
-        bf16=False,
     )
 
 
@@ -62,8 +61,7 @@ def small_findings() -> TransferConfig:
         small_segmentation(),
         name="small-findings",
         task="classification",
-        crop=(64, 64, 64),
-        optimizer=OptimizerConfig(steps=150, learning_rate=1e-3, weight_decay=0.01),
+        optimizer=OptimizerConfig(steps=100, learning_rate=1e-3, weight_decay=0.01),
         batch_size=4,
     )
 

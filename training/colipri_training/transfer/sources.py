@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ImageEncoderConfig
+from colipri_core.model.dense_model import DenseModel
 from colipri_training.encoders import AnyEncoder
 from colipri_training.encoders import EncoderConfig
 from colipri_training.encoders import PrimusEncoder
@@ -77,14 +79,20 @@ def _stored(source: str) -> SourceEncoder:
     folder = Path(source).expanduser()
     if (folder / "config.json").is_file():
         run = Run.begun(folder)
-        model = run.pretrained()
-        encoder = PrimusEncoder(run.config.model.image).eval()
-        encoder.backbone.load_state_dict(model.image_encoder.backbone.state_dict())
         spec = run.config.preprocessing
+        encoder = _encoder_of(run.pretrained())
         return _described(encoder, source, spec.intensity_window, spec.spacing_mm, pretrained=True)
     loaded = load_encoder(source)
     grid = loaded.spec.preprocessing
     return _described(loaded.encoder, source, grid.intensity_window, grid.spacing_mm, pretrained=True)
+
+
+def _encoder_of(model: ColipriModel | DenseModel) -> AnyEncoder:
+    if isinstance(model, DenseModel):
+        return model.encoder
+    encoder = PrimusEncoder(model.config.image).eval()
+    encoder.backbone.load_state_dict(model.image_encoder.backbone.state_dict())
+    return encoder
 
 
 def _described(
