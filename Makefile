@@ -61,6 +61,7 @@ docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/colipri demo --screenshot docs/images/window.png $(ARGS)
 	$(BIN)/python scripts/findings_picture.py docs/images/window.png docs/images/findings.png
 	$(BIN)/python scripts/report_picture.py docs/images/report.png
+	$(BIN)/python scripts/label_picture.py docs/images/label.png docs/images/project.png
 
 ##@ Housekeeping
 .PHONY: help clean

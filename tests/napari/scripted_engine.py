@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -97,7 +98,11 @@ class ScriptedSession:
             for label, name in enumerate(names, start=1)
         )
         return Segmentation(
-            labelmap=labelmap, geometry=self.volume.geometry, segments=segments, provenance=self._provenance()
+            labelmap=labelmap,
+            geometry=self.volume.geometry,
+            segments=segments,
+            provenance=self._provenance(),
+            uncertainty=self._engine.uncertainty(self.volume) if self._engine.uncertainty else None,
         )
 
     def prompt(self, prompt, *, label=1, policy="keep", progress=None, cancel=None):
@@ -185,6 +190,10 @@ class ScriptedEngine:
         with_structures: Whether it can outline.
         warnings: Goes into every result's provenance.
         error: Raised by every long call.
+
+    Attributes:
+        reads_words: Whether it knows findings and phrases.
+        uncertainty: Says how unsure it is of a volume's structures; None says nothing.
     """
 
     card = CARD
@@ -202,11 +211,14 @@ class ScriptedEngine:
         self.sessions: list[ScriptedSession] = []
         self.threads: set[int] = set()
         self.closed = False
+        self.reads_words = True
+        self.uncertainty: Callable[[Volume], float] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         structures = STRUCTURES[:3] if self.with_structures else ()
-        return Capabilities(findings=CT_RATE_FINDINGS, free_text=True, structures=structures)
+        findings = CT_RATE_FINDINGS if self.reads_words else ()
+        return Capabilities(findings=findings, free_text=self.reads_words, structures=structures)
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> ScriptedSession:
         self.sessions.append(ScriptedSession(self, volume, autosave))
