@@ -161,6 +161,12 @@ class ScriptedSession:
                 on_sentence(sentence)
         return report
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.closed = True
         if self._editor is not None:
