@@ -201,4 +201,4 @@ def test_the_documented_commands_are_those_of_the_program() -> None:
     options = {flag for command in commands for parameter in command.params for flag in parameter.opts}
 
     assert set(re.findall(r"^\| `colipri ([a-z]+)", page, re.MULTILINE)) == set(verbs)
-    assert set(re.findall(r"--[a-z]+", page)) <= options | {"--help", "--version"}
+    assert set(re.findall(r"--[a-z]+(?:-[a-z]+)*", page)) <= options | {"--help", "--version"}
