@@ -17,6 +17,7 @@ from PIL import Image
 from colipri_core.io import read_volume
 from colipri_core.io import write_volume
 from colipri_core.prompts import Point
+from colipri_core.vocabulary.structures import concept
 from napari_colipri.demo import DemoOptions
 from napari_colipri.demo import Scene
 from napari_colipri.demo import analysed
@@ -27,7 +28,9 @@ from napari_colipri.sample import SAMPLE
 LEFT, TOP, BOTTOM = 0.26, 0.08, 1.0
 """Shares of the window that are cut away on the left and bounded above and below."""
 
-STRUCTURE, CODE = "Heart", "SCT:80891009"
+STRUCTURES = ("Heart", "Liver", "Aorta", "Spleen", "Left lower lung lobe", "Right lower lung lobe")
+"""What is clicked: the first of these that the model found."""
+
 NOISE_HU = (0.0, 25.0, 60.0, 110.0)
 """White noise that is added to the copies of the generated chest which make up the project, one each."""
 
@@ -61,7 +64,8 @@ def draw_label(scene: Scene, target: Path) -> None:
     assert case is not None, "the scene is analysed"
     if case.labels is not None:
         case.labels.visible = False
-    row = next(row for row in case.structures if row.name == STRUCTURE)
+    found = {row.name: row for row in case.structures if row.center is not None}
+    row = next(found[name] for name in STRUCTURES if name in found)
     dock.workflow.go_to_structure(row)
     if case.labels is not None:
         case.labels.visible = False
@@ -72,7 +76,7 @@ def draw_label(scene: Scene, target: Path) -> None:
         r, a, s = (float(value) for value in middle + np.asarray(offset))
         labelling.prompt(Point(ras=(r, a, s), positive=positive))
         scene.settle()
-    labelling.change_object(name=STRUCTURE, code=CODE, color=row.color)
+    labelling.change_object(name=row.name, code=concept(row.name).code, color=row.color)
     scene.settle()
     scene.viewer.reset_view()
     scene.settle()
