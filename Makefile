@@ -81,6 +81,7 @@ docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/python scripts/report_picture.py docs/images/report.png
 	$(BIN)/python scripts/similar_picture.py docs/images/similar.png
 	scripts/slicer_tests.sh $(BIN)/python -k pictures --pictures docs/images
+	$(BIN)/python scripts/label_picture.py docs/images/label.png docs/images/project.png
 
 ##@ Housekeeping
 .PHONY: help clean

@@ -49,34 +49,39 @@ class Wish:
     surface: Surface | None
 
 
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help=".nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm; of several CTs a folder.",
+        show_default=False,
+    ),
+]
+Structures = Annotated[
+    list[str] | None,
+    typer.Option("--structure", metavar="NAME", help="Structure; repeat for more.", show_default=False),
+]
+Log = Annotated[
+    Path | None, typer.Option("--log", metavar="JSON", help="Write the edits, to be replayed.", show_default=False)
+]
+
+
 def segment(
     ct: Annotated[
         list[Path], typer.Argument(metavar="CT...", help="CT volumes: files or DICOM folders.", show_default=False)
     ],
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help=".nii.gz, .nii, .nrrd, .mha, .seg.nrrd or .dcm; of several CTs a folder.",
-            show_default=False,
-        ),
-    ],
-    structure: Annotated[
-        list[str] | None,
-        typer.Option("--structure", metavar="NAME", help="Structure; repeat for more.", show_default=False),
-    ] = None,
+    output: Output,
+    structure: Structures = None,
     point: options.Points = None,
     box: options.Boxes = None,
     scribble: options.Scribbles = None,
     lasso: options.Lassos = None,
     phrase: options.Phrases = None,
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="Name of what prompts outline.")] = "",
-    log: Annotated[
-        Path | None, typer.Option("--log", metavar="JSON", help="Write the edits, to be replayed.", show_default=False)
-    ] = None,
+    log: Log = None,
     surface: Annotated[
         Surface | None,
         typer.Option("--surface", help="Write the surface of each object beside it.", show_default=False),

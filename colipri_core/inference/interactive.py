@@ -27,6 +27,7 @@ from colipri_core.inference.pointing import extent
 from colipri_core.inference.pointing import grown
 from colipri_core.inference.pointing import hints_of
 from colipri_core.inference.pointing import honour
+from colipri_core.inference.pointing import one_way
 from colipri_core.inference.pointing import spatial_prompts
 from colipri_core.model.click_bundle import ClickBundle
 from colipri_core.model.click_bundle import load_click_bundle
@@ -66,6 +67,8 @@ class ClickSettings:
         keeps: Share of the volume of the closer answer that the wider one must have to be used.
         attached: Keep only the parts that a positive prompt or the mask before belongs to.
         local: After a wide correction, look closely at the newest prompt again.
+        one_way: A correction goes the way its prompt points: what is not a positive box adds voxels if it is positive
+            and removes them if it is negative, so that no click undoes what agrees with the clicks before.
     """
 
     first_mm: float = 1.0
@@ -77,6 +80,7 @@ class ClickSettings:
     keeps: float = 0.8
     attached: bool = True
     local: bool = True
+    one_way: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,6 +192,8 @@ class ClickSegmenter:
         current = Crop.empty() if previous is None else view.into(previous)
         if not current.is_empty and placed:
             mask = self._correct(view, placed, current, report)
+            if self.settings.one_way:
+                mask = one_way(mask, current, placed[-1])
         elif any(prompt.positive for prompt in placed):
             mask = self._outline(view, placed, report)
         else:

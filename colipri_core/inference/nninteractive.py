@@ -9,6 +9,7 @@ checkpoints are pickles, opened by that package and not by this one.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,10 +71,10 @@ def load_nninteractive(folder: Path | None, device: str) -> NnInteractiveSegment
         ModelUnavailableError: If the model is missing and cannot be fetched, or cannot be opened.
     """
     check_installed()
-    from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
-
+    # By name: no part of this package depends on it or installs it.
+    module = importlib.import_module(f"{_PACKAGE}.inference.inference_session")
     place = _default_folder() if folder is None else folder
-    session = nnInteractiveInferenceSession(device=choose_device(device), enable_undo=False)
+    session = module.nnInteractiveInferenceSession(device=choose_device(device), enable_undo=False)
     try:
         session.initialize_from_trained_model_folder(str(place))
     except (OSError, KeyError, RuntimeError, ValueError, AssertionError) as error:
@@ -83,8 +84,7 @@ def load_nninteractive(folder: Path | None, device: str) -> NnInteractiveSegment
 
 
 def _default_folder() -> Path:
-    from nnInteractive import model_management
-
+    model_management = importlib.import_module(f"{_PACKAGE}.model_management")
     try:
         return Path(model_management.ensure_model_available(model_management.get_default_model_id()))
     except (RuntimeError, ValueError, OSError) as error:

@@ -134,6 +134,22 @@ def grown(cells: CellMask) -> CellMask:
     return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.BinaryDilate(image, (1, 1, 1))) > 0)
 
 
+def one_way(mask: Crop, current: Crop, newest: SpatialPrompt) -> Crop:
+    """Return a correction without what goes against its prompt: a positive one only adds, a negative one only removes.
+
+    A positive box is a bound, which may do both.
+
+    Args:
+        mask: The mask as corrected.
+        current: The mask before.
+        newest: The prompt that it was corrected for.
+    """
+    if newest.positive:
+        return mask if isinstance(newest, Box) else changed(mask, current, value=True)
+    gone = Crop(lower=current.lower, mask=current.mask & ~mask.on_box(current.lower, current.upper))
+    return changed(current, gone, value=False)
+
+
 def honour(mask: Crop, prompts: Sequence[SpatialPrompt], view: VolumeGeometry) -> Crop:
     """Return the mask with every prompt kept, the later the more.
 

@@ -14,6 +14,7 @@ from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.interactive import ClickSegmenter
 from colipri_core.inference.interactive import ClickSettings
+from colipri_core.inference.pointing import one_way
 from colipri_core.model.click_bundle import ClickBundle
 from colipri_core.progress import CancelToken
 from colipri_core.prompts import Box
@@ -287,3 +288,28 @@ def test_voxels_without_a_value_are_no_object() -> None:
     mask = propose(volume.replace_voxels(voxels), Point(ras=BALL[0][0]))
 
     assert dice(mask, inside(volume.geometry, BALL)) > 0.97
+
+
+class TestOneWay:
+    """A correction goes the way its prompt points."""
+
+    @pytest.fixture
+    def crops(self) -> tuple[Crop, Crop]:
+        before, after = (np.zeros((8, 8, 8), dtype=bool) for _ in range(2))
+        before[1:4, 1:4, 1:4] = True
+        after[2:7, 2:4, 2:4] = True
+        return Crop.around(before), Crop.around(after)
+
+    @pytest.mark.parametrize("positive", [True, False])
+    def test_a_positive_click_removes_nothing_and_a_negative_one_adds_nothing(self, crops, positive: bool) -> None:
+        before, after = crops
+        found = one_way(after, before, Point(ras=(0, 0, 0), positive=positive)).on_grid((8, 8, 8))
+        first, second = before.on_grid((8, 8, 8)), after.on_grid((8, 8, 8))
+        np.testing.assert_array_equal(found, first | second if positive else first & second)
+
+    def test_a_positive_box_may_do_both(self, crops) -> None:
+        before, after = crops
+        assert one_way(after, before, Box(lower_ras=(0, 0, 0), upper_ras=(1, 1, 1))) is after
+
+    def test_a_negative_click_may_leave_nothing(self, crops) -> None:
+        assert one_way(Crop.empty(), crops[0], Point(ras=(0, 0, 0), positive=False)).is_empty

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ class Session:
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The package as far as it is used, and the folder of a checkpoint."""
     package = types.ModuleType("nnInteractive")
-    package.__spec__ = types.SimpleNamespace(name="nnInteractive", submodule_search_locations=[])  # type: ignore[assignment]
+    package.__spec__ = ModuleSpec("nnInteractive", None)
     inference = types.ModuleType("nnInteractive.inference")
     session = types.ModuleType("nnInteractive.inference.inference_session")
     session.nnInteractiveInferenceSession = Session  # type: ignore[attr-defined]
@@ -111,6 +112,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         raise RuntimeError(msg)
 
     management.get_default_model_id = default  # type: ignore[attr-defined]
+    management.ensure_model_available = Path  # type: ignore[attr-defined]
     package.model_management = management  # type: ignore[attr-defined]
     for module in (package, inference, session, management):
         monkeypatch.setitem(sys.modules, module.__name__, module)

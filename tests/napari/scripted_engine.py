@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,7 +57,7 @@ class ScriptedSession:
         self.closed = False
 
     def classify(self, findings=None, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None):
-        if not self._engine.with_texts:
+        if not self._engine.reads_words:
             raise CapabilityError("scripted reads no text.")
         names = CT_RATE_FINDINGS if findings is None else tuple(findings)
         self._engine.walk("Reading the volume", progress, cancel)
@@ -99,7 +100,11 @@ class ScriptedSession:
             for label, name in enumerate(names, start=1)
         )
         return Segmentation(
-            labelmap=labelmap, geometry=self.volume.geometry, segments=segments, provenance=self._provenance()
+            labelmap=labelmap,
+            geometry=self.volume.geometry,
+            segments=segments,
+            provenance=self._provenance(),
+            uncertainty=self._engine.uncertainty(self.volume) if self._engine.uncertainty else None,
         )
 
     def prompt(self, prompt, *, label=1, policy="keep", progress=None, cancel=None):
@@ -158,6 +163,12 @@ class ScriptedSession:
                 on_sentence(sentence)
         return report
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.closed = True
         if self._editor is not None:
@@ -187,6 +198,10 @@ class ScriptedEngine:
         with_structures: Whether it can outline.
         warnings: Goes into every result's provenance.
         error: Raised by every long call.
+
+    Attributes:
+        reads_words: Whether it knows findings and phrases.
+        uncertainty: Says how unsure it is of a volume's structures; None says nothing.
     """
 
     card = CARD
@@ -196,12 +211,12 @@ class ScriptedEngine:
         self,
         *,
         with_structures: bool = True,
-        with_texts: bool = True,
+        reads_words: bool = True,
         warnings: tuple[str, ...] = (),
         error: Exception | None = None,
     ) -> None:
         self.with_structures = with_structures
-        self.with_texts = with_texts
+        self.reads_words = reads_words
         self.warnings = warnings
         self.error = error
         self.gate = threading.Event()
@@ -210,6 +225,7 @@ class ScriptedEngine:
         self.sessions: list[ScriptedSession] = []
         self.threads: set[int] = set()
         self.closed = False
+        self.uncertainty: Callable[[Volume], float] | None = None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -218,8 +234,8 @@ class ScriptedEngine:
     @property
     def capabilities(self) -> Capabilities:
         structures = STRUCTURES[:3] if self.with_structures else ()
-        findings = CT_RATE_FINDINGS if self.with_texts else ()
-        return Capabilities(findings=findings, free_text=self.with_texts, structures=structures)
+        findings = CT_RATE_FINDINGS if self.reads_words else ()
+        return Capabilities(findings=findings, free_text=self.reads_words, structures=structures)
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> ScriptedSession:
         self.sessions.append(ScriptedSession(self, volume, autosave))

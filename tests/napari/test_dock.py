@@ -62,7 +62,7 @@ class TestAnalyse:
         assert analysed.structures_panel.model.rows[2].volume_ml == pytest.approx(bone)
 
     def test_a_model_that_reads_no_text_still_outlines(self, engine, dock, viewer, settle) -> None:
-        engine.with_texts = False
+        engine.reads_words = False
         dock.model_panel.analyse.click()
         settle(dock)
         assert dock.findings_panel.model.rows == ()

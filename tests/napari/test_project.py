@@ -10,6 +10,7 @@ from scenes import chest_like
 from colipri_core.errors import UnreadableInputError
 from colipri_core.io import write_volume
 from colipri_core.project import LabelProject
+from napari_colipri.panels.project import case_note
 
 
 @pytest.fixture
@@ -92,3 +93,45 @@ def test_a_scan_that_cannot_be_read_is_said_and_the_case_before_stays(desk, dock
 def test_a_folder_without_scans_is_refused(dock, tmp_path: Path) -> None:
     with pytest.raises(UnreadableInputError, match="found none"):
         dock.project_panel.desk.open(tmp_path)
+
+
+def test_the_least_sure_cases_come_first_and_next_goes_to_them(desk, dock, folder: Path, settle, engine) -> None:
+    unsure = {"0-one.nii.gz": 0.1, "1-two.nii.gz": 0.2, "2-three.nii.gz": 0.6}
+    engine.uncertainty = lambda volume: unsure[f"{volume.name}.nii.gz"]
+    panel = dock.project_panel
+    panel.rank.click()
+    settle(dock)
+    assert [row.name for row in panel.model.rows] == ["2-three.nii.gz", "1-two.nii.gz", "0-one.nii.gz"]
+    assert [case_note(row) for row in panel.model.rows] == ["0.60", "0.20", "0.10"]
+    assert "ranked by scripted" in panel.count.text()
+    assert desk.current == "0-one.nii.gz"
+    panel.next_open.click()
+    settle(dock)
+    assert desk.current == "2-three.nii.gz"
+    assert LabelProject(folder).ranked["2-three.nii.gz"].value == 0.6
+
+
+def test_a_ranking_is_cancelled_and_keeps_its_answers(desk, dock, folder: Path, settle, engine, qtbot) -> None:
+    asked = []
+
+    def unsure(volume) -> float:
+        asked.append(volume.name)
+        if len(asked) == 2:
+            dock.jobs.cancel()
+        return 0.5
+
+    engine.uncertainty = unsure
+    dock.project_panel.rank.click()
+    settle(dock)
+    known = LabelProject(folder).ranked
+    assert 1 <= len(known) < 3
+    assert len(dock.project_panel.desk.project.ranked) == len(known)
+
+
+def test_a_scan_that_cannot_be_ranked_is_named_and_the_others_are_ranked(desk, dock, folder, settle, engine) -> None:
+    engine.uncertainty = lambda _volume: 0.3
+    (folder / "1-two.nii.gz").write_bytes(b"no image")
+    dock.project_panel.rank.click()
+    settle(dock)
+    assert "1-two.nii.gz" in dock.error_bar.label.text()
+    assert set(LabelProject(folder).ranked) == {"0-one.nii.gz", "2-three.nii.gz"}

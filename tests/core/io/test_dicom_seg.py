@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from dicom_writer import SeriesOptions
 from dicom_writer import write_multiframe
 from dicom_writer import write_series
@@ -140,6 +144,34 @@ def test_edited_labels_come_back_voxel_for_voxel_on_the_sources_grid(affine, tmp
     i, j, k = np.moveaxis(np.round(places).astype(int), -1, 0)
     again[i, j, k] = found.labelmap
     np.testing.assert_array_equal(again, editor.labelmap)
+
+
+@pytest.mark.parametrize("affine", SOURCES.values(), ids=list(SOURCES))
+def test_dcmqi_reads_every_segment_voxel_for_voxel(affine, tmp_path):
+    """An independent reader, QIICR's (https://github.com/QIICR/dcmqi), which 3D Slicer uses as well."""
+    pytest.importorskip("dcmqi", reason="dcmqi is not installed: pip install dcmqi")
+    program = Path(sys.executable).with_name("segimage2itkimage")
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(13, 11, 7), affine=affine))
+    segmentation = segmented(volume)
+    path = write_labelmap(segmentation, tmp_path / "mask.dcm", source=volume)
+    (tmp_path / "out").mkdir()
+    command = [program, "--inputDICOM", path, "--outputDirectory", tmp_path / "out", "--outputType", "nrrd"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=120)
+    meta = json.loads((tmp_path / "out" / "meta.json").read_text())
+    described = [item for group in meta["segmentAttributes"] for item in group]
+    assert [item["SegmentLabel"] for item in described] == ["Left upper lung lobe", "Nodule"]
+    assert described[0]["SegmentedPropertyTypeCodeSequence"]["CodeValue"] == "44714003"
+    for number, label in ((1, 2), (2, 5)):
+        image = SimpleITK.ReadImage(str(tmp_path / "out" / f"{number}.nrrd"))
+        k, j, i = np.nonzero(SimpleITK.GetArrayFromImage(image))
+        places = [
+            image.TransformIndexToPhysicalPoint(index) for index in zip(i.tolist(), j.tolist(), k.tolist(), strict=True)
+        ]
+        ras = np.asarray(places) * [-1.0, -1.0, 1.0]
+        found = volume.geometry.world_to_index(ras)
+        assert np.abs(found - np.round(found)).max() < 1e-3
+        expected = np.argwhere(segmentation.labelmap == label)
+        np.testing.assert_array_equal(np.unique(np.round(found).astype(int), axis=0), expected)
 
 
 def test_a_real_ct_keeps_its_labels(shared_data, tmp_path):
