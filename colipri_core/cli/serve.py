@@ -97,7 +97,7 @@ def serve(
             disk_bytes=int(max_disk * 2**30),
         )
         settings = ServerSettings(
-            state=state or _default_state(),
+            state=state or _default_state(port),
             host=host,
             port=port,
             root=root,
@@ -165,10 +165,11 @@ def _stores(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _default_state() -> Path:
+def _default_state(port: int) -> Path:
+    """A folder of each port's own, so that two servers of one user do not meet."""
     from platformdirs import user_state_path
 
-    return user_state_path("colipri") / "server"
+    return user_state_path("colipri") / "server" / str(port)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ TOKEN = "a-secret-of-some-length"
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
 def test_a_loopback_address_needs_no_token(host: str, tmp_path: Path) -> None:
     assert ServerSettings(state=tmp_path, host=host).is_loopback
+    assert ServerSettings(state=tmp_path, host=host, token="short").token == "short"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gpu.example.org", "127.0.0.1.evil.example", ""])
@@ -32,7 +33,7 @@ def test_another_address_needs_a_token(host: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"token": "short"},
+        {"token": "short", "host": "0.0.0.0"},
         {"token": "a secret of some length"},
         {"token": "a-secret-of-s\u00f6me-length"},
         {"port": 70_000},

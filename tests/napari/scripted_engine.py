@@ -196,11 +196,11 @@ class ScriptedEngine:
 
     Args:
         with_structures: Whether it can outline.
+        reads_words: Whether it knows findings and phrases.
         warnings: Goes into every result's provenance.
         error: Raised by every long call.
 
     Attributes:
-        reads_words: Whether it knows findings and phrases.
         uncertainty: Says how unsure it is of a volume's structures; None says nothing.
     """
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 TOKEN_VARIABLE = "COLIPRI_SERVER_TOKEN"
 DEFAULT_PORT = 8765
-_STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SHORTEST_TOKEN = 16
+_STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,9 +129,15 @@ def _check_address(host: str, port: int, token: str) -> None:
     if not 0 <= port <= 65_535:
         msg = f"Expected a TCP port from 0 to 65535, got {port}."
         raise ValueError(msg)
-    if token and (len(token) < _SHORTEST_TOKEN or not token.isascii() or any(c.isspace() for c in token)):
+    if not token.isascii() or any(character.isspace() for character in token):
         msg = (
-            f"Expected a token of at least {_SHORTEST_TOKEN} ASCII characters without spaces. "
+            "Expected a token of ASCII characters without spaces. "
+            'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
+        raise ValueError(msg)
+    if token and len(token) < _SHORTEST_TOKEN and not is_loopback(host):
+        msg = (
+            f"Expected a token of at least {_SHORTEST_TOKEN} characters where others than this machine can connect. "
             'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
         )
         raise ValueError(msg)
