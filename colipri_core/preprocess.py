@@ -2,7 +2,7 @@
 
 The steps and grid rules are those of the official `colipri` 0.1.3 transform (TorchIO): reorient, resample linearly
 without anti-aliasing, clamp, rescale to [-1, 1], centre crop or pad. The resampled grid has floor(n * spacing /
-target) voxels, centred on the midpoint of the volume's voxel centres, along the volume's own axes: an oblique volume
+target) voxels (a whole number but for rounding counts as whole), centred on the midpoint of the volume's voxel centres, along the volume's own axes: an oblique volume
 stays oblique. Crop and pad take the larger half at the start. Reorientation, resampling and crop are one step here:
 only voxels that the model sees are computed.
 """
@@ -24,6 +24,10 @@ from colipri_core.resample import resample
 from colipri_core.volume import Volume
 
 _CUT_TOLERANCE_MM = 10.0
+
+_ROUNDING = 1e-3
+"""Share of a voxel that may be missing from a whole number of them: an affine that went through a file or a rotation
+is not what it was to the last bit, and must not move the grid by half a voxel (our choice)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +77,7 @@ def model_grid(geometry: VolumeGeometry, spec: PreprocessSpec) -> ModelGrid:
     oriented = geometry.reoriented(spec.orientation)
     spacing = np.asarray(spec.spacing_mm)
     old = np.asarray(oriented.shape)
-    shape = np.maximum(np.floor(old * np.asarray(oriented.spacing) / spacing), 1).astype(int)
+    shape = np.maximum(np.floor(old * np.asarray(oriented.spacing) / spacing + _ROUNDING), 1).astype(int)
     shape[old == 1] = 1
     affine = np.eye(4)
     affine[:3, :3] = oriented.direction * spacing

@@ -67,6 +67,19 @@ class TestGrid:
         grid = model_grid(VolumeGeometry(shape=(2, 1, 9), affine=np.diag([0.5, 9, 2, 1])), spec(8))
         assert grid.resampled.shape == (1, 1, 9)
 
+    @given(
+        st.floats(0, 2 * np.pi),
+        st.permutations(range(3)),
+        st.tuples(*[st.sampled_from((-1, 1))] * 3),
+        st.floats(-1e-7, 1e-7),
+    )
+    def test_rounding_of_an_affine_does_not_move_the_grid(self, angle, order, signs, rounding):
+        """128 voxels of 3 mm are 192 of 2 mm, however the scan is turned and whatever a file did to the last bits."""
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        affine = np.eye(4)
+        affine[:3, :3] = (turn @ np.eye(3)[:, order] * np.array(signs) * 3.0 * (1 + rounding)).astype(np.float32)
+        assert model_grid(VolumeGeometry(shape=(128, 128, 128), affine=affine), spec(32)).resampled.shape == (192,) * 3
+
     @given(geometries(largest=60), orientations)
     def test_the_volume_stays_in_the_middle(self, geometry, orientation):
         grid = model_grid(geometry, spec(32, orientation=orientation))
