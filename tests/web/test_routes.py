@@ -200,7 +200,7 @@ class TestGuard:
         ("path", "body"),
         [
             ("/web/api/cases", {"name": 3}),
-            ("/web/api/cases", {"nome": "chest.nii.gz"}),
+            ("/web/api/cases", {"file": "chest.nii.gz"}),
             ("/web/api/sessions/none/evidence", {"text": "x"}),
             ("/web/api/sessions/00000000000000000000000000000000/segment", {}),
         ],
