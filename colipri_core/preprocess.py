@@ -2,9 +2,9 @@
 
 The steps and grid rules are those of the official `colipri` 0.1.3 transform (TorchIO): reorient, resample linearly
 without anti-aliasing, clamp, rescale to [-1, 1], centre crop or pad. The resampled grid has floor(n * spacing /
-target) voxels (a whole number but for rounding counts as whole), centred on the midpoint of the volume's voxel centres, along the volume's own axes: an oblique volume
-stays oblique. Crop and pad take the larger half at the start. Reorientation, resampling and crop are one step here:
-only voxels that the model sees are computed.
+target) voxels (a whole number but for rounding counts as whole), centred on the midpoint of the volume's voxel
+centres, along the volume's own axes: an oblique volume stays oblique. Crop and pad take the larger half at the start.
+Reorientation, resampling and crop are one step here: only voxels that the model sees are computed.
 """
 
 from __future__ import annotations
