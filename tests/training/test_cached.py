@@ -17,13 +17,13 @@ from colipri_training.data.batches import BatchMaker
 from colipri_training.data.text import SentenceBank
 from colipri_training.distributed import World
 from colipri_training.network import PretrainNetwork
+from colipri_training.network import objectives_of
 from colipri_training.network import prepare_for
 from colipri_training.objectives.cached import backward
 from colipri_training.objectives.cached import losses_of
-from colipri_training.objectives.encoded import join
+from colipri_training.objectives.outputs import join
 from colipri_training.objectives.reconstruction import hide
 from colipri_training.run import Run
-from colipri_training.trainer import objectives_of
 
 VOLUMES = 4
 

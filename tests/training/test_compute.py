@@ -14,11 +14,11 @@ from colipri_training.config import PretrainConfig
 from colipri_training.data.batches import BatchMaker
 from colipri_training.data.text import SentenceBank
 from colipri_training.network import PretrainNetwork
+from colipri_training.network import objectives_of
 from colipri_training.network import prepare_for
 from colipri_training.objectives.cached import backward
 from colipri_training.run import Run
 from colipri_training.trainer import Trainer
-from colipri_training.trainer import objectives_of
 
 RECIPE = "smoke-crm-opposite"
 STEPS = 3

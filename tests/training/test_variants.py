@@ -9,8 +9,8 @@ import torch
 
 from colipri_training.config import ComputeConfig
 from colipri_training.network import PretrainNetwork
+from colipri_training.network import objectives_of
 from colipri_training.run import RECIPES
-from colipri_training.trainer import objectives_of
 
 NAMES = {"c": "contrastive", "m": "reconstruction", "r": "report"}
 

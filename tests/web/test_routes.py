@@ -155,6 +155,7 @@ class TestUpload:
             (b"whatever", "..%2F..%2Fetc%2Fpasswd", "unreadable-input"),
             (b"whatever", "", "unreadable-input"),
         ],
+        ids=["nothing", "noise", "zipped noise", "another suffix", "a path", "no name"],
     )
     def test_what_is_no_nifti_is_refused_in_words(self, page: Page, content: bytes, name: str, expected: str):
         answer = self.send(page, content, name)
