@@ -237,7 +237,7 @@ class TestRoutes:
     [
         ('Cannot read "/data/archive/Miller/ct.nii.gz": expected', 'Cannot read "ct.nii.gz": expected'),
         ("in /var/lib/colipri now", "in colipri now"),
-        (r"at C:\Users\Miller\scan.nii", "at scan.nii"),
+        (r"at D:\Scans\Miller\scan.nii", "at scan.nii"),
         ("a ratio of 3/4, and/or 1/2", "a ratio of 3/4, and/or 1/2"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
     ],

@@ -38,7 +38,7 @@ from colipri_core.remote.server.settings import ServerSettings
 from colipri_core.session import Session
 
 if TYPE_CHECKING:
-    from conftest import LightServer
+    from light_servers import LightServer
 
 VOLUME = chest()
 LUNG = (-53.0, 35.0, -250.0)
