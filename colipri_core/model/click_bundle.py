@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,7 +14,6 @@ from colipri_core.model.bundle import read_any_spec
 from colipri_core.model.bundle import resolve_folder
 from colipri_core.model.bundle import shipped_bundles
 from colipri_core.model.bundle import verify_files
-from colipri_core.model.click_network import ClickNetwork
 from colipri_core.model.click_spec import CLICKS
 from colipri_core.model.click_spec import ClickSpec
 from colipri_core.model.spec import WEIGHTS_FILE
@@ -21,6 +21,9 @@ from colipri_core.model.weights import load_strictly
 from colipri_core.model.weights import read_weights
 from colipri_core.model.weights import unpack
 from colipri_core.provenance import ModelCard
+
+if TYPE_CHECKING:
+    from colipri_core.model.click_network import ClickNetwork
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +80,8 @@ def load_click_bundle(source: str | Path, *, device: str | torch.device = "cpu")
         BundleError: If spec, hash, key or shape does not fit, or the bundle is of another kind.
         UnsafeCheckpointError: If the weights are a pickle.
     """
+    from colipri_core.model.click_network import ClickNetwork  # of MONAI's blocks, which take seconds to import
+
     folder, spec = find_click_bundle(source)
     verify_files(folder, spec.files, needed=(WEIGHTS_FILE,))
     network = ClickNetwork(spec.architecture).eval()

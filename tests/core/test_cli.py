@@ -220,9 +220,9 @@ class TestBadModel:
         result = cli("segment", ct, "-o", str(tmp_path / "m.nii.gz"), "--model", str(plain), "--json")
         assert_refused(result, status=4, code="not-supported-by-model", said="structure head")
 
-    def test_a_url_is_4(self, cli, ct: str) -> None:
+    def test_a_server_that_is_not_there_is_4(self, cli, ct: str) -> None:
         result = cli("classify", ct, "--model", "http://localhost:1", "--json")
-        assert_refused(result, status=4, code="model-unavailable", said="URL")
+        assert_refused(result, status=4, code="server-unreachable", said="colipri serve")
 
 
 class TestDemo:

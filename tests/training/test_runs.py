@@ -100,6 +100,8 @@ def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
         "sample.sh": {"phantoms": 1},
         "clicks.sh": {"clicks": 1},
         "report_llm.sh": {"report": 1},
+        "t3d.sh": {"manifest": 1, "prepare": 1, "pretrain": 1, "structures": 1, "export": 1},
+        "t3d_tiny.sh": {"phantoms": 2, "manifest": 1, "prepare": 1, "pretrain": 7, "structures": 7, "export": 7},
         "t3d_ablation.sh": {"phantoms": 2, "manifest": 1, "prepare": 1, "cost": 1, "pretrain": 12, "transfer": 7},
     }
     assert {verb: verbs.count(verb) for verb in verbs} == expected[script.name]
