@@ -26,7 +26,7 @@ LARGEST_TARGET = 0.75
 CLOSE_UPS = 0.35
 """Share of scenes that are cut out of a larger one, so that an object may reach far beyond the cube (our choice)."""
 
-_LARGEST_CANVAS = 2.0
+_LARGEST_CANVAS = 3.0
 _FULLEST = 0.98
 _ALIKE_HU = 20.0
 _TOLD_APART = 0.8
@@ -166,7 +166,7 @@ def synthetic_scene(rng: np.random.Generator, size: int) -> Scene:
         for _ in range(int(rng.integers(1, 4))):
             add = canvas.add_blob if rng.random() < 0.65 else canvas.add_tree
             add(spread=float(rng.uniform(0.2, 0.9)))
-        target = draw_target(rng, canvas)
+        target = draw_large_target(rng, canvas) if is_close else draw_target(rng, canvas)
         if target is not None and is_close:
             target = close_up(rng, canvas, target, size)
         if target is not None:
@@ -226,6 +226,14 @@ def draw_target(rng: np.random.Generator, canvas: Canvas) -> Mask | None:
         if target is not None:
             return target
     return None
+
+
+def draw_large_target(rng: np.random.Generator, canvas: Canvas) -> Mask | None:
+    """Choose what a user means who looks at a part of it: any object or cell, the large ones more often."""
+    sizes = np.bincount(canvas.labels.ravel(), minlength=max(canvas.means) + 1)
+    sizes[list(canvas.owner)] = 0
+    label = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
+    return one_component(rng, canvas.labels == label, largest=_FULLEST)
 
 
 def one_component(rng: np.random.Generator, mask: Mask, *, largest: float = LARGEST_TARGET) -> Mask | None:
