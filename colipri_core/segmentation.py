@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,32 @@ class Segmentation:
             "model": self.provenance.model.to_json() if self.provenance else None,
             "provenance": self.provenance.to_json() if self.provenance else None,
         }
+
+
+def label_centers(
+    labelmap: npt.NDArray[np.generic], labels: Sequence[int], *, axis: int = 0
+) -> dict[int, tuple[int, int, int]]:
+    """Find a voxel in the midst of each label: nearest to the centroid of its largest slice along an axis.
+
+    A centroid of the whole may lie outside a bent structure; this voxel never does.
+
+    Args:
+        labelmap: Integer array.
+        labels: Values to find.
+        axis: Along which slices are cut.
+
+    Returns:
+        Label -> index in the array; labels without voxels are missing.
+    """
+    size = max(labels, default=0) + 1
+    planes = np.moveaxis(labelmap, axis, 0)
+    areas = np.stack([np.bincount(plane.ravel(), minlength=size)[:size] for plane in planes])
+    centers = {}
+    for label in labels:
+        plane = int(np.argmax(areas[:, label]))
+        if areas[plane, label]:
+            points = np.argwhere(planes[plane] == label)
+            nearest = points[np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))]
+            i, j, k = (int(value) for value in np.insert(nearest, axis, plane))
+            centers[label] = (i, j, k)
+    return centers

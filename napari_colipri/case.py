@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from colipri_core.listing import FindingRow
 from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import Request
-from napari_colipri.results import FindingRow
 from napari_colipri.results import StructureRow
 from napari_colipri.source import CaseSource
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from colipri_core.findings import EvidenceMap
+from colipri_core.listing import HIDDEN_AT_FIRST
 from colipri_core.segmentation import Segmentation
-from napari_colipri.results import HIDDEN_AT_FIRST
 from napari_colipri.results import StructureRow
 from napari_colipri.source import METADATA_KEY
 from napari_colipri.source import CaseSource

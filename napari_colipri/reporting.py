@@ -11,14 +11,14 @@ from qtpy.QtWidgets import QApplication
 
 from colipri_core.findings import EvidenceMap
 from colipri_core.io import write_report
+from colipri_core.listing import DraftRow
+from colipri_core.listing import Position
+from colipri_core.listing import report_rows
+from colipri_core.listing import streamed_rows
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
 from colipri_core.report_words import as_text
 from napari_colipri import navigation
-from napari_colipri.draft_rows import DraftRow
-from napari_colipri.draft_rows import Position
-from napari_colipri.draft_rows import report_rows
-from napari_colipri.draft_rows import streamed_rows
 
 if TYPE_CHECKING:
     from napari.layers import Image

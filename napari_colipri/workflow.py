@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from psygnal import Signal
 
+from colipri_core.listing import finding_rows
+from colipri_core.listing import merged
 from napari_colipri import layers as result_layers
 from napari_colipri import navigation
 from napari_colipri.backend import Backend
@@ -16,8 +18,6 @@ from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
 from napari_colipri.case import Case
 from napari_colipri.results import StructureRow
-from napari_colipri.results import finding_rows
-from napari_colipri.results import merged
 from napari_colipri.results import structure_rows
 from napari_colipri.source import read_case
 from napari_colipri.work import Job

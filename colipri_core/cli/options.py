@@ -14,7 +14,11 @@ CT = Annotated[
 
 Model = Annotated[
     str,
-    typer.Option("--model", metavar="MODEL", help="Shipped model, bundle folder, or hub id such as microsoft/colipri."),
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Shipped model, bundle folder, hub id such as microsoft/colipri, or server's URL.",
+    ),
 ]
 ClicksModel = Annotated[
     str,

@@ -12,6 +12,7 @@ from colipri_core.model.click_config import ClickNetworkConfig
 from colipri_core.model.config import check_keys
 from colipri_core.model.spec import FORMAT_VERSION
 from colipri_core.model.spec import STORAGES
+from colipri_core.model.spec import card_of
 from colipri_core.model.spec import check_document
 from colipri_core.model.spec import check_storage
 from colipri_core.provenance import ModelCard
@@ -63,14 +64,7 @@ class ClickSpec:
         Args:
             sha256: Hash of the weights file.
         """
-        return ModelCard(
-            name=self.name,
-            sha256=sha256,
-            kind=self.kind,
-            training_data=self.training_data,
-            synthetic=self.synthetic,
-            licence=self.licence,
-        )
+        return card_of(self, sha256)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain JSON values that `from_json` reads back."""

@@ -15,6 +15,7 @@ from colipri_core.model.encoder_config import encoder_to_json
 from colipri_core.model.spec import FORMAT_VERSION
 from colipri_core.model.spec import STORAGES
 from colipri_core.model.spec import StructureSpec
+from colipri_core.model.spec import card_of
 from colipri_core.model.spec import check_document
 from colipri_core.model.spec import check_storage
 from colipri_core.preprocess_spec import PreprocessSpec
@@ -68,14 +69,7 @@ class DenseSpec:
         Args:
             sha256: Hash of the weights file.
         """
-        return ModelCard(
-            name=self.name,
-            sha256=sha256,
-            kind=self.kind,
-            training_data=self.training_data,
-            synthetic=self.synthetic,
-            licence=self.licence,
-        )
+        return card_of(self, sha256)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain JSON values that `from_json` reads back."""

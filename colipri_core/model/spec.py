@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import fields
 from typing import Any
+from typing import Protocol
 
 from colipri_core.model.config import ModelConfig
 from colipri_core.model.config import check_keys
@@ -152,14 +153,7 @@ class BundleSpec:
         Args:
             sha256: Hash of the weights file.
         """
-        return ModelCard(
-            name=self.name,
-            sha256=sha256,
-            kind=self.kind,
-            training_data=self.training_data,
-            synthetic=self.synthetic,
-            licence=self.licence,
-        )
+        return card_of(self, sha256)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain JSON values that `from_json` reads back."""
@@ -209,6 +203,43 @@ def check_storage(storage: object) -> None:
     if storage not in STORAGES:
         msg = f"storage must be one of {STORAGES}, got {storage!r}; update this package"
         raise ValueError(msg)
+
+
+class Document(Protocol):
+    """What the documents of all kinds of bundles say of a model."""
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle."""
+    @property
+    def kind(self) -> str:
+        """What it is."""
+    @property
+    def training_data(self) -> str:
+        """What it learned from, in words."""
+    @property
+    def synthetic(self) -> bool:
+        """Whether all of that was generated."""
+    @property
+    def licence(self) -> str:
+        """Licence of the weights."""
+
+
+def card_of(document: Document, sha256: str) -> ModelCard:
+    """Return the identity of the model that a bundle's document describes.
+
+    Args:
+        document: The document.
+        sha256: Hash of the weights file.
+    """
+    return ModelCard(
+        name=document.name,
+        sha256=sha256,
+        kind=document.kind,
+        training_data=document.training_data,
+        synthetic=document.synthetic,
+        licence=document.licence,
+    )
 
 
 def check_document(*, kind: str, kinds: tuple[str, ...], format_version: object, files: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import QStyledItemDelegate
 from qtpy.QtWidgets import QStyleOptionViewItem
 from qtpy.QtWidgets import QWidget
 
-from napari_colipri.draft_rows import DraftRow
+from colipri_core.listing import DraftRow
 from napari_colipri.panels.rows import ROW_ROLE
 from napari_colipri.panels.rows import ListModel
 from napari_colipri.style import Colors

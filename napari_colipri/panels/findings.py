@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QPushButton
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
 
+from colipri_core.listing import FindingRow
+from colipri_core.listing import matches
 from napari_colipri.panels.rows import RowDelegate
 from napari_colipri.panels.rows import RowList
 from napari_colipri.panels.rows import RowModel
-from napari_colipri.results import FindingRow
-from napari_colipri.results import matches
 from napari_colipri.style import Colors
 
 _EMPTY = "Analyse lists what the model sees."

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QPushButton
 from qtpy.QtWidgets import QVBoxLayout
 from qtpy.QtWidgets import QWidget
 
-from napari_colipri.draft_rows import DraftRow
+from colipri_core.listing import DraftRow
 from napari_colipri.panels.draft_list import DraftDelegate
 from napari_colipri.panels.draft_list import DraftList
 from napari_colipri.panels.draft_list import DraftModel

@@ -24,9 +24,9 @@ from scripted_engine import ScriptedEngine
 from scripted_engine import expected_peak
 
 from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.listing import report_rows
 from colipri_core.volume import Volume
 from napari_colipri.dock import ColipriDock
-from napari_colipri.draft_rows import report_rows
 from napari_colipri.reporting import AGAIN
 
 FIRST = 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_colipri.results import FindingRow
-from napari_colipri.results import label_centers
-from napari_colipri.results import matches
-from napari_colipri.results import merged
+from colipri_core.listing import FindingRow
+from colipri_core.listing import matches
+from colipri_core.listing import merged
+from colipri_core.segmentation import label_centers
 
 
 def row(name: str, probability: float) -> FindingRow:

@@ -17,6 +17,9 @@ from colipri_core.engine import Capabilities
 from colipri_core.findings import Finding
 from colipri_core.findings import Findings
 from colipri_core.geometry import VolumeGeometry
+from colipri_core.listing import FindingRow
+from colipri_core.listing import finding_rows
+from colipri_core.listing import merged
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segment
@@ -24,10 +27,7 @@ from colipri_core.segmentation import Segmentation
 from ColipriLib import presenter
 from ColipriLib.client import ModelInfo
 from ColipriLib.params import Parameters
-from ColipriLib.rows import FindingRow
 from ColipriLib.rows import StructureRow
-from ColipriLib.rows import finding_rows
-from ColipriLib.rows import merged
 from ColipriLib.rows import structure_rows
 
 CARD = ModelCard(name="tiny", sha256="0" * 64, kind="colipri", training_data="phantoms.", synthetic=True, licence="x")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
@@ -16,6 +14,7 @@ from colipri_core.report_words import notices
 from colipri_core.report_words import support_lines
 from colipri_core.report_words import unmentioned_line
 from colipri_core.segmentation import Segmentation
+from colipri_core.segmentation import label_centers
 
 
 def report_rows(report: Report) -> dict[str, Any]:
@@ -44,7 +43,9 @@ def segment_rows(segmentation: Segmentation) -> list[dict[str, Any]]:
         segmentation: The structures; every voxel is looked at, so call it in a thread.
     """
     volumes = segmentation.volumes_ml()
-    places = midst_of_labels(segmentation)
+    labels = [segment.label for segment in segmentation.segments]
+    centers = label_centers(segmentation.labelmap, labels, axis=2)
+    places = {label: rounded_place(segmentation.geometry, center) for label, center in centers.items()}
     return [
         {
             **segment.to_json(),
@@ -53,30 +54,6 @@ def segment_rows(segmentation: Segmentation) -> list[dict[str, Any]]:
         }
         for segment in segmentation.segments
     ]
-
-
-def midst_of_labels(segmentation: Segmentation) -> dict[int, list[float]]:
-    """Find a voxel in the midst of each label: nearest to the centroid of its largest slice along k.
-
-    A centroid of the whole may lie outside a bent structure; this voxel never does.
-
-    Args:
-        segmentation: The structures.
-
-    Returns:
-        Label -> RAS+ mm; labels without voxels are missing.
-    """
-    labelmap, geometry = segmentation.labelmap, segmentation.geometry
-    size = max((segment.label for segment in segmentation.segments), default=0) + 1
-    areas = np.stack([np.bincount(plane.ravel(), minlength=size)[:size] for plane in np.moveaxis(labelmap, 2, 0)])
-    places = {}
-    for segment in segmentation.segments:
-        plane = int(np.argmax(areas[:, segment.label]))
-        if areas[plane, segment.label]:
-            points = np.argwhere(labelmap[:, :, plane] == segment.label)
-            nearest = points[np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))]
-            places[segment.label] = rounded_place(geometry, (int(nearest[0]), int(nearest[1]), plane))
-    return places
 
 
 def rounded_place(geometry: VolumeGeometry, index: tuple[float, float, float]) -> list[float]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import slicer
 
 from colipri_core.editing.change import EditingState
+from colipri_core.listing import FindingRow
 from colipri_core.report import Report
 from colipri_core.volume import Volume
-from ColipriLib.rows import FindingRow
 from ColipriLib.rows import StructureRow
 from ColipriLib.scene import volumes
 

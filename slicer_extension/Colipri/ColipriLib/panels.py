@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from colipri_core.listing import matches
 from ColipriLib.presenter import FindingsView
 from ColipriLib.presenter import LabelView
 from ColipriLib.presenter import ModelView
@@ -15,7 +16,6 @@ from ColipriLib.presenter import ReportView
 from ColipriLib.presenter import SimilarView
 from ColipriLib.presenter import StructuresView
 from ColipriLib.presenter import View
-from ColipriLib.presenter import matches
 from ColipriLib.presenter import volume_text
 
 TONES = {"idle": "", "ok": "color: #1b7f4d;", "problem": "color: #b3261e; font-weight: bold;"}

@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from colipri_core.editing.objects import LabelObject
+from colipri_core.listing import DraftRow
+from colipri_core.listing import FindingRow
 from colipri_core.report import RESEARCH_USE
 from ColipriLib.params import TOOLS
-from ColipriLib.rows import DraftRow
-from ColipriLib.rows import FindingRow
 from ColipriLib.rows import MatchRow
 from ColipriLib.rows import StructureRow
 
@@ -141,11 +141,6 @@ def present(logic: ModuleLogic) -> View:
         report=_report(logic),
         similar=_similar(logic),
     )
-
-
-def matches(text: str, query: str) -> bool:
-    """Whether every word of a query occurs in a text (case does not matter)."""
-    return all(word in text.casefold() for word in query.casefold().split())
 
 
 def volume_text(volume_ml: float) -> str:

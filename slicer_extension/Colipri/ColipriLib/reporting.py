@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from colipri_core.findings import EvidenceMap
+from colipri_core.listing import DraftRow
+from colipri_core.listing import Position
+from colipri_core.listing import report_rows
+from colipri_core.listing import streamed_rows
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.report import Report
@@ -16,10 +20,6 @@ from colipri_core.session import Session
 from ColipriLib.analysis import Analysis
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
-from ColipriLib.rows import DraftRow
-from ColipriLib.rows import Position
-from ColipriLib.rows import report_rows
-from ColipriLib.rows import streamed_rows
 from ColipriLib.scene import places
 from ColipriLib.scene import texts
 

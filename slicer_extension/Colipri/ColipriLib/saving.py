@@ -10,12 +10,12 @@ from typing import Any
 
 from colipri_core.errors import ColipriError
 from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.listing import FindingRow
 from colipri_core.remote.protocol.plain import from_plain
 from colipri_core.remote.protocol.plain import to_plain
 from colipri_core.report import Report
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
-from ColipriLib.rows import FindingRow
 from ColipriLib.rows import StructureRow
 from ColipriLib.scene import texts
 

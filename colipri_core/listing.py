@@ -1,10 +1,14 @@
-"""What the report panel lists: rows made from a draft report, without Qt or napari."""
+"""What front ends list of findings and of a draft report: rows made from the engine's results, in the same words."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+from typing import Self
 
+from colipri_core.findings import Findings
 from colipri_core.report import Place
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
@@ -17,10 +21,41 @@ from colipri_core.report_words import unmentioned_line
 Position = tuple[int, int]
 """Number of the section, number of the sentence in it."""
 
+HIDDEN_AT_FIRST = frozenset({"body"})
+"""Structures that enclose the others; outlining them at once would only frame the picture (our choice)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FindingRow:
+    """A line of the findings.
+
+    Args:
+        name: The finding, or the phrase that was asked for.
+        code: Code with its scheme, empty for a phrase.
+        probability: In [0, 1].
+        calibrated: Whether the probability was calibrated.
+        asked: Whether the user asked for it.
+    """
+
+    name: str
+    code: str
+    probability: float
+    calibrated: bool
+    asked: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Make a row of what `to_json` returned."""
+        return cls(**values)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftRow:
-    """A line of the report panel.
+    """A line of a draft.
 
     Args:
         text: Its words.
@@ -39,6 +74,37 @@ class DraftRow:
     details: tuple[str, ...] = ()
     phrase: str | None = None
     place: Place | None = None
+
+
+def finding_rows(findings: Findings, *, asked: bool = False) -> tuple[FindingRow, ...]:
+    """Make rows of findings.
+
+    Args:
+        findings: Result of a classification.
+        asked: Whether the user asked for these phrases.
+    """
+    return tuple(
+        FindingRow(
+            name=finding.name,
+            code=finding.code,
+            probability=finding.probability,
+            calibrated=finding.calibrated,
+            asked=asked,
+        )
+        for finding in findings
+    )
+
+
+def merged(rows: Iterable[FindingRow], newer: Iterable[FindingRow]) -> tuple[FindingRow, ...]:
+    """Sort rows by probability, highest first; a newer row replaces the one of the same name."""
+    by_name = {row.name.casefold(): row for row in rows}
+    by_name.update({row.name.casefold(): row for row in newer})
+    return tuple(sorted(by_name.values(), key=lambda row: (-row.probability, row.name)))
+
+
+def matches(text: str, query: str) -> bool:
+    """Whether every word of the query occurs in the text (case does not matter)."""
+    return all(word in text.casefold() for word in query.casefold().split())
 
 
 def report_rows(report: Report) -> tuple[DraftRow, ...]:
