@@ -47,7 +47,8 @@ class Segmentation:
             a structure, judged by its own probabilities; None if nobody said.
 
     Raises:
-        ValueError: If the labelmap does not fit the grid or two segments share a label.
+        ValueError: If the labelmap does not fit the grid, two segments share a label, or the uncertainty is not in
+            [0, 1].
     """
 
     labelmap: npt.NDArray[np.unsignedinteger[Any]]
@@ -63,6 +64,9 @@ class Segmentation:
         labels = [segment.label for segment in self.segments]
         if len(set(labels)) != len(labels) or min(labels, default=1) < 1:
             msg = f"Segment labels must be unique and positive, got {labels}."
+            raise ValueError(msg)
+        if self.uncertainty is not None and not 0 <= self.uncertainty <= 1:
+            msg = f"The uncertainty must lie in [0, 1], got {self.uncertainty}."
             raise ValueError(msg)
 
     def segment(self, name: str) -> Segment:

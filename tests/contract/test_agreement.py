@@ -67,7 +67,9 @@ def test_findings_maps_structures_and_vectors(sessions: tuple[Session, Session])
     np.testing.assert_allclose(found.values, ours.values, atol=1e-6)
     np.testing.assert_allclose(found.peak_ras, ours.peak_ras, atol=1e-6)
     assert (found.geometry, found.text) == (ours.geometry, ours.text)
-    assert np.array_equal(there.segment().labelmap, here.segment().labelmap)
+    outlined = there.segment(), here.segment()
+    assert np.array_equal(outlined[0].labelmap, outlined[1].labelmap)
+    assert outlined[0].uncertainty == outlined[1].uncertainty is not None
     np.testing.assert_allclose(there.embedding().vector, here.embedding().vector, atol=1e-6)
     for one, other in zip(here.regions(), there.regions(), strict=True):
         assert one.name == other.name

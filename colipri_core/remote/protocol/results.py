@@ -72,6 +72,7 @@ def segmentation_parts(found: Segmentation) -> Parts:
         "segments": to_plain(found.segments),
         "provenance": to_plain(found.provenance),
         "affine": found.geometry.affine.tolist(),
+        "uncertainty": found.uncertainty,
     }
     return body, {"labelmap": found.labelmap}
 
@@ -95,6 +96,7 @@ def segmentation_from(frame: Frame, *, shape: tuple[int, int, int], body: dict[s
             geometry=VolumeGeometry(shape=shape, affine=np.asarray(described.affine)),
             segments=described.segments,
             provenance=described.provenance,
+            uncertainty=described.uncertainty,
         )
     except ValueError as error:
         msg = f"Expected a segmentation ({error})"
@@ -197,6 +199,7 @@ class _Segmentation:
     segments: tuple[Segment, ...]
     affine: Rows
     provenance: Provenance | None = None
+    uncertainty: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -180,6 +180,7 @@ def segmentations(draw: st.DrawFn) -> Segmentation:
         geometry=draw(geometries()),
         segments=tuple(segments),
         provenance=draw(st.none() | provenances),
+        uncertainty=draw(st.none() | st.floats(0, 1)),
     )
 
 
