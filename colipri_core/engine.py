@@ -24,6 +24,9 @@ from colipri_core.session import Session
 from colipri_core.vocabulary.structures import StructureConcept
 from colipri_core.volume import Volume
 
+SHIPPED_CLICKS = "clicks"
+"""Name of the shipped model that answers prompts."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Capabilities:
@@ -122,7 +125,7 @@ def open_engine(
     *,
     device: str = "auto",
     cache_dir: Path | None = None,
-    clicks_model: str | Path = "clicks",
+    clicks_model: str | Path = SHIPPED_CLICKS,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Engine:
@@ -143,10 +146,11 @@ def open_engine(
     Raises:
         ModelUnavailableError: If the model cannot be found, fetched, verified or reached.
         MissingDependencyError: If torch is not installed.
-        ValueError: If the device is not one torch knows on this machine, or one is asked of a server.
+        ValueError: If the device is not one torch knows on this machine, or a device or a model for prompts is asked of
+            a server.
     """
     if str(model).startswith(("http://", "https://")):
-        return _open_remote(str(model), device)
+        return _open_remote(str(model), device=device, clicks_model=str(clicks_model))
     try:
         from colipri_core.inference.opening import load_engine
     except ModuleNotFoundError as error:
@@ -167,10 +171,16 @@ def open_engine(
     )
 
 
-def _open_remote(url: str, device: str) -> Engine:
+def _open_remote(url: str, *, device: str, clicks_model: str) -> Engine:
     from colipri_core.remote.client import RemoteEngine
 
     if device != "auto":
         msg = f'Expected no device for the server {url}, which has chosen its own, got "{device}". Leave it out.'
+        raise ValueError(msg)
+    if clicks_model != SHIPPED_CLICKS:
+        msg = (
+            f'Expected no model for prompts with the server {url}, which has its own, got "{clicks_model}". Leave it '
+            "out here, or start the server with it: colipri serve --clicks-model."
+        )
         raise ValueError(msg)
     return RemoteEngine(url)

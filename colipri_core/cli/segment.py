@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from colipri_core.cli import options
+from colipri_core.engine import SHIPPED_CLICKS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,7 +90,7 @@ def segment(
     suffix: Annotated[str, typer.Option("--suffix", help="Format of the files in a folder.")] = ".nii.gz",
     series: options.Series = None,
     model: options.Model = "tiny",
-    clicks_model: options.ClicksModel = "clicks",
+    clicks_model: options.ClicksModel = SHIPPED_CLICKS,
     device: options.Device = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -113,9 +114,8 @@ def segment(
         surface=surface,
     )
     terminal = Terminal(json=json, quiet=quiet)
-    if clicks_model.startswith("nninteractive"):
-        terminal.warn(["nnInteractive's published weights are CC BY-NC-SA 4.0: not for commercial use."])
     choice = ModelChoice(model=model, device=device, clicks_model=clicks_model)
+    terminal.warn(choice.notices)
     _check(wish, needs_prompt=bool(name or log))
     _check_outputs(ct, output, log, suffix)
     if len(ct) == 1:

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from colipri_core.cli.options import ClicksModel
 from colipri_core.cli.options import Device
 from colipri_core.cli.options import Json
 from colipri_core.cli.options import Model
@@ -22,6 +23,7 @@ from colipri_core.cli.terminal import Terminal
 from colipri_core.cli.work import ModelChoice
 from colipri_core.cli.work import controlled
 from colipri_core.cli.work import engine_of
+from colipri_core.engine import SHIPPED_CLICKS
 from colipri_core.errors import MissingDependencyError
 from colipri_core.errors import UnreadableInputError
 from colipri_core.progress import Reporter
@@ -41,6 +43,7 @@ def serve(
     *,
     model: Model = "tiny",
     device: Device = "auto",
+    clicks_model: ClicksModel = SHIPPED_CLICKS,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; any but loopback needs a token.")
     ] = "127.0.0.1",
@@ -109,7 +112,10 @@ def serve(
             cases=_cases(cases or (), web=web),
             limits=limits,
         )
-        _run(settings, ModelChoice(model=model, device=device), Terminal(json=json_output, quiet=quiet))
+        choice = ModelChoice(model=model, device=device, clicks_model=clicks_model)
+        terminal = Terminal(json=json_output, quiet=quiet)
+        terminal.warn(choice.notices)
+        _run(settings, choice, terminal)
 
 
 def _run(settings: ServerSettings, choice: ModelChoice, terminal: Terminal) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from colipri_core.cli.terminal import Terminal
 from colipri_core.cli.terminal import cancel_on_interrupt
+from colipri_core.engine import SHIPPED_CLICKS
 from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
 from colipri_core.io import read_volume
@@ -29,7 +30,14 @@ class ModelChoice:
 
     model: str
     device: str
-    clicks_model: str = "clicks"
+    clicks_model: str = SHIPPED_CLICKS
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user has to know of the models' licences."""
+        if self.clicks_model.startswith("nninteractive"):
+            return ("nnInteractive's published weights are CC BY-NC-SA 4.0: not for commercial use.",)
+        return ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -211,15 +211,19 @@ class Document(Protocol):
     @property
     def name(self) -> str:
         """Name of the bundle."""
+
     @property
     def kind(self) -> str:
         """What it is."""
+
     @property
     def training_data(self) -> str:
         """What it learned from, in words."""
+
     @property
     def synthetic(self) -> bool:
         """Whether all of that was generated."""
+
     @property
     def licence(self) -> str:
         """Licence of the weights."""

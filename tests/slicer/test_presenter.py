@@ -146,11 +146,6 @@ def test_volumes_in_words(volume: float, text: str) -> None:
     assert presenter.volume_text(volume) == text
 
 
-@pytest.mark.parametrize(("query", "found"), [("", True), ("EFFUSION", True), ("effusion pleural", True), ("x", False)])
-def test_filtering_by_words(query: str, *, found: bool) -> None:
-    assert presenter.matches("Pleural effusion", query) is found
-
-
 class TestRows:
     def findings(self, *items: tuple[str, float]) -> Findings:
         provenance = Provenance(model=CARD, preprocessing={}, versions={}, device="cpu", timings={})

@@ -264,6 +264,10 @@ class TestRefused:
         with pytest.raises(ValueError, match="chosen its own"):
             open_engine("http://127.0.0.1:9", device="cuda")
 
+    def test_so_is_what_answers_prompts(self) -> None:
+        with pytest.raises(ValueError, match="--clicks-model"):
+            open_engine("http://127.0.0.1:9", clicks_model="nninteractive")
+
     def test_a_volume_larger_than_the_server_takes(self, local: Engine) -> None:
         from colipri_core.errors import TooLargeError
 
