@@ -8,17 +8,9 @@ from types import TracebackType
 from typing import NoReturn
 from typing import Self
 
-from colipri_core.cases import CaseFilter
-from colipri_core.cases import CaseSearch
-from colipri_core.cases import Embedding
-from colipri_core.cases import Match
-from colipri_core.cases import RegionEmbedding
-from colipri_core.cases import RegionMask
 from colipri_core.engine import Capabilities
 from colipri_core.errors import CapabilityError
 from colipri_core.errors import SessionClosedError
-from colipri_core.findings import EvidenceMap
-from colipri_core.findings import Findings
 from colipri_core.inference.devices import choose_device
 from colipri_core.inference.features import Stopwatch
 from colipri_core.inference.label_session import LabelSession
@@ -38,14 +30,19 @@ from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
-from colipri_core.report import DraftOptions
-from colipri_core.report import Report
-from colipri_core.report import SentenceCallback
-from colipri_core.report import SentenceStore
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
 _SHARE = 0.7
+
+
+def _refused(self: MonaiEngine | MonaiSession, *_args: object, **_kwargs: object) -> NoReturn:
+    """Refused: see `CapabilityError`."""
+    msg = (
+        f'The model "{self.card.name}" outlines structures and cannot read words: no findings, evidence, reports or '
+        'similar cases. Open a vision-language model for that, such as "tiny".'
+    )
+    raise CapabilityError(msg)
 
 
 class MonaiEngine:
@@ -140,22 +137,7 @@ class MonaiEngine:
         labelling = Labelling(volume, self._worker, self._segmenter, autosave=autosave)
         return MonaiSession(self._runner, self._worker, volume, labelling=labelling)
 
-    def embed_text(self, text: str, *, contrast: bool = False) -> Embedding:
-        """Refused: see `CapabilityError`."""
-        del text, contrast
-        _refuse(self.card)
-
-    def embed_texts(
-        self,
-        texts: Sequence[str],
-        *,
-        contrast: bool = False,
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> tuple[Embedding, ...]:
-        """Refused: see `CapabilityError`."""
-        del texts, contrast, progress, cancel
-        _refuse(self.card)
+    embed_text = embed_texts = _refused
 
     def close(self) -> None:
         """Stop the worker and free the model. Closing twice does nothing."""
@@ -188,6 +170,11 @@ class MonaiSession(LabelSession):
         self._outlined: Outlined | None = None
         self._closed = False
 
+    @property
+    def card(self) -> ModelCard:
+        """Identity of the model."""
+        return self._runner.bundle.card
+
     def segment(
         self,
         structures: Sequence[str] | None = None,
@@ -202,8 +189,7 @@ class MonaiSession(LabelSession):
         if isinstance(structures, str):
             msg = f'Expected a list of names, got the text "{structures}". Pass ["{structures}"].'
             raise TypeError(msg)
-        bundle = self._runner.bundle
-        segments = chosen_segments(bundle.structures, structures, model=bundle.card.name)
+        segments = chosen_segments(self._runner.bundle.structures, structures, model=self.card.name)
 
         def job(report: Reporter) -> Segmentation:
             stopwatch = Stopwatch()
@@ -230,79 +216,7 @@ class MonaiSession(LabelSession):
 
         return self._worker.run(job, progress=progress, cancel=cancel)
 
-    def classify(
-        self,
-        findings: Sequence[str] | None = None,
-        *,
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Findings:
-        """Refused: see `CapabilityError`."""
-        del findings, progress, cancel
-        _refuse(self._runner.bundle.card)
-
-    def evidence(
-        self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> EvidenceMap:
-        """Refused: see `CapabilityError`."""
-        del text, progress, cancel
-        _refuse(self._runner.bundle.card)
-
-    def embedding(
-        self,
-        region: RegionMask | None = None,
-        *,
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Embedding:
-        """Refused: see `CapabilityError`."""
-        del region, progress, cancel
-        _refuse(self._runner.bundle.card)
-
-    def regions(
-        self, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> tuple[RegionEmbedding, ...]:
-        """Refused: see `CapabilityError`."""
-        del progress, cancel
-        _refuse(self._runner.bundle.card)
-
-    def similar(
-        self,
-        store: CaseSearch,
-        k: int = 5,
-        *,
-        region: RegionMask | None = None,
-        where: CaseFilter | None = None,
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> list[Match]:
-        """Refused: see `CapabilityError`."""
-        del store, k, region, where, progress, cancel
-        _refuse(self._runner.bundle.card)
-
-    def draft_report(
-        self,
-        *,
-        store: SentenceStore | None = None,
-        on_sentence: SentenceCallback | None = None,
-        options: DraftOptions | None = None,
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Report:
-        """Refused: see `CapabilityError`."""
-        del store, on_sentence, options, progress, cancel
-        _refuse(self._runner.bundle.card)
-
-    def check_sentences(
-        self,
-        sentences: Sequence[str],
-        *,
-        progress: ProgressCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Report:
-        """Refused: see `CapabilityError`."""
-        del sentences, progress, cancel
-        _refuse(self._runner.bundle.card)
+    classify = evidence = embedding = regions = similar = draft_report = check_sentences = _refused
 
     def close(self) -> None:
         """Free probabilities and labels. Closing twice does nothing."""
@@ -313,7 +227,7 @@ class MonaiSession(LabelSession):
     def _provenance(self, stopwatch: Stopwatch) -> Provenance:
         versions, device = self._software()
         return Provenance(
-            model=self._runner.bundle.card,
+            model=self.card,
             preprocessing={"roi_size": list(self._runner.bundle.windows.roi_size)},
             versions=versions,
             device=device,
@@ -323,11 +237,3 @@ class MonaiSession(LabelSession):
 
     def _software(self) -> tuple[dict[str, str], str]:
         return self._runner.versions, str(self._runner.device)
-
-
-def _refuse(card: ModelCard) -> NoReturn:
-    msg = (
-        f'The model "{card.name}" outlines structures and cannot read words: no findings, evidence, reports or similar '
-        'cases. Open a vision-language model for that, such as "tiny".'
-    )
-    raise CapabilityError(msg)

@@ -36,7 +36,7 @@ from colipri_training.transfer.targets import labelmap
 from colipri_training.transfer.targets import targets_of
 from colipri_training.transfer.trainer import TransferTrainer
 from colipri_training.transfer.volumes import SubVolumeConfig
-from colipri_training.transfer.volumes import SubVolumes
+from colipri_training.transfer.volumes import SubVolumeStore
 
 VOLUMES = SubVolumeConfig(size=(32, 32, 32), spacing_mm=(4.0, 4.0, 4.0), train=6, test=3)
 SEGMENTATION = TransferConfig(
@@ -53,8 +53,8 @@ CLASSIFICATION = dataclasses.replace(SEGMENTATION, name="test-classification", t
 
 
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory: pytest.TempPathFactory) -> SubVolumes:
-    stored = SubVolumes(tmp_path_factory.mktemp("volumes"), VOLUMES)
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> SubVolumeStore:
+    stored = SubVolumeStore(tmp_path_factory.mktemp("volumes"), VOLUMES)
     assert stored.missing() == 9
     assert sorted(stored.fill()) == sorted([*VOLUMES.seeds("test"), *VOLUMES.seeds("train")])
     return stored
@@ -65,7 +65,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_small_encoder(tmp_path_factory.mktemp("encoders") / "small")
 
 
-def trainer_of(config: TransferConfig, volumes: SubVolumes, bundle: Path, folder: Path) -> TransferTrainer:
+def trainer_of(config: TransferConfig, volumes: SubVolumeStore, bundle: Path, folder: Path) -> TransferTrainer:
     opened = open_source(str(bundle))
     batches = TransferBatches(volumes, config, opened.window_hu)
     return TransferTrainer(config, build_network(opened, config), batches, folder=folder, weights=opened.weights)
@@ -94,7 +94,7 @@ class TestFewShot:
         with pytest.raises(ValueError, match="fraction in"):
             few_shot(range(5), fraction, seed=0)
 
-    def test_a_run_reads_no_other_case(self, volumes: SubVolumes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_run_reads_no_other_case(self, volumes: SubVolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
         config = dataclasses.replace(SEGMENTATION, fraction=0.3, batch_size=4)
         batches = TransferBatches(volumes, config, (-1000.0, 1000.0))
         seen = set()
@@ -107,26 +107,26 @@ class TestFewShot:
 
 
 class TestVolumes:
-    def test_the_same_seed_is_the_same_cube(self, volumes: SubVolumes, tmp_path: Path) -> None:
-        again = SubVolumes(tmp_path, dataclasses.replace(VOLUMES, train=1, test=1))
+    def test_the_same_seed_is_the_same_cube(self, volumes: SubVolumeStore, tmp_path: Path) -> None:
+        again = SubVolumeStore(tmp_path, dataclasses.replace(VOLUMES, train=1, test=1))
         assert len(list(again.fill())) == 2
         for seed in (VOLUMES.seeds("train")[0], VOLUMES.seeds("test")[0]):
             assert np.array_equal(again.read(seed).hu, volumes.read(seed).hu)
             assert again.present(seed) == volumes.present(seed)
 
-    def test_nothing_is_made_twice(self, volumes: SubVolumes) -> None:
+    def test_nothing_is_made_twice(self, volumes: SubVolumeStore) -> None:
         assert volumes.missing() == 0
         assert list(volumes.fill()) == []
 
-    def test_findings_are_those_that_the_cube_shows(self, volumes: SubVolumes) -> None:
+    def test_findings_are_those_that_the_cube_shows(self, volumes: SubVolumeStore) -> None:
         for seed in VOLUMES.seeds("train"):
             case = volumes.read(seed)
             voxels = {finding: int(((case.lesions >> finding) & 1).sum()) for finding in range(18)}
             assert set(case.present) == {finding for finding, number in voxels.items() if number >= 4}
 
-    def test_a_folder_never_mixes_two_grids(self, volumes: SubVolumes) -> None:
+    def test_a_folder_never_mixes_two_grids(self, volumes: SubVolumeStore) -> None:
         with pytest.raises(InputError, match="Choose another folder"):
-            SubVolumes(volumes.folder, dataclasses.replace(VOLUMES, spacing_mm=(2.0, 2.0, 2.0)))
+            SubVolumeStore(volumes.folder, dataclasses.replace(VOLUMES, spacing_mm=(2.0, 2.0, 2.0)))
 
     def test_test_cases_are_no_training_cases(self) -> None:
         for make in RECIPES.values():
@@ -184,7 +184,7 @@ def test_decoders_fit_encoders_of_other_depths(config: ResNetConfig | SwinConfig
 
 
 class TestTraining:
-    def test_the_shipped_encoder_can_be_fine_tuned(self, volumes: SubVolumes, tmp_path: Path) -> None:
+    def test_the_shipped_encoder_can_be_fine_tuned(self, volumes: SubVolumeStore, tmp_path: Path) -> None:
         opened = open_source("tiny")
         config = dataclasses.replace(SEGMENTATION, optimizer=OptimizerConfig(steps=1))
         batches = TransferBatches(volumes, config, opened.window_hu)
@@ -194,7 +194,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("config", [SEGMENTATION, CLASSIFICATION], ids=["segmentation", "classification"])
     def test_the_loss_falls_on_a_small_set(
-        self, config: TransferConfig, volumes: SubVolumes, bundle: Path, tmp_path: Path
+        self, config: TransferConfig, volumes: SubVolumeStore, bundle: Path, tmp_path: Path
     ) -> None:
         optimizer = dataclasses.replace(config.optimizer, steps=32, learning_rate=2e-2)
         few = dataclasses.replace(config, optimizer=optimizer, fraction=0.3, augment=False)
@@ -203,7 +203,7 @@ class TestTraining:
         assert sum(values[-8:]) < 0.8 * sum(values[:8])
 
     @pytest.mark.parametrize("use", ["frozen", "slowed", "finetuned"])
-    def test_what_becomes_of_the_encoder(self, use: str, volumes: SubVolumes, bundle: Path, tmp_path: Path) -> None:
+    def test_what_becomes_of_the_encoder(self, use: str, volumes: SubVolumeStore, bundle: Path, tmp_path: Path) -> None:
         config = SEGMENTATION.changed([f'encoder="{use}"'])
         trainer = trainer_of(config, volumes, bundle, tmp_path)
         before = {name: value.clone() for name, value in trainer.network.encoder.state_dict().items()}
@@ -224,7 +224,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("config", [SEGMENTATION, CLASSIFICATION], ids=["segmentation", "classification"])
     def test_a_run_goes_on_exactly(
-        self, config: TransferConfig, volumes: SubVolumes, bundle: Path, tmp_path: Path
+        self, config: TransferConfig, volumes: SubVolumeStore, bundle: Path, tmp_path: Path
     ) -> None:
         whole = trainer_of(config, volumes, bundle, tmp_path / "whole")
         whole.run()
@@ -238,7 +238,7 @@ class TestTraining:
         assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
         assert weights_sha256(second.network) == weights_sha256(whole.network)
 
-    def test_another_run_is_not_gone_on_with(self, volumes: SubVolumes, bundle: Path, tmp_path: Path) -> None:
+    def test_another_run_is_not_gone_on_with(self, volumes: SubVolumeStore, bundle: Path, tmp_path: Path) -> None:
         trainer_of(SEGMENTATION, volumes, bundle, tmp_path).save()
         other = save_small_encoder(tmp_path / "other", seed=1)
         for config, source in ((dataclasses.replace(SEGMENTATION, seed=1), bundle), (SEGMENTATION, other)):
@@ -272,12 +272,12 @@ class TestSources:
 
 
 class TestExperiments:
-    def document(self, experiment: Experiment, volumes: SubVolumes, folder: Path) -> dict[str, Any]:
+    def document(self, experiment: Experiment, volumes: SubVolumeStore, folder: Path) -> dict[str, Any]:
         document = run_experiment(experiment, volumes, folder)
         assert json.loads((folder / experiment.name / "result.json").read_text()) == document
         return document
 
-    def test_segmentation_from_weights_to_figures(self, volumes: SubVolumes, bundle: Path, tmp_path: Path) -> None:
+    def test_segmentation_from_weights_to_figures(self, volumes: SubVolumeStore, bundle: Path, tmp_path: Path) -> None:
         experiment = Experiment(label="small", source=str(bundle), config=SEGMENTATION)
         document = self.document(experiment, volumes, tmp_path)
         assert (document["steps"], document["train_cases"], document["cases"]) == (4, 6, 3)
@@ -290,7 +290,7 @@ class TestExperiments:
         assert not (tmp_path / experiment.name / "checkpoints").exists()
 
     @pytest.mark.parametrize("method", ["probe", "train"])
-    def test_classification(self, method: str, volumes: SubVolumes, bundle: Path, tmp_path: Path) -> None:
+    def test_classification(self, method: str, volumes: SubVolumeStore, bundle: Path, tmp_path: Path) -> None:
         config = dataclasses.replace(CLASSIFICATION, encoder="frozen" if method == "probe" else "finetuned")
         experiment = Experiment(label="small", source=str(bundle), config=config, method=method)  # type: ignore[arg-type]
         document = self.document(experiment, volumes, tmp_path)
@@ -299,7 +299,7 @@ class TestExperiments:
         assert len(document["findings"]) == 18
 
     def test_a_finished_one_is_read_and_a_changed_one_refused(
-        self, volumes: SubVolumes, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, volumes: SubVolumeStore, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         experiment = Experiment(label="small", source=str(bundle), config=SEGMENTATION)
         document = self.document(experiment, volumes, tmp_path)
@@ -309,7 +309,7 @@ class TestExperiments:
         with pytest.raises(InputError, match="choose another output"):
             run_experiment(dataclasses.replace(experiment, config=changed), volumes, tmp_path)
 
-    def test_probes_need_two_cases(self, volumes: SubVolumes, bundle: Path, tmp_path: Path) -> None:
+    def test_probes_need_two_cases(self, volumes: SubVolumeStore, bundle: Path, tmp_path: Path) -> None:
         config = dataclasses.replace(CLASSIFICATION, fraction=0.01, encoder="frozen")
         experiment = Experiment(label="small", source=str(bundle), config=config, method="probe")
         with pytest.raises(ValueError, match="at least two labelled cases, got 1"):

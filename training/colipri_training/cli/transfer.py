@@ -159,9 +159,9 @@ def _run(
     from colipri_training.transfer.experiment import run_experiment
     from colipri_training.transfer.tables import markdown
     from colipri_training.transfer.tables import summary
-    from colipri_training.transfer.volumes import SubVolumes
+    from colipri_training.transfer.volumes import SubVolumeStore
 
-    stored = SubVolumes(place or output / "volumes", cells[0].config.volumes)
+    stored = SubVolumeStore(place or output / "volumes", cells[0].config.volumes)
     made = stored.fill(workers=workers)
     console = Console(stderr=True)
     for _ in track(made, total=stored.missing(), description="sub-volumes", console=console):

@@ -15,7 +15,7 @@ from colipri_training.transfer.config import TransferConfig
 from colipri_training.transfer.subsets import few_shot
 from colipri_training.transfer.targets import labelmap
 from colipri_training.transfer.targets import targets_of
-from colipri_training.transfer.volumes import SubVolumes
+from colipri_training.transfer.volumes import SubVolumeStore
 
 _KEPT = 64
 _STREAM = 43
@@ -48,7 +48,7 @@ class TransferBatches:
         cases: Seeds of the sub-volumes whose labels are used.
     """
 
-    def __init__(self, volumes: SubVolumes, config: TransferConfig, window_hu: tuple[float, float]) -> None:
+    def __init__(self, volumes: SubVolumeStore, config: TransferConfig, window_hu: tuple[float, float]) -> None:
         self.cases = few_shot(config.volumes.seeds("train"), config.fraction, seed=config.seed)
         self._volumes = volumes
         self._config = config
@@ -84,7 +84,7 @@ class TransferBatches:
         return volume
 
 
-def read_labelled(volumes: SubVolumes, seed: int, config: TransferConfig) -> LabelledVolume:
+def read_labelled(volumes: SubVolumeStore, seed: int, config: TransferConfig) -> LabelledVolume:
     """Read a sub-volume with the labels of a run."""
     case = volumes.read(seed)
     findings = np.zeros(len(CT_RATE_FINDINGS), dtype=np.float32)

@@ -34,7 +34,7 @@ from colipri_training.transfer.sources import SourceEncoder
 from colipri_training.transfer.sources import open_source
 from colipri_training.transfer.subsets import few_shot
 from colipri_training.transfer.trainer import TransferTrainer
-from colipri_training.transfer.volumes import SubVolumes
+from colipri_training.transfer.volumes import SubVolumeStore
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,9 @@ class Experiment:
         return f"{self.label}-{config.name}-{self.use}-{100 * config.fraction:g}pc-seed{config.seed}"
 
 
-def run_experiment(experiment: Experiment, volumes: SubVolumes, folder: Path, *, device: str = "cpu") -> dict[str, Any]:
+def run_experiment(
+    experiment: Experiment, volumes: SubVolumeStore, folder: Path, *, device: str = "cpu"
+) -> dict[str, Any]:
     """Train and score, or read the figures that are there already.
 
     Args:
@@ -140,13 +142,13 @@ def _about(experiment: Experiment, opened: SourceEncoder) -> dict[str, Any]:
     }
 
 
-def _probe(opened: SourceEncoder, volumes: SubVolumes, config: TransferConfig, device: str) -> dict[str, Any]:
+def _probe(opened: SourceEncoder, volumes: SubVolumeStore, config: TransferConfig, device: str) -> dict[str, Any]:
     probabilities = probe_findings(opened.encoder.to(device), volumes, config, opened.window_hu)
     return {"steps": 0, "seconds": 0.0, **score_classification(probabilities, volumes, config)}
 
 
 def _train(
-    experiment: Experiment, opened: SourceEncoder, volumes: SubVolumes, place: Path, device: str
+    experiment: Experiment, opened: SourceEncoder, volumes: SubVolumeStore, place: Path, device: str
 ) -> dict[str, Any]:
     config = experiment.config
     network = build_network(opened, config).to(device)

@@ -20,14 +20,14 @@ from colipri_training.transfer.networks import pooled
 from colipri_training.transfer.scoring import Floats
 from colipri_training.transfer.scoring import findings_of
 from colipri_training.transfer.subsets import few_shot
-from colipri_training.transfer.volumes import SubVolumes
+from colipri_training.transfer.volumes import SubVolumeStore
 
 _FEWEST = 2
 
 
 def probe_findings(
     encoder: nn.Module,
-    volumes: SubVolumes,
+    volumes: SubVolumeStore,
     config: TransferConfig,
     window_hu: tuple[float, float],
     options: ProbeOptions | None = None,
@@ -57,7 +57,7 @@ def probe_findings(
 
 @torch.inference_mode()
 def _features(
-    encoder: nn.Module, volumes: SubVolumes, seeds: tuple[int, ...], window_hu: tuple[float, float]
+    encoder: nn.Module, volumes: SubVolumeStore, seeds: tuple[int, ...], window_hu: tuple[float, float]
 ) -> Features:
     """Mean and maximum of the deepest level, joined, in the place of mean-pooled tokens."""
     encoder.eval()
@@ -79,7 +79,7 @@ def _features(
     )
 
 
-def _case(volumes: SubVolumes, seed: int) -> Case:
+def _case(volumes: SubVolumeStore, seed: int) -> Case:
     present = set(volumes.present(seed))
     return Case(
         id=str(seed),

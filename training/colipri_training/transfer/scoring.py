@@ -33,14 +33,14 @@ from colipri_training.transfer.config import TransferConfig
 from colipri_training.transfer.networks import TransferNetwork
 from colipri_training.transfer.targets import Target
 from colipri_training.transfer.targets import targets_of
-from colipri_training.transfer.volumes import SubVolumes
+from colipri_training.transfer.volumes import SubVolumeStore
 
 Floats = npt.NDArray[np.float64]
 _WINDOWS_AT_ONCE = 2
 
 
 def score_segmentation(
-    network: TransferNetwork, volumes: SubVolumes, config: TransferConfig, window_hu: tuple[float, float]
+    network: TransferNetwork, volumes: SubVolumeStore, config: TransferConfig, window_hu: tuple[float, float]
 ) -> dict[str, Any]:
     """Dice and NSD of every target, and of organs and lesions, as plain values."""
     targets = targets_of(config.targets)
@@ -84,7 +84,7 @@ def segment(network: TransferNetwork, image_XYZ: Tensor, config: TransferConfig)
     return np.asarray(logits.float().argmax(dim=1)[0].cpu().numpy(), dtype=np.uint8)
 
 
-def score_classification(probabilities_NF: Floats, volumes: SubVolumes, config: TransferConfig) -> dict[str, Any]:
+def score_classification(probabilities_NF: Floats, volumes: SubVolumeStore, config: TransferConfig) -> dict[str, Any]:
     """AUROC and the other figures of the 18 findings; thresholds are 0.5, since no further cases choose them.
 
     Args:
@@ -104,7 +104,7 @@ def score_classification(probabilities_NF: Floats, volumes: SubVolumes, config: 
 
 
 def classify(
-    network: TransferNetwork, volumes: SubVolumes, config: TransferConfig, window_hu: tuple[float, float]
+    network: TransferNetwork, volumes: SubVolumeStore, config: TransferConfig, window_hu: tuple[float, float]
 ) -> Floats:
     """Probabilities (N, 18) of the test cases by a fine-tuned network."""
     network.eval()
@@ -117,7 +117,7 @@ def classify(
     return np.asarray(torch.cat(rows).double().numpy(), dtype=np.float64)
 
 
-def findings_of(volumes: SubVolumes, seeds: Sequence[int]) -> Floats:
+def findings_of(volumes: SubVolumeStore, seeds: Sequence[int]) -> Floats:
     """(N, 18) which findings sub-volumes show."""
     labels = np.zeros((len(seeds), len(CT_RATE_FINDINGS)))
     for row, seed in enumerate(seeds):

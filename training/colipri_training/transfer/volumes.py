@@ -1,4 +1,4 @@
-"""SubVolumes: cubes of phantoms at high resolution with their masks, generated once and kept on disk.
+"""SubVolumeStore: cubes of phantoms at high resolution with their masks, generated once and kept on disk.
 
 A cube is cut where it is drawn: only its own voxels are computed, so its cost does not grow with the scan. Where it
 lies is a function of the seed alone. Some are laid around a finding of interest, the others anywhere in the chest.
@@ -78,7 +78,7 @@ class SubVolumeConfig:
         return {"size": list(self.size), "spacing_mm": list(self.spacing_mm), "aimed": self.aimed}
 
 
-class SubVolumes:
+class SubVolumeStore:
     """The cubes of a config in a folder; others of the same grid may lie there too.
 
     Args:
