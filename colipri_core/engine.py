@@ -120,6 +120,11 @@ class Engine(Protocol):
     ) -> None: ...
 
 
+def is_server(model: str | Path) -> bool:
+    """Whether a model is named by the URL of a server."""
+    return str(model).startswith(("http://", "https://"))
+
+
 def open_engine(
     model: str | Path = "tiny",
     *,
@@ -149,7 +154,7 @@ def open_engine(
         ValueError: If the device is not one torch knows on this machine, or a device or a model for prompts is asked of
             a server.
     """
-    if str(model).startswith(("http://", "https://")):
+    if is_server(model):
         return _open_remote(str(model), device=device, clicks_model=str(clicks_model))
     try:
         from colipri_core.inference.opening import load_engine

@@ -14,6 +14,7 @@ from colipri_core.cases import Embedding
 from colipri_core.cases import RegionMask
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
+from colipri_core.engine import is_server
 from colipri_core.engine import open_engine
 from colipri_core.errors import InputError
 from colipri_core.findings import EvidenceMap
@@ -25,6 +26,9 @@ from colipri_core.project import LabelProject
 from colipri_core.provenance import ModelCard
 from colipri_core.ranking import rank_cases
 from colipri_core.remote.client import RemoteEngine
+from colipri_core.remote.stores import Archive
+from colipri_core.remote.stores import offered_stores
+from colipri_core.remote.stores import store_for
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
 from colipri_core.segmentation import Segmentation
@@ -60,7 +64,7 @@ class ModelChoice:
     @property
     def is_remote(self) -> bool:
         """Whether the model runs at a server."""
-        return self.model.startswith(("http://", "https://"))
+        return is_server(self.model)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,11 +75,13 @@ class ModelInfo:
         card: Its identity.
         capabilities: What it can do.
         device: Device it runs on.
+        stores: Names of the case stores that its server offers.
     """
 
     card: ModelCard
     capabilities: Capabilities
     device: str
+    stores: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,7 +143,12 @@ class Backend:
                     cancel=cancel,
                 )
             self._engine, self._choice, self._clicks_model = engine, choice, clicks_model
-        return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device)
+        return ModelInfo(
+            card=engine.card,
+            capabilities=engine.capabilities,
+            device=engine.device,
+            stores=tuple(offered_stores(engine)),
+        )
 
     def analyse(
         self, request: Request, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
@@ -220,6 +231,17 @@ class Backend:
         """
         info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
         return info, session.embedding(region, progress=rest, cancel=cancel)
+
+    def store(self, choice: ModelChoice, address: str) -> Archive:
+        """Return the case store that a model searches.
+
+        Args:
+            choice: The model.
+            address: Folder or URL of a store, or the name of one of the server's.
+        """
+        self.load(choice)
+        assert self._engine is not None
+        return store_for(self._engine, address)
 
     def embed_phrase(
         self,

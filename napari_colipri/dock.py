@@ -319,6 +319,7 @@ class ColipriDock(QWidget):
     def _on_model(self, info: ModelInfo) -> None:
         self.footer.show_model(info)
         self._offer(info.capabilities)
+        self.similar.panel.set_stores(info.stores)
 
     def _offer(self, capabilities: Capabilities | None) -> None:
         """Show what a model can do, everything while it is not known."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from colipri_core.cases import Match
+from colipri_core.errors import UnreadableInputError
 from colipri_core.index import CaseStore
 from colipri_core.index import open_store
 from colipri_core.io import read_volume
 from napari_colipri.backend import Backend
+from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
 from napari_colipri.backend import Request
 from napari_colipri.region import DrawnRegion
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from colipri_core.progress import CancelToken
     from colipri_core.progress import ProgressCallback
+    from colipri_core.remote.stores import Archive
     from colipri_core.volume import Volume
 
 _Answer = tuple[ModelInfo, tuple[Match, ...]]
@@ -103,7 +107,7 @@ class SimilarCases:
         """Search in another store from now on.
 
         Args:
-            address: A folder, or an object store's URL.
+            address: A folder, an object store's URL, or the name of a store of the model's server.
         """
         if address.strip() != self.address:
             self.address, self._store = address.strip(), None
@@ -130,7 +134,7 @@ class SimilarCases:
         request = Request(choice=self._workflow.choice, volume=source.volume)
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> _Answer:
-            store = self._opened()
+            store = self._opened(request.choice)
             info, query = self._backend.embed(request, region, progress, cancel)
             matches = store.search(query, NUM_MATCHES + 1, by_region=region is not None)
             others = [match for match in matches if match.volume_sha256 != request.volume.sha256]
@@ -159,7 +163,7 @@ class SimilarCases:
         choice, layer = self._workflow.choice, self._workflow.layer
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> _Answer:
-            store = self._opened()
+            store = self._opened(choice)
             info, query = self._backend.embed_phrase(choice, text, progress, cancel)
             return info, tuple(store.search(query, NUM_MATCHES, by_region=True))
 
@@ -183,6 +187,12 @@ class SimilarCases:
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Volume:
             progress(0.0, f"Reading {row.name}")
+            if not row.match.path or not Path(row.match.path).exists():
+                msg = (
+                    f'The scan of "{row.name}" is not on this machine: {row.match.path or "its path is not told"}. '
+                    "Mount the folder it lies in, or open it where the store was made."
+                )
+                raise UnreadableInputError(msg)
             return read_volume(row.match.path)
 
         def done(volume: Volume) -> None:
@@ -195,8 +205,10 @@ class SimilarCases:
         self._workflow.findings_changed.disconnect(self._compare)
         self._store = None
 
-    def _opened(self) -> CaseStore:
-        """The store; opened on the worker, because it takes a moment."""
+    def _opened(self, choice: ModelChoice) -> Archive:
+        """The store; opened on the worker, because it takes a moment, and here before the model is loaded."""
+        if choice.is_remote:
+            return self._backend.store(choice, self.address)
         if self._store is None or self._store.address != self.address:
             self._store = open_store(self.address)
         return self._store

@@ -42,7 +42,13 @@ Series = Annotated[
 ]
 
 Store = Annotated[
-    str, typer.Option("--store", metavar="STORE", help="Case store: a folder or an object store.", show_default=False)
+    str,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="Case store: a folder, an object store, or a name at the server.",
+        show_default=False,
+    ),
 ]
 Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many cases at most.")]
 OnlyFinding = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
@@ -14,6 +15,7 @@ from colipri_core.report import DEFAULT_THRESHOLD
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from colipri_core.remote.stores import Archive
     from colipri_core.report import Report
 
 
@@ -48,8 +50,10 @@ def report(
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
-    from colipri_core.cli.work import opened
+    from colipri_core.cli.work import opened_engine
+    from colipri_core.cli.work import opened_store
     from colipri_core.io import REPORT_SUFFIXES
+    from colipri_core.io import read_volume
     from colipri_core.io import write_report
     from colipri_core.report import DraftOptions
 
@@ -57,12 +61,15 @@ def report(
     if output is not None:
         check_output(output, suffixes=REPORT_SUFFIXES)
     terminal = Terminal(json=json, quiet=quiet)
-    earlier = None
-    if store:
-        from colipri_core.index import open_store
-
-        earlier = open_store(store)
-    with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
+    choice = ModelChoice(model=model, device=device)
+    volume = read_volume(ct, series=series)
+    with contextlib.ExitStack() as stack:
+        earlier: Archive | None = None
+        if store:
+            engine, earlier, control = stack.enter_context(opened_store(store, choice, terminal))
+        else:
+            engine, control = stack.enter_context(opened_engine(choice, terminal))
+        session = stack.enter_context(engine.open(volume))
         drafted = session.draft_report(store=earlier, options=wanted, progress=control.progress, cancel=control.cancel)
         if output is not None:
             write_report(drafted, output, source=session.volume, evidence=session.evidence)

@@ -29,17 +29,14 @@ def search(
     from colipri_core.cli.similar import show
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
-    from colipri_core.cli.work import controlled
-    from colipri_core.cli.work import engine_of
-    from colipri_core.index import open_store
+    from colipri_core.cli.work import opened_store
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)  # empty text is refused before anything is read
     terminal = Terminal(json=json, quiet=quiet)
-    cases = open_store(store)
     where = CaseFilter(finding=finding, tag=tag)
-    with controlled(terminal) as control, engine_of(ModelChoice(model=model, device=device), control) as engine:
+    with opened_store(store, ModelChoice(model=model, device=device), terminal) as (engine, cases, _):
         query = engine.embed_text(text, contrast=True)
-    matches = cases.search(query, k, where=where, by_region=True)
+        matches = cases.search(query, k, where=where, by_region=True)
     terminal.warn(query.provenance.warnings)
-    show(terminal, matches, query.provenance.model, empty=not len(cases))
+    show(terminal, matches, query.provenance.model, cases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from colipri_core.cli import options
@@ -10,6 +11,7 @@ from colipri_core.cli import options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from colipri_core.cases import CaseSearch
     from colipri_core.cases import Match
     from colipri_core.cli.terminal import Terminal
     from colipri_core.provenance import ModelCard
@@ -36,29 +38,30 @@ def similar(
     from colipri_core.cases import CaseFilter
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
-    from colipri_core.cli.work import opened
-    from colipri_core.index import open_store
+    from colipri_core.cli.work import opened_store
+    from colipri_core.io import read_volume
 
     terminal = Terminal(json=json, quiet=quiet)
-    cases = open_store(store)
     where = CaseFilter(finding=finding, tag=tag)
-    with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
-        query = session.embedding(progress=control.progress, cancel=control.cancel)
-    matches = cases.search(query, k, where=where)
+    volume = read_volume(ct, series=series)
+    with opened_store(store, ModelChoice(model=model, device=device), terminal) as (engine, cases, control):
+        with engine.open(volume) as session:
+            query = session.embedding(progress=control.progress, cancel=control.cancel)
+        matches = cases.search(query, k, where=where)
     terminal.warn(query.provenance.warnings)
-    show(terminal, matches, query.provenance.model, empty=not len(cases))
+    show(terminal, matches, query.provenance.model, cases)
 
 
-def show(terminal: Terminal, matches: Sequence[Match], card: ModelCard, *, empty: bool) -> None:
+def show(terminal: Terminal, matches: Sequence[Match], card: ModelCard, cases: CaseSearch) -> None:
     """Write matches, and the model that ranked them.
 
     Args:
         terminal: The streams of the command.
         matches: Nearest first.
         card: The model.
-        empty: Whether the store has no case at all.
+        cases: The store that was searched.
     """
-    if empty:
+    if isinstance(cases, Sized) and not len(cases):
         terminal.warn(["The store has no cases yet. Add some: colipri index add STORE CT..."])
     document = {"matches": [match.to_json() for match in matches], "model": card.to_json()}
     terminal.result(document, lambda: _table(matches, card))

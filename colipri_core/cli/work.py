@@ -6,16 +6,21 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from colipri_core.cli.terminal import Terminal
 from colipri_core.cli.terminal import cancel_on_interrupt
 from colipri_core.engine import SHIPPED_CLICKS
 from colipri_core.engine import Engine
+from colipri_core.engine import is_server
 from colipri_core.engine import open_engine
 from colipri_core.io import read_volume
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.session import Session
+
+if TYPE_CHECKING:
+    from colipri_core.remote.stores import Archive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,11 @@ class ModelChoice:
     model: str
     device: str
     clicks_model: str = SHIPPED_CLICKS
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model runs at a server."""
+        return is_server(self.model)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -69,6 +79,35 @@ def engine_of(choice: ModelChoice, control: Control) -> Engine:
         progress=control.progress,
         cancel=control.cancel,
     )
+
+
+@contextlib.contextmanager
+def opened_engine(choice: ModelChoice, terminal: Terminal) -> Iterator[tuple[Engine, Control]]:
+    """Open the engine a command asks for, with progress and Ctrl-C.
+
+    Args:
+        choice: The model.
+        terminal: The streams of the command.
+    """
+    with controlled(terminal) as control, engine_of(choice, control) as engine:
+        yield engine, control
+
+
+@contextlib.contextmanager
+def opened_store(store: str, choice: ModelChoice, terminal: Terminal) -> Iterator[tuple[Engine, Archive, Control]]:
+    """Open a store and a model; a store that cannot be opened from here fails before the model is loaded.
+
+    Args:
+        store: Folder or URL of a store, or the name of one of the server's.
+        choice: The model.
+        terminal: The streams of the command.
+    """
+    from colipri_core.index import open_store
+    from colipri_core.remote.stores import store_for
+
+    cases = None if choice.is_remote else open_store(store)
+    with opened_engine(choice, terminal) as (engine, control):
+        yield engine, store_for(engine, store) if cases is None else cases, control
 
 
 @contextlib.contextmanager

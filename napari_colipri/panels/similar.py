@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import QRectF
 from qtpy.QtCore import QSize
 from qtpy.QtCore import Qt
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QImage
 from qtpy.QtGui import QPainter
+from qtpy.QtWidgets import QCompleter
 from qtpy.QtWidgets import QFileDialog
 from qtpy.QtWidgets import QHBoxLayout
 from qtpy.QtWidgets import QLabel
@@ -29,6 +32,7 @@ PICTURE = 54
 """Edge of a thumbnail in pixels."""
 
 _REPORT_HEIGHT = 90
+_STORE_HINT = "Folder of a case store"
 _EMPTY = "Choose a store of cases, made with colipri index add."
 
 
@@ -85,7 +89,8 @@ class SimilarPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._ready = self._busy = False
-        self.store = _field("Folder of a case store", "Case store")
+        self._offered: tuple[str, ...] = ()
+        self.store = _field(_STORE_HINT, "Case store")
         self.browse = QPushButton("Choose")
         self.similar = QPushButton("Find similar")
         self.region = QPushButton("Find region")
@@ -126,6 +131,22 @@ class SimilarPanel(QWidget):
         """
         self._ready, self._busy = ready, busy
         self._refresh()
+
+    def set_stores(self, names: Sequence[str]) -> None:
+        """Offer the stores of the server that runs the model; the first is taken where none was chosen.
+
+        Args:
+            names: Their names; none for a model in this process.
+        """
+        hint = f"Folder of a case store, or of the server: {', '.join(names)}" if names else _STORE_HINT
+        self.store.setPlaceholderText(hint)
+        self.store.setCompleter(QCompleter(list(names), self.store))
+        offered, self._offered = self._offered, tuple(names)
+        if self.store.text() in offered and self.store.text() not in names:
+            self.store.clear()
+        if names and not self.store.text():
+            self.store.setText(names[0])
+        self._on_store()
 
     def set_colors(self, colors: Colors) -> None:
         """Repaint with a theme's colours.

@@ -11,8 +11,10 @@ import lancedb
 import pytest
 from chests import chest
 from random_bundles import save_random_bundle
+from support.serving import serving
 
 from colipri_core.cli.main import main
+from colipri_core.engine import open_engine
 from colipri_core.io import write_volume
 
 pytestmark = pytest.mark.filterwarnings("ignore::colipri_core.errors.VolumeWarning")
@@ -105,6 +107,35 @@ def test_a_draft_is_worded_as_the_sentences_of_a_store(cli, filled: Path, scans:
     sentence = next(each for each in _sentences(worded) if each["support"]["source"] == "similar case scan1")
     assert sentence["text"] == "There is a pleural effusion."
     assert sentence["finding"] == "Pleural effusion"
+
+
+def test_a_servers_store_goes_by_its_name(cli, filled: Path, scans: Path, bundle: str, tmp_path: Path) -> None:
+    scan = scans / "scan1.nii.gz"
+    questions = (
+        ["similar", scan, "-k", "2"],
+        ["search", "lung nodule", "--tag", "ward 3"],
+        ["report", scan, "--threshold", "0.01"],
+    )
+    with (
+        open_engine(bundle, device="cpu", cache_dir=tmp_path / "cache") as engine,
+        serving(engine, stores={"ward": str(filled)}) as url,
+    ):
+        for asked in questions:
+            here, _ = cli(*asked, "--store", filled, "--model", bundle)
+            there, _ = cli(*asked, "--store", "ward", "--model", url)
+            assert words(there) == words(here)
+            mounted, _ = cli(*asked, "--store", filled, "--model", url)
+            assert words(mounted) == words(here)
+        error, err = cli("similar", scan, "--store", "attic", "--model", url, status=3)
+    assert error["error"]["code"] == "unfit-store"
+    assert "ward" in err
+
+
+def words(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The cases that were found, or the sentences that were written."""
+    if "matches" in found:
+        return [(match["case"], match["report"]) for match in found["matches"]]
+    return [(sentence["text"],) for section in found["sections"] for sentence in section["sentences"]]
 
 
 def test_remove_then_add_again_goes_on(cli, store: Path, scans: Path, bundle: str) -> None:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from chests import chest
 from napari.components import ViewerModel
 from npe2 import PluginManager
 from npe2 import PluginManifest
@@ -22,9 +23,12 @@ from scenes import add_volume
 from scenes import chest_like
 from support.serving import serving
 
+from colipri_core.cases import CaseSource
 from colipri_core.editing.edits import Paint
 from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
+from colipri_core.index import open_store
+from colipri_core.index.add import encode_volume
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Crop
 from colipri_core.remote.client import RemoteEngine
@@ -114,6 +118,25 @@ class TestWork:
         assert [row.probability for row in rows] == pytest.approx(expected, abs=1e-6)
         assert np.array_equal(outlined, labelmap)
         assert dock.error_bar.label.text() == ""
+
+    def test_its_case_stores_are_offered_and_searched(self, dock, served: Engine, idle, tmp_path: Path) -> None:
+        store = open_store(tmp_path / "store", "w")
+        store.add([encode_volume(served, CaseSource(case="earlier", path="/elsewhere/ct.nii.gz"), chest(seed=3))])
+        panel = dock.similar.panel
+        with serving(served, stores={"ward": str(tmp_path / "store")}) as url:
+            choose(dock, url)
+            dock.model_panel.analyse.click()
+            idle(dock)
+            assert (panel.store.text(), panel.store.completer().model().stringList()) == ("ward", ["ward"])
+            panel.similar.click()
+            idle(dock)
+            assert [row.name for row in panel.model.rows] == ["earlier"]
+            panel.searched.emit("lung nodule")
+            idle(dock)
+            assert dock.error_bar.label.text() == ""
+            dock.similar.cases.open(panel.model.rows[0])
+            idle(dock)
+            assert "not on this machine" in dock.error_bar.label.text()
 
     def test_a_server_that_is_gone_is_said_with_the_remedy(
         self, dock, served: Engine, impatient, idle, said: list[str]

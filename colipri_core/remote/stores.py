@@ -1,0 +1,46 @@
+"""Which cases are searched: those of a server's own store, by its name, or of a store at an address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from colipri_core.cases import CaseSearch
+from colipri_core.engine import Engine
+from colipri_core.errors import StoreError
+from colipri_core.remote.client.engine import RemoteEngine
+from colipri_core.report import SentenceStore
+
+
+class Archive(CaseSearch, SentenceStore, Protocol):
+    """A case store as those who search it see it."""
+
+
+def offered_stores(engine: Engine) -> Sequence[str]:
+    """Return the names of the stores that an engine's server offers; none for an engine in this process."""
+    return engine.stores if isinstance(engine, RemoteEngine) else ()
+
+
+def store_for(engine: Engine, address: str) -> Archive:
+    """Open a store.
+
+    Args:
+        engine: The model that asks.
+        address: Name of a store of the engine's server, else a folder or the URL of an object store, which are opened
+            from here.
+
+    Raises:
+        StoreError: If there is no such store, or it is damaged or of a newer format.
+        MissingDependencyError: If LanceDB is needed and not installed.
+    """
+    if isinstance(engine, RemoteEngine) and engine.stores:
+        if address in engine.stores:
+            return engine.store(address)
+        if "://" not in address and not Path(address).exists():
+            names = ", ".join(engine.stores)
+            msg = f'Expected a case store of the server ({names}) or the folder of one, got "{address}".'
+            raise StoreError(msg)
+    from colipri_core.index import open_store
+
+    return open_store(address)
