@@ -81,6 +81,8 @@ class TestBundle:
         trainer = run.trainer()
         trainer._one_step()
         trainer.save()
+        spec = export(run, tmp_path / "exported")
+        assert spec.training_data.endswith("Started from bundle.")  # by its name: its path would tell of the machine
         before = load_bundle(copied).model.state_dict()
         assert any(not torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
         shutil.rmtree(copied)

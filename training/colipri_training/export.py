@@ -142,4 +142,7 @@ def _training_data(run: Run) -> str:
         reports = len([v for source in run.sources for v in source.volumes if v.split == "train" and v.report])
         seen = f"{len(names)} chest CT volumes, {reports} of them with reports ({sources})."
     start = read_start(run.folder)
-    return seen if start is None else f"{seen} Started from {start.source}."
+    if start is None:
+        return seen
+    place = Path(start.source)
+    return f"{seen} Started from {place.name if place.is_absolute() else start.source}."  # paths are nobody's business
