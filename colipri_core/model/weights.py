@@ -72,7 +72,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
-    """Return weights as they are stored: floating tensors in the storage's type, all others as they are.
+    """Return weights as they are stored: matrices and kernels in the storage's type, all others as they are.
+
+    Vectors and scalars (biases, norms and their running statistics) stay float32: they take next to no space, and the
+    variance of a layer's input can be larger than float16 holds.
 
     Args:
         weights: Name -> tensor.
@@ -81,10 +84,9 @@ def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
     Raises:
         ValueError: If a weight is too large for the type; the message names it.
     """
-    dtype = _DTYPES[storage]
     packed = {}
     for name, tensor in weights.items():
-        kept = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        kept = tensor.to(_stored(tensor, storage)) if tensor.is_floating_point() else tensor
         if tensor.isfinite().all() and not kept.isfinite().all():
             msg = f"{name} has values that {storage} cannot hold (up to {tensor.abs().max():.3g}); store float32"
             raise ValueError(msg)
@@ -101,14 +103,18 @@ def unpack(weights: Mapping[str, Tensor], storage: str, *, source: str) -> dict[
         source: Where they come from, for the message.
 
     Raises:
-        BundleError: If a floating tensor is stored in another type; the message names it.
+        BundleError: If a floating tensor is stored in another type than `pack` gives it; the message names it.
     """
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and tensor.dtype != _DTYPES[storage]:
+        if tensor.is_floating_point() and tensor.dtype != _stored(tensor, storage):
             found = str(tensor.dtype).removeprefix("torch.")
             msg = f"Expected {storage} weights in {source}, found {name} in {found}. Export the model again."
             raise BundleError(msg)
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def _stored(tensor: Tensor, storage: str) -> torch.dtype:
+    return _DTYPES[storage] if tensor.ndim > 1 else torch.float32
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:

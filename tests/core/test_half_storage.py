@@ -34,8 +34,8 @@ def half_clicks(tmp_path: Path) -> Path:
 def test_a_segmenter_is_stored_in_half_the_space_and_computes_in_float32(half_clicks: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     save_click_bundle(whole, spec=spec(), network=random_network())
-    stored = {t.dtype for t in load_file(half_clicks / WEIGHTS_FILE).values() if t.is_floating_point()}
-    assert stored == {torch.float16}
+    stored = {(t.ndim > 1, t.dtype) for t in load_file(half_clicks / WEIGHTS_FILE).values() if t.is_floating_point()}
+    assert stored == {(True, torch.float16), (False, torch.float32)}
     sizes = [(folder / WEIGHTS_FILE).stat().st_size for folder in (half_clicks, whole)]
     assert sizes[0] < 0.6 * sizes[1]
     loaded = load_click_bundle(half_clicks)
@@ -78,9 +78,18 @@ def test_an_unknown_storage_is_refused(half_clicks: Path) -> None:
         load_click_bundle(half_clicks)
 
 
+def test_the_variance_of_a_layer_may_be_larger_than_half_precision_holds(tmp_path: Path) -> None:
+    network = random_network()
+    name = next(name for name, value in network.state_dict().items() if name.endswith("running_var"))
+    network.state_dict()[name].fill_(1e6)
+    save_click_bundle(tmp_path / "half", spec=dataclasses.replace(spec(), storage="float16"), network=network)
+    loaded = load_click_bundle(tmp_path / "half").network.state_dict()[name]
+    assert torch.equal(loaded, network.state_dict()[name])
+
+
 def test_a_weight_that_half_precision_cannot_hold_is_not_stored(tmp_path: Path) -> None:
     network = random_network()
-    next(network.parameters()).data.fill_(1e6)
+    next(parameter for parameter in network.parameters() if parameter.ndim > 1).data.fill_(1e6)
     with pytest.raises(ValueError, match="store float32"):
         save_click_bundle(tmp_path / "half", spec=dataclasses.replace(spec(), storage="float16"), network=network)
     assert not (tmp_path / "half").exists()
