@@ -1,10 +1,10 @@
 """ClickSegmenter: the shipped model behind clicks, scribbles, boxes and lassos.
 
 The network looks at one cube of cells at a time. For a new object it begins with small cells around what was pointed
-at; while the answer leaves the cube it looks again at a cube twice as large, then once more at the cells that just fit
-the object. A correction looks at the place of the newest prompt with the mask as it stands, wider while the change
-leaves the cube, and alters only voxels where the answer differs: what a hand drew elsewhere stays. The result is pasted
-onto the volume's own grid and every prompt is kept.
+at; while the answer leaves the cube it looks again at a cube twice as large. Of these answers it takes the one it is
+surest of, and looks once more at the cells that just fit that. A correction looks at the place of the newest prompt
+with the mask as it stands, wider while the change leaves the cube, and alters only voxels where the answer differs:
+what a hand drew elsewhere stays. The result is pasted onto the volume's own grid and every prompt is kept.
 The scheme is nnInteractive's automatic zoom (Isensee et al., 2025) at a size for CPUs; the figures are our choice.
 """
 
@@ -113,6 +113,12 @@ class _Look:
         return float(self.inside.sum()) * self.region.spacing_mm**3
 
     @property
+    def expected_dice(self) -> float:
+        """Dice that the answer has in expectation if its probabilities are right: 2 sum pb / (sum p + sum b)."""
+        total = float(self.probabilities.sum()) + float(self.inside.sum())
+        return 2 * float(self.probabilities[self.inside].sum()) / total if total else 0.0
+
+    @property
     def changed_mm3(self) -> float:
         """Volume of the change."""
         return float(self.change.sum()) * self.region.spacing_mm**3
@@ -207,20 +213,19 @@ class ClickSegmenter:
         settings = self.settings
         lower, upper = extent([prompt for prompt in prompts if prompt.positive], view.geometry)
         spacing = max(self._finest(view), settings.first_mm, self._fitting(view, lower, upper))
-        look: _Look | None = None
+        looks: list[_Look] = []
         for number in range(settings.looks):
             report(number / (settings.looks + 1), "Outlining")
             region = self._region(view, (lower + upper) / 2, spacing)
             wider = self._look(view, region, prompts, Crop.empty())
-            if look is not None and wider.volume_mm3 < settings.keeps * look.volume_mm3:
+            if looks and wider.volume_mm3 < settings.keeps * looks[-1].volume_mm3:
                 break
-            look = wider
-            if not look.leaves(look.inside, view.geometry.shape, settings.leaving):
+            looks.append(wider)
+            if not wider.leaves(wider.inside, view.geometry.shape, settings.leaving):
                 break
             spacing *= settings.zoom
-        assert look is not None, "there is at least one look"
         report(settings.looks / (settings.looks + 1), "Refining the border")
-        return self._fitted(view, look, prompts)
+        return self._fitted(view, max(reversed(looks), key=lambda look: look.expected_dice), prompts)
 
     def _fitted(self, view: View, look: _Look, prompts: Sequence[SpatialPrompt]) -> Crop:
         """Look again with the cells that fit an answer, if they are smaller; returns the mask."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from click_bundles import SameBrightness
 from click_bundles import brightness_bundle
 from click_bundles import random_network
@@ -118,6 +119,27 @@ def test_it_zooms_out_until_the_object_fits() -> None:
     assert isinstance(network, SameBrightness)
     assert network.looks >= 2
     assert dice(mask, inside(volume.geometry, large)) > 0.97
+
+
+class DoubtfulFromAfar(SameBrightness):
+    """Takes everything for the object from its second look on, and is not sure of it."""
+
+    def forward(self, hu_B1XYZ: torch.Tensor, hints_BHXYZ: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(hu_B1XYZ, hints_BHXYZ)
+        return logits if self.looks == 1 else torch.full_like(logits, 0.1)
+
+
+def test_a_wider_answer_that_is_less_sure_is_not_taken() -> None:
+    large: Spheres = [((0.0, 0.0, 0.0), 40.0)]
+    volume = volume_of(affine_of((2.0, 2.0, 2.0)), large)
+    network = DoubtfulFromAfar()
+    model = ClickSegmenter(ClickBundle(spec=spec(), network=network, sha256="0" * 64))  # type: ignore[arg-type]
+
+    mask = model.propose(volume, [Point(ras=(30.0, 0.0, 0.0))], previous=None).on_grid(volume.shape)
+
+    assert network.looks >= 2
+    assert mask.any()
+    assert not (mask & ~inside(volume.geometry, [((0.0, 0.0, 0.0), 42.0)])).any()
 
 
 def test_a_small_object_is_looked_at_closely() -> None:
