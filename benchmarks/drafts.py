@@ -20,6 +20,7 @@ from colipri_core.model.bundle import resolve_folder
 from colipri_training.data.store import CaseStore
 from colipri_training.evaluation.drafts import measure
 from colipri_training.evaluation.drafts import summary
+from colipri_training.phantoms.case import split_of
 
 ROWS = {
     "macro_f1": "macro clinical F1",
@@ -33,13 +34,15 @@ ROWS = {
 
 
 def run(store: CaseStore, model: str, cases: int) -> dict[str, Any]:
-    """Draft and judge the first cases of a store."""
+    """Draft and judge the first test cases of a store; what a model learned from is passed over."""
     folder = resolve_folder(model)
     if folder is None:
         msg = f"Expected a bundle folder or the name of a shipped one, got the hub id {model}. Download it first."
         raise SystemExit(msg)
     spacing = read_spec(folder).preprocessing.spacing_mm
-    seeds = store.seeds()[:cases]
+    seeds = [seed for seed in store.seeds() if split_of(seed) == "test"][:cases]
+    if not seeds:
+        raise SystemExit("Expected phantoms of the test split, found none in the store.")
     with tempfile.TemporaryDirectory() as cache, open_engine(model, cache_dir=Path(cache)) as engine:
         results = measure(engine, [store.read(seed) for seed in seeds], spacing)
         return {"model": engine.card.to_json(), "device": engine.device, "first_seed": seeds[0], **summary(results)}

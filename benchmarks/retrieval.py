@@ -34,6 +34,7 @@ from colipri_core.index.add import encode_volume
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import CaseStore as PhantomStore
+from colipri_training.phantoms.case import split_of
 
 SMALL_ML = 10.0
 """Lesions up to this volume, all of one finding in one case together, are the small ones."""
@@ -189,7 +190,7 @@ def measure(folder: Path, *, cases: int, model: str, cache: Path | None) -> dict
     """Fill a store with phantoms and search it."""
     warnings.simplefilter("ignore", VolumeWarning)
     phantoms = PhantomStore(folder)
-    seeds = phantoms.seeds()[:cases]
+    seeds = [seed for seed in phantoms.seeds() if split_of(seed) == "test"][:cases]
     row_of = {str(seed): row for row, seed in enumerate(seeds)}
     with tempfile.TemporaryDirectory() as place, cc.open_engine(model, cache_dir=cache) as engine:
         store = open_store(Path(place, "store"), "w")
