@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -187,11 +186,8 @@ class SimilarCases:
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Volume:
             progress(0.0, f"Reading {row.name}")
-            if not row.match.path or not Path(row.match.path).exists():
-                msg = (
-                    f'The scan of "{row.name}" is not on this machine: {row.match.path or "its path is not told"}. '
-                    "Mount the folder it lies in, or open it where the store was made."
-                )
+            if not row.match.path:
+                msg = f'The scan of "{row.name}" is not on this machine, and its server does not say where it is.'
                 raise UnreadableInputError(msg)
             return read_volume(row.match.path)
 
