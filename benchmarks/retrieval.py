@@ -191,6 +191,8 @@ def measure(folder: Path, *, cases: int, model: str, cache: Path | None) -> dict
     warnings.simplefilter("ignore", VolumeWarning)
     phantoms = PhantomStore(folder)
     seeds = [seed for seed in phantoms.seeds() if split_of(seed) == "test"][:cases]
+    if not seeds:
+        raise SystemExit("Expected phantoms of the test split, found none in the folder.")
     row_of = {str(seed): row for row, seed in enumerate(seeds)}
     with tempfile.TemporaryDirectory() as place, cc.open_engine(model, cache_dir=cache) as engine:
         store = open_store(Path(place, "store"), "w")

@@ -138,6 +138,8 @@ class SimilarPanel(QWidget):
         Args:
             names: Their names; none for a model in this process.
         """
+        if tuple(names) == self._offered:
+            return
         hint = f"Folder of a case store, or of the server: {', '.join(names)}" if names else _STORE_HINT
         self.store.setPlaceholderText(hint)
         self.store.setCompleter(QCompleter(list(names), self.store))
