@@ -22,6 +22,7 @@ from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.pooling import MeanQueryPool
 from colipri_core.model.rope import RopeTable
 from colipri_core.model.rope import rope_table
+from colipri_core.model.stem import PatchStem
 
 _HE_SLOPE = 1e-2
 _LINEAR_STD = 0.02
@@ -31,7 +32,7 @@ BlockHook = Callable[[int, int], None]
 
 
 class PatchEmbedding(nn.Module):
-    """Non-overlapping cubic patches to token channels: one strided convolution.
+    """Non-overlapping cubic patches to token channels: one strided convolution, and a stem where the config has one.
 
     Args:
         config: Sizes of the encoder; with `intensity_ramps` the convolution reads one channel a ramp.
@@ -44,11 +45,17 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv3d(config.embedded_channels, config.width, kernel_size=edge, stride=edge)
         nn.init.kaiming_normal_(self.proj.weight, a=_HE_SLOPE)
         nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
+        self.stem = PatchStem(config) if config.stem else None
 
     def forward(self, images_BCXYZ: Tensor) -> Tensor:
         """Return the patch grid (B, width, x, y, z)."""
-        grid: Tensor = self.proj(self._channels(images_BCXYZ))
-        return grid
+        channels = self._channels(images_BCXYZ)
+        grid: Tensor = self.proj(channels)
+        if self.stem is None:
+            return grid
+        x, y, z = grid.shape[2:]
+        seen = self.stem(rearrange(self._patches(channels), "b n c p q r -> (b n) c p q r"))
+        return grid + rearrange(seen, "(b x y z) w -> b w x y z", x=x, y=y, z=z)
 
     def only(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
         """Embed some of the patches, for the price of those.
@@ -60,21 +67,27 @@ class PatchEmbedding(nn.Module):
         Returns:
             (B, K, width).
         """
-        rows = self.rows(images_BCXYZ, keep_BK)
-        return F.linear(rows, self.proj.weight.flatten(1), self.proj.bias)
+        patches = self._kept(images_BCXYZ, keep_BK)
+        tokens = F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
+        if self.stem is None:
+            return tokens
+        seen = self.stem(rearrange(patches, "b k c p q r -> (b k) c p q r"))
+        return tokens + rearrange(seen, "(b k) w -> b k w", b=len(tokens))
 
     def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
         """What the convolution reads of some patches: (B, K, channels times voxels)."""
-        patches = rearrange(
-            images_BCXYZ,
-            "b c (x p) (y q) (z r) -> b (x y z) c p q r",
-            p=self.proj.kernel_size[0],
-            q=self.proj.kernel_size[1],
-            r=self.proj.kernel_size[2],
-        )
+        return self._kept(images_BCXYZ, keep_BK).flatten(2)
+
+    def _kept(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
+        """Channels of some patches: (B, K, C, p, p, p)."""
+        patches = self._patches(images_BCXYZ)
         first = torch.arange(len(patches), device=patches.device)[:, None]
         kept = rearrange(patches[first, keep_BK], "b k c p q r -> (b k) c p q r")
-        return rearrange(self._channels(kept), "(b k) c p q r -> b k (c p q r)", b=len(patches))
+        return rearrange(self._channels(kept), "(b k) c p q r -> b k c p q r", b=len(patches))
+
+    def _patches(self, volumes_BCXYZ: Tensor) -> Tensor:
+        p, q, r = self.proj.kernel_size
+        return rearrange(volumes_BCXYZ, "b c (x p) (y q) (z r) -> b (x y z) c p q r", p=p, q=q, r=r)
 
     def _channels(self, images_BCXYZ: Tensor) -> Tensor:
         if not self.ramps:

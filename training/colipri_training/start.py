@@ -1,7 +1,7 @@
 """What a run starts from: the weights and the tokenizer of a bundle, those of a BERT for the text side, or none.
 
 Encoders are taken over whole or not at all: a key that is missing, or of another shape, is an error that names it. What
-a bundle lacks (decoders) starts fresh, and the log says so.
+a bundle lacks (decoders, a stem) starts fresh, and the log says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from colipri_core.model.bundle import Bundle
 from colipri_core.model.bundle import load_bundle
 from colipri_core.model.download import Repository
 from colipri_core.model.download import fetch
+from colipri_core.model.encoder import ImageEncoder
 from colipri_core.model.hub import VOCABULARY
 from colipri_core.model.tokenizer import VOCABULARY_FILE
 from colipri_core.model.tokenizer import load_tokenizer
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 START_FILE = "start.json"
 _WEIGHTS_FILE = "model.safetensors"
 _BERT_PREFIX = "bert."
+_STEM_PREFIX = "backbone.down_projection.stem."
 _WORDS = "embeddings.word_embeddings.weight"
 
 
@@ -152,8 +154,10 @@ def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) 
             "%s was trained on another model grid: %s, here %s", bundle.spec.name, bundle.spec.preprocessing, spec
         )
     loaded = []
-    for part in ("image_encoder", "text_encoder"):
-        _load(getattr(network.colipri, part), getattr(bundle.model, part).state_dict(), f"{bundle.spec.name}, {part}")
+    fresh = _fresh_stem(network.colipri.image_encoder, bundle)
+    for part, new in (("image_encoder", fresh), ("text_encoder", {})):
+        weights = getattr(bundle.model, part).state_dict() | new
+        _load(getattr(network.colipri, part), weights, f"{bundle.spec.name}, {part}")
         loaded.append(part)
     temperature = float(bundle.model.softmax_temperature)
     if temperature < 1:  # 1 stands for "not known"
@@ -166,7 +170,15 @@ def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) 
         loaded.append("report decoder")
     parts = {"temperature", *(["report decoder"] * (network.report is not None))}
     parts |= {"reconstruction decoder"} if network.reconstruction is not None else set()
+    parts |= {"stem"} if fresh else set()
     return _say(bundle.spec.name, loaded, sorted(parts - set(loaded)))
+
+
+def _fresh_stem(encoder: ImageEncoder, bundle: Bundle) -> dict[str, Tensor]:
+    """The stem of a run whose bundle has none: it adds nothing to the bundle's embedding until it is trained."""
+    if bundle.spec.architecture.image.stem:
+        return {}
+    return {name: tensor for name, tensor in encoder.state_dict().items() if name.startswith(_STEM_PREFIX)}
 
 
 def _take_for_t3d(network: T3DNetwork, config: T3DConfig) -> None:

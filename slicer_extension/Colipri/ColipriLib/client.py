@@ -13,6 +13,7 @@ from pathlib import Path
 from colipri_core.cases import CaseSearch
 from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
+from colipri_core.engine import is_server
 from colipri_core.engine import open_engine
 from colipri_core.errors import ColipriError
 from colipri_core.errors import ModelUnavailableError
@@ -66,7 +67,7 @@ def open_remote(
     Raises:
         ModelUnavailableError: If the server cannot be reached or used.
     """
-    if address.startswith(("http://", "https://")):
+    if is_server(address):
         from colipri_core.remote.client import RemoteEngine
 
         return RemoteEngine(address, token=token or None)
@@ -125,7 +126,7 @@ class Client:
             ModelUnavailableError: If there is no server, or it cannot be used.
         """
         engine = self.connect(progress, cancel)
-        if not self.address.startswith(("http://", "https://")):
+        if not is_server(self.address):
             return f"{engine.card.name} runs in this process"
         from colipri_core.remote.client import check_connection
 
