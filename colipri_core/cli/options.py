@@ -20,6 +20,10 @@ Model = Annotated[
         help="Shipped model, bundle folder, hub id such as microsoft/colipri, or server's URL.",
     ),
 ]
+LocalModel = Annotated[
+    str,
+    typer.Option("--model", metavar="MODEL", help="Shipped model, bundle folder, or hub id such as microsoft/colipri."),
+]
 ClicksModel = Annotated[
     str,
     typer.Option(

@@ -17,7 +17,7 @@ import typer
 from colipri_core.cli.options import ClicksModel
 from colipri_core.cli.options import Device
 from colipri_core.cli.options import Json
-from colipri_core.cli.options import Model
+from colipri_core.cli.options import LocalModel
 from colipri_core.cli.options import Quiet
 from colipri_core.cli.terminal import Terminal
 from colipri_core.cli.work import ModelChoice
@@ -41,7 +41,7 @@ def serve(
         typer.Argument(metavar="[CT]...", help="CTs that the browser view offers; needs --web.", show_default=False),
     ] = None,
     *,
-    model: Model = "tiny",
+    model: LocalModel = "tiny",
     device: Device = "auto",
     clicks_model: ClicksModel = SHIPPED_CLICKS,
     host: Annotated[
@@ -113,6 +113,12 @@ def serve(
             limits=limits,
         )
         choice = ModelChoice(model=model, device=device, clicks_model=clicks_model)
+        if choice.is_remote:
+            msg = (
+                f'Expected a model that runs on this machine, got the address of a server, "{model}". Give front ends '
+                "that address, or name a shipped model, a bundle folder or a hub id."
+            )
+            raise ValueError(msg)
         terminal = Terminal(json=json_output, quiet=quiet)
         terminal.warn(choice.notices)
         _run(settings, choice, terminal)

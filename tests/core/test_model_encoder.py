@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -21,6 +22,7 @@ from colipri_core.progress import CancelToken
 
 CPU = torch.device("cpu")
 RAMPS = ((-1.0, 0.0), (0.0, 0.5))
+STEMMED = ImageEncoderConfig(patch_size=4, width=12, heads=2, intensity_ramps=RAMPS, stem=(3, 5))
 
 
 def images(*shape: int, batch: int = 1) -> Tensor:
@@ -105,6 +107,58 @@ class TestTokens:
     def test_pool_without_project_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"project=True"):
             small_model().encode_image(images(16, 16, 16), project=False)
+
+
+class TestStem:
+    @torch.no_grad()
+    def test_it_adds_nothing_until_it_is_trained(self) -> None:
+        embedding, volume = PatchEmbedding(STEMMED), images(16, 12, 8)
+        with_stem = embedding(volume)
+        embedding.stem = None
+        assert torch.equal(with_stem, embedding(volume))
+
+    @torch.no_grad()
+    def test_kept_patches_are_embedded_as_in_the_whole_volume(self) -> None:
+        embedding = trained(PatchEmbedding(STEMMED))
+        volume, keep = images(16, 12, 8, batch=2), torch.tensor([[0, 5, 23], [7, 8, 9]])
+        whole = embedding(volume).flatten(2).mT
+        torch.testing.assert_close(embedding.only(volume, keep), whole.take_along_dim(keep[..., None], dim=1))
+
+    @torch.no_grad()
+    def test_it_looks_at_no_other_patch(self) -> None:
+        embedding, volume = trained(PatchEmbedding(STEMMED)), images(16, 16, 16)
+        other = volume.clone()
+        other[0, 0, 4:8, 4:8, 4:8] += 1
+        changed = (embedding(volume) != embedding(other)).any(dim=1).flatten().nonzero().tolist()
+        assert changed == [[21]]
+
+    @torch.no_grad()
+    def test_it_finds_a_small_thing_wherever_it_lies_in_the_patch(self) -> None:
+        embedding = trained(PatchEmbedding(dataclasses.replace(STEMMED, stem=(8,))))
+        assert embedding.stem is not None
+        empty = torch.zeros(1, 2, 4, 4, 4)
+        here, there = empty.clone(), empty.clone()
+        here[..., 1, 1, 1] = there[..., 2, 1, 2] = 1
+        assert torch.allclose(embedding.stem(here), embedding.stem(there), atol=1e-6)
+        assert not torch.allclose(embedding.stem(here), embedding.stem(empty), atol=1e-3)
+
+    def test_older_documents_have_none(self) -> None:
+        document = STEMMED.to_json()
+        assert ImageEncoderConfig.from_json(document) == STEMMED
+        del document["stem"]
+        assert ImageEncoderConfig.from_json(document).stem == ()
+
+    @pytest.mark.parametrize("stem", [(0,), (4, 4, 4, 4)])
+    def test_an_impossible_one_is_refused(self, stem: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match="stem must hold positive channels"):
+            dataclasses.replace(STEMMED, stem=stem)
+
+
+def trained(embedding: PatchEmbedding) -> PatchEmbedding:
+    """A stem that is no longer as it started."""
+    assert embedding.stem is not None
+    torch.nn.init.normal_(embedding.stem.leave.weight, generator=torch.Generator().manual_seed(2))
+    return embedding
 
 
 class TestTraining:

@@ -66,6 +66,7 @@ def test_the_token_is_in_no_text_of_the_settings(tmp_path: Path) -> None:
         (["--store", "lab=a", "--store", "lab=b"], "each name once"),
         (["--tls-key", "key.pem"], "--tls-cert"),
         (["--max-sessions", "0"], "above zero"),
+        (["--model", "http://127.0.0.1:8765"], "a model that runs on this machine"),
     ],
 )
 def test_the_command_says_what_is_wrong_and_exits_with_2(

@@ -72,6 +72,22 @@ class TestBundle:
         assert (start.source, start.sha256, start.synthetic) == (str(bundle), source.sha256, True)
         assert not run.config.whiten
 
+    @torch.no_grad()
+    def test_a_stem_it_lacks_leaves_what_it_encodes_as_it_was(
+        self, run_folder: Path, tmp_path: Path, bundle: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = tmp_path / "run"
+        shutil.copytree(run_folder, folder)
+        with caplog.at_level(logging.INFO):
+            run = Run("smoke-crm", folder, RunOptions(init=str(bundle), settings=("model.image.stem=[4,8]",)))
+            encoder = run.trainer().model.image_encoder
+        assert encoder.backbone.down_projection.stem is not None
+        assert "New: reconstruction decoder, stem." in caplog.text
+        volume = torch.rand(1, 1, 48, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        torch.testing.assert_close(
+            encoder.eval().features(volume), load_bundle(bundle).model.image_encoder.features(volume)
+        )
+
     def test_one_step_changes_them_and_a_resumed_run_does_not_load_them_again(
         self, run_folder: Path, tmp_path: Path, bundle: Path
     ) -> None:
