@@ -73,6 +73,24 @@ def test_fewer_tokens_cost_less(tmp_path: Path) -> None:
     assert all(share <= 1 - row["dropped"] + 0.01 for share, row in zip(shares, rows, strict=True))
 
 
+def test_guesses_of_hidden_patches_err_as_they_must() -> None:
+    torch = pytest.importorskip("torch")
+    from colipri_training.network import PretrainNetwork
+    from colipri_training.run import RECIPES
+
+    benchmark = load("reconstruction")
+    network = PretrainNetwork(RECIPES["smoke-crm"](vocab_size=600)).eval()
+    flat = benchmark.errors(network, torch.full((48, 48, 48), 0.25), draws=1, seed=0)
+    assert flat["all"]["visible_mean"] == flat["all"]["nearest_patch"] == pytest.approx(0, abs=1e-9)
+    assert flat["all"]["decoder"] > 0.01  # untrained
+    halves = torch.full((48, 48, 48), -1.0)
+    halves[24:] = 0.5
+    rows = benchmark.errors(network, halves, draws=4, seed=0)
+    assert rows["all"]["visible_mean"] == pytest.approx(0.75**2, rel=0.05)  # the variance
+    assert rows["all"]["nearest_patch"] < 0.5 * rows["all"]["visible_mean"]
+    assert rows["not_air"]["visible_mean"] == pytest.approx(0.75**2, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("name", "peak"), [("NVIDIA A100-SXM4-80GB", 312e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12)]
 )

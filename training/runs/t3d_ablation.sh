@@ -20,8 +20,7 @@ small)
     settings=(--set 'preprocessing.spacing_mm=[2,2,2]' --set 'preprocessing.size=[160,160,160]' --set data.batch_size=6
         --set 'data.crop=[48,48,48]' --set data.max_report_length=96 --set 'encoder.layers=[1,1,1,1]'
         --set 'encoder.planes=[8,16,32,64]' --set encoder.stem_kernel=3 --set text.layers=2 --set fusion.decoder=8
-        --set optimizer.average=0.97
-        --set optimizer.learning_rate=0.0005 --set data.views.overlap=0.5)
+        --set optimizer.average=0.97)
     running=(--set compute.workers=0 --set "validate_every=$steps" --set data.validation_cases=12 --set checkpoint_every=25)
     fitting=()
     ;;
