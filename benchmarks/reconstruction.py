@@ -1,9 +1,9 @@
 """Masked autoencoding on real CT that the run never saw: error on hidden patches against foretelling a mean.
 
-Run from the repository root: `python -m benchmarks.reconstruction RUN [--data FOLDER] [--draws N]`. RUN is a pretraining
-with a reconstruction weight. Of each scan, brought to the run's model grid, the recipe's share of the patches is hidden,
-`--draws` times. Mean squared error in the model's units ([-1, 1]) over the hidden patches that hold any of the scan, and
-over those that are not air, of three guesses: the decoder's; the mean of the visible voxels; and, harder to beat, the mean
+Run from the repository root: `python -m benchmarks.reconstruction RUN [--data FOLDER] [--draws N]`. RUN is a
+pretraining with a reconstruction weight. Of each scan, brought to the run's model grid, the recipe's share of the
+patches is hidden, `--draws` times. Mean squared error in the model's units ([-1, 1]) over all hidden patches, and over
+those that are not air, of three guesses: the decoder's; the mean of the visible voxels; and, harder to beat, the mean
 of the nearest visible patch. Prints a table and writes benchmarks/results/reconstruction.json.
 """
 

@@ -86,7 +86,8 @@ def test_guesses_of_hidden_patches_err_as_they_must() -> None:
     halves = torch.full((48, 48, 48), -1.0)
     halves[24:] = 0.5
     rows = benchmark.errors(network, halves, draws=4, seed=0)
-    assert rows["all"]["visible_mean"] == pytest.approx(0.75**2, rel=0.05)  # the variance
+    # the variance, and by how much a quarter of the patches misjudges the mean
+    assert rows["all"]["visible_mean"] == pytest.approx(0.75**2, rel=0.1)
     assert rows["all"]["nearest_patch"] < 0.5 * rows["all"]["visible_mean"]
     assert rows["not_air"]["visible_mean"] == pytest.approx(0.75**2, rel=0.2)
 
