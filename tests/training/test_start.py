@@ -178,6 +178,18 @@ def test_published_weights_come_from_the_hub(
 
 
 class TestText:
+    def test_a_bundle_gives_its_text_side_alone(
+        self, run_folder: Path, tmp_path: Path, bundle: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        run = fresh(run_folder, tmp_path / "run", text_init=str(bundle))
+        with caplog.at_level(logging.INFO):
+            trainer = run.trainer()
+        source = load_bundle(bundle).model
+        assert_same(trainer.model.text_encoder.backbone, source.text_encoder.backbone)
+        patches = [m.image_encoder.backbone.down_projection.proj.weight for m in (trainer.model, source)]
+        assert not torch.equal(*patches)
+        assert "Loaded from bundle: text encoder." in caplog.text
+
     def write(self, run_folder: Path, folder: Path, *, drop: str = "") -> ColipriModel:
         """A BERT as hubs hold it: a prefix, and heads that nobody here wants."""
         torch.manual_seed(5)

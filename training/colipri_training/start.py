@@ -23,6 +23,7 @@ from colipri_core.errors import BundleError
 from colipri_core.io.atomic import write_json
 from colipri_core.model.bundle import Bundle
 from colipri_core.model.bundle import load_bundle
+from colipri_core.model.bundle import resolve_folder
 from colipri_core.model.download import Repository
 from colipri_core.model.download import fetch
 from colipri_core.model.encoder import ImageEncoder
@@ -46,7 +47,8 @@ logger = logging.getLogger(__name__)
 
 START_FILE = "start.json"
 _WEIGHTS_FILE = "model.safetensors"
-_BERT_PREFIX = "bert."
+_BERT_PREFIXES = ("bert.", "text_encoder.backbone.")
+"""Of a BERT as hubs hold it, and of that within a COLIPRI bundle."""
 _STEM_PREFIX = "backbone.down_projection.stem."
 _WORDS = "embeddings.word_embeddings.weight"
 
@@ -217,13 +219,13 @@ def text_files(source: str) -> Path:
     """Weights file of a BERT, with its tokenizer beside it: `model.safetensors`, and `vocab.txt` or `tokenizer.json`.
 
     Args:
-        source: Folder or hub id.
+        source: Folder, shipped bundle or hub id.
 
     Raises:
-        ModelUnavailableError: If it cannot be fetched.
+        ModelUnavailableError: If it is none of these, or cannot be fetched.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
+    folder = resolve_folder(source)
+    if folder is not None:
         return folder / _WEIGHTS_FILE
     revision = VOCABULARY.revision if source == VOCABULARY.repo_id else "main"
     repository = Repository(repo_id=source, revision=revision)
@@ -231,8 +233,11 @@ def text_files(source: str) -> Path:
 
 
 def bert_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a BERT by the names that `transformers.BertModel` has for them."""
-    return {name.removeprefix(_BERT_PREFIX): tensor for name, tensor in read_weights(path).items()}
+    """Read the weights of a BERT, of a bundle's text encoder too, by the names `transformers.BertModel` has for them."""
+    weights = read_weights(path)
+    for prefix in _BERT_PREFIXES:
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return weights
 
 
 def _load(module: nn.Module, weights: dict[str, Any], source: str) -> None:
