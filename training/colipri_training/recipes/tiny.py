@@ -31,7 +31,14 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         vocab_size: Word pieces of the tokenizer that was trained on the phantom reports.
     """
     image = ImageEncoderConfig(
-        width=192, depth=6, heads=4, embed_dim=192, drop_path=0.0, layer_scale=1.0, intensity_ramps=_RAMPS
+        width=192,
+        depth=6,
+        heads=4,
+        embed_dim=192,
+        drop_path=0.0,
+        layer_scale=1.0,
+        intensity_ramps=_RAMPS,
+        stem=(8, 32, 64),
     )
     text = TextEncoderConfig(
         vocab_size=vocab_size, hidden=192, layers=3, heads=6, intermediate=512, max_length=192, dropout=0.1
