@@ -233,7 +233,7 @@ def text_files(source: str) -> Path:
 
 
 def bert_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a BERT, of a bundle's text encoder too, by the names `transformers.BertModel` has for them."""
+    """Read the weights of a BERT, or of a bundle's text encoder, by the names that `transformers.BertModel` has."""
     weights = read_weights(path)
     for prefix in _BERT_PREFIXES:
         weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
