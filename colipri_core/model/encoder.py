@@ -54,7 +54,7 @@ class PatchEmbedding(nn.Module):
         if self.stem is None:
             return grid
         x, y, z = grid.shape[2:]
-        seen = self.stem(rearrange(self._patches(channels), "b n c p q r -> (b n) c p q r"))
+        seen: Tensor = self.stem(rearrange(self._patches(channels), "b n c p q r -> (b n) c p q r"))
         return grid + rearrange(seen, "(b x y z) w -> b w x y z", x=x, y=y, z=z)
 
     def only(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class PatchEmbedding(nn.Module):
         tokens = F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
         if self.stem is None:
             return tokens
-        seen = self.stem(rearrange(patches, "b k c p q r -> (b k) c p q r"))
+        seen: Tensor = self.stem(rearrange(patches, "b k c p q r -> (b k) c p q r"))
         return tokens + rearrange(seen, "(b k) w -> b k w", b=len(tokens))
 
     def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
