@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import fields
 from typing import Any
 from typing import Self
 
 ROPE_AXES = 3
 ROPE_MULTIPLE = 2 * ROPE_AXES
+
+
+_LATER = "later"
+
+
+def later(default: Any) -> Any:
+    """A dataclass field that documents written before it was added lack, and that is its default there."""
+    return field(default=default, metadata={_LATER: True})
+
+
+def with_later(kind: type, document: Any) -> Any:
+    """Return a decoded JSON object with the `later` fields of a dataclass where it lacks them."""
+    if not isinstance(document, Mapping):
+        return document
+    return {entry.name: entry.default for entry in fields(kind) if _LATER in entry.metadata} | dict(document)
 
 
 class JsonConfig:
@@ -27,8 +43,9 @@ class JsonConfig:
         Raises:
             ValueError: If a key is missing or unknown (named in the message), or a size is impossible.
         """
-        check_keys(cls.__name__, document, {f.name for f in fields(cls)})  # type: ignore[arg-type]
-        return cls(**document)
+        known = with_later(cls, document)
+        check_keys(cls.__name__, known, {f.name for f in fields(cls)})  # type: ignore[arg-type]
+        return cls(**known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +81,7 @@ class ImageEncoderConfig(JsonConfig):
     drop_path: float = 0.2
     embed_dim: int = 768
     intensity_ramps: tuple[tuple[float, float], ...] = ()
-    stem: tuple[int, ...] = ()
+    stem: tuple[int, ...] = later(())
 
     def __post_init__(self) -> None:
         """Refuse sizes no encoder can have."""
@@ -86,11 +103,6 @@ class ImageEncoderConfig(JsonConfig):
                 f"got {self.width} / {self.heads}"
             )
             raise ValueError(msg)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what ``to_json`` wrote; documents older than the stem have none."""
-        return super().from_json({"stem": (), **document} if isinstance(document, Mapping) else document)
 
     @property
     def embedded_channels(self) -> int:

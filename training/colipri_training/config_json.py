@@ -20,6 +20,8 @@ from typing import get_args
 from typing import get_origin
 from typing import get_type_hints
 
+from colipri_core.model.config import with_later
+
 _Config = TypeVar("_Config")
 _PLAIN: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
 
@@ -39,6 +41,7 @@ def build(kind: type[_Config], document: Any, where: str = "") -> _Config:
     if not isinstance(document, Mapping):
         msg = f"{name} must be a JSON object, got {document!r}"
         raise ValueError(msg)
+    document = with_later(kind, document)
     hints = get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     missing, unknown = sorted(names - set(document)), sorted(set(document) - names)
