@@ -66,9 +66,9 @@ class ImageEncoderConfig(JsonConfig):
             at high, and the patch embedding reads these channels in place of the intensities (our addition: a short
             training then need not find the windows of a reading room by itself). Empty, as published: the
             intensities themselves.
-        stem: Channels of small convolutions within each patch, the first at full resolution, each further one at
-            half of the one before; what they see is added to the patch's embedding (our addition: a linear map
-            alone is slow to find things much smaller than a patch). Empty, as published: none.
+        stem: Convolutions over the volume, each of which halves it until a voxel is a token: their channels, and how
+            many residual units follow each. What they see is added to the patch's embedding (our addition: a linear
+            map alone is slow to find things much smaller than a patch). Empty, as published: none.
     """
 
     in_channels: int = 1
@@ -81,7 +81,7 @@ class ImageEncoderConfig(JsonConfig):
     drop_path: float = 0.2
     embed_dim: int = 768
     intensity_ramps: tuple[tuple[float, float], ...] = ()
-    stem: tuple[int, ...] = later(())
+    stem: tuple[tuple[int, int], ...] = later(())
 
     def __post_init__(self) -> None:
         """Refuse sizes no encoder can have."""
@@ -90,11 +90,12 @@ class ImageEncoderConfig(JsonConfig):
         if any(low >= high for low, high in self.intensity_ramps):
             msg = f"an intensity ramp must rise from low to high, got {self.intensity_ramps}"
             raise ValueError(msg)
-        object.__setattr__(self, "stem", tuple(self.stem))
-        if any(channels < 1 for channels in self.stem) or self.patch_size < 1 << max(0, len(self.stem) - 1):
+        object.__setattr__(self, "stem", tuple((channels, units) for channels, units in self.stem))
+        unfit = any(channels < 1 or units < 0 for channels, units in self.stem)
+        if unfit or (self.stem and self.patch_size != 1 << len(self.stem)):
             msg = (
-                f"stem must hold positive channels, each after the first halving a patch of {self.patch_size} voxels, "
-                f"got {self.stem}"
+                f"stem must hold channels and residual units, a pair for each halving of a patch of {self.patch_size} "
+                f"voxels, got {self.stem}"
             )
             raise ValueError(msg)
         if self.width % self.heads or self.head_dim % ROPE_MULTIPLE:

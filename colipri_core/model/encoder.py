@@ -22,7 +22,7 @@ from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.pooling import MeanQueryPool
 from colipri_core.model.rope import RopeTable
 from colipri_core.model.rope import rope_table
-from colipri_core.model.stem import PatchStem
+from colipri_core.model.stem import ConvStem
 
 _HE_SLOPE = 1e-2
 _LINEAR_STD = 0.02
@@ -45,7 +45,7 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv3d(config.embedded_channels, config.width, kernel_size=edge, stride=edge)
         nn.init.kaiming_normal_(self.proj.weight, a=_HE_SLOPE)
         nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
-        self.stem = PatchStem(config) if config.stem else None
+        self.stem = ConvStem(config) if config.stem else None
 
     def forward(self, images_BCXYZ: Tensor) -> Tensor:
         """Return the patch grid (B, width, x, y, z)."""
@@ -53,12 +53,11 @@ class PatchEmbedding(nn.Module):
         grid: Tensor = self.proj(channels)
         if self.stem is None:
             return grid
-        x, y, z = grid.shape[2:]
-        seen: Tensor = self.stem(rearrange(self._patches(channels), "b n c p q r -> (b n) c p q r"))
-        return grid + rearrange(seen, "(b x y z) w -> b w x y z", x=x, y=y, z=z)
+        seen: Tensor = self.stem(channels)
+        return grid + seen
 
     def only(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
-        """Embed some of the patches, for the price of those.
+        """Embed some of the patches, for the price of those; a stem sees the whole volume all the same.
 
         Args:
             images_BCXYZ: Volumes.
@@ -71,8 +70,8 @@ class PatchEmbedding(nn.Module):
         tokens = F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
         if self.stem is None:
             return tokens
-        seen: Tensor = self.stem(rearrange(patches, "b k c p q r -> (b k) c p q r"))
-        return tokens + rearrange(seen, "(b k) w -> b k w", b=len(tokens))
+        seen = rearrange(self.stem(self._channels(images_BCXYZ)), "b w x y z -> b (x y z) w")
+        return tokens + seen.take_along_dim(rearrange(keep_BK, "b k -> b k 1"), dim=1)
 
     def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
         """What the convolution reads of some patches: (B, K, channels times voxels)."""

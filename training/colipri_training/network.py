@@ -35,6 +35,7 @@ from colipri_training.objectives.encoded import encode
 from colipri_training.objectives.opposite import OppositeSentences
 from colipri_training.objectives.reconstruction import Reconstruction
 from colipri_training.objectives.reconstruction import Reconstructor
+from colipri_training.objectives.reconstruction import blank
 from colipri_training.objectives.reconstruction import hide
 from colipri_training.objectives.region import RegionSentences
 from colipri_training.objectives.report import ReportGeneration
@@ -139,7 +140,7 @@ class PretrainNetwork(nn.Module):
         assert batch.masked is not None
         if skip:
             return batch.masked.images.new_zeros(len(batch.masked.images))
-        tokens = self.colipri.encode_tokens(batch.masked.images, batch.masked.visible)
+        tokens = self.colipri.encode_tokens(blank(batch.masked, self.patch_size), batch.masked.visible)
         errors: Tensor = self.reconstruction(tokens, batch.masked)
         return errors
 

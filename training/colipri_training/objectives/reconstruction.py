@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 from torch import nn
@@ -112,6 +113,15 @@ def hidden_tokens(visible_RV: Tensor, tokens: int) -> Tensor:
     hidden = torch.ones(len(visible_RV), tokens, dtype=torch.bool, device=visible_RV.device)
     hidden.scatter_(1, visible_RV, value=False)
     return rearrange(hidden.nonzero()[:, 1], "(r h) -> r h", r=len(visible_RV))
+
+
+def blank(masked: Masked, patch_size: int) -> Tensor:
+    """The volumes with their hidden patches at 0, (R, 1, X, Y, Z): what a stem that sees whole volumes may see."""
+    x, y, z = (size // patch_size for size in masked.images.shape[2:])
+    shown = torch.zeros(len(masked.images), x * y * z, dtype=masked.images.dtype, device=masked.images.device)
+    shown.scatter_(1, masked.visible, 1.0)
+    grid = rearrange(shown, "r (x y z) -> r 1 x y z", x=x, y=y, z=z)
+    return masked.images * F.interpolate(grid, scale_factor=patch_size, mode="nearest")
 
 
 def visible_count(tokens: int, config: ReconstructionConfig) -> int:

@@ -38,7 +38,7 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         drop_path=0.0,
         layer_scale=1.0,
         intensity_ramps=_RAMPS,
-        stem=(8, 32, 64),
+        stem=((16, 0), (32, 1), (96, 3)),
     )
     text = TextEncoderConfig(
         vocab_size=vocab_size, hidden=192, layers=3, heads=6, intermediate=512, max_length=192, dropout=0.1
