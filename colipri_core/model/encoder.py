@@ -91,8 +91,9 @@ class PatchEmbedding(nn.Module):
     def _channels(self, images_BCXYZ: Tensor) -> Tensor:
         if not self.ramps:
             return images_BCXYZ
-        ramps = [((images_BCXYZ - low) / (high - low)).clamp(0, 1) for low, high in self.ramps]
-        return torch.cat(ramps, dim=1)
+        low, high = images_BCXYZ.new_tensor(self.ramps).reshape(1, -1, 2, 1, 1, 1, 1).unbind(dim=2)
+        risen = (rearrange(images_BCXYZ, "b c x y z -> b 1 c x y z") - low).div_(high - low).clamp(0, 1)
+        return risen.flatten(1, 2)
 
 
 class Transformer(nn.Module):
