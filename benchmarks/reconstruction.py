@@ -26,6 +26,7 @@ from colipri_core.preprocess import prepare
 from colipri_training.data.batch import Masked
 from colipri_training.evaluation.probed_volumes import CASES
 from colipri_training.network import PretrainNetwork
+from colipri_training.objectives.reconstruction import blank
 from colipri_training.objectives.reconstruction import hidden_tokens
 from colipri_training.objectives.reconstruction import visible_count
 from colipri_training.run import Run
@@ -61,7 +62,7 @@ def errors(network: PretrainNetwork, image_XYZ: Tensor, *, draws: int, seed: int
         masked = Masked(images=image_XYZ[None, None], visible=visible_1V)
         hidden_1H = hidden_tokens(visible_1V, len(patches_ND))
         visible, hidden = visible_1V[0], hidden_1H[0]
-        tokens = network.colipri.encode_tokens(masked.images, visible_1V)
+        tokens = network.colipri.encode_tokens(blank(masked, decoder.patch_size), visible_1V)
         nearest = torch.cdist(places_N3[hidden], places_N3[visible]).argmin(dim=1)
         guesses = {
             "decoder": decoder.predict(tokens, masked, hidden_1H)[0],

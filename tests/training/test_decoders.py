@@ -22,6 +22,7 @@ from colipri_training.distributed import World
 from colipri_training.objectives.encoded import Encoded
 from colipri_training.objectives.reconstruction import Reconstruction
 from colipri_training.objectives.reconstruction import Reconstructor
+from colipri_training.objectives.reconstruction import blank
 from colipri_training.objectives.reconstruction import hidden_tokens
 from colipri_training.objectives.reconstruction import hide
 from colipri_training.objectives.report import ReportGeneration
@@ -130,8 +131,12 @@ class TestReconstruction:
         encoded = Encoded(image=nothing, report=nothing, scale=nothing, reconstruction=decoder(tokens, masked))
         torch.testing.assert_close(Reconstruction()(batch(), encoded), expected)
 
-    def test_hidden_voxels_never_reach_the_network(self) -> None:
-        backbone, decoder = self.parts()
+    @pytest.mark.parametrize("stem", [(), ((4, 0), (6, 1))])
+    def test_hidden_voxels_never_reach_the_network(self, stem: tuple[tuple[int, int], ...]) -> None:
+        _, decoder = self.parts()
+        backbone = ImageBackbone(dataclasses.replace(ENCODER, stem=stem))
+        if backbone.down_projection.stem is not None:
+            torch.nn.init.normal_(backbone.down_projection.stem.leave.weight)
         masked = self.masked()
         hidden = hidden_tokens(masked.visible, 64)
         other = rearrange(masked.images.clone(), "r 1 (x p) (y q) (z s) -> r (x y z) (p q s)", p=4, q=4, s=4)
@@ -141,7 +146,7 @@ class TestReconstruction:
             images=rearrange(other, "r (x y z) (p q s) -> r 1 (x p) (y q) (z s)", **grid), visible=masked.visible
         )
         before, after = (
-            decoder.predict(backbone(case.images, case.visible), case, hidden) for case in (masked, changed)
+            decoder.predict(backbone(blank(case, 4), case.visible), case, hidden) for case in (masked, changed)
         )
         assert torch.equal(before, after)
 

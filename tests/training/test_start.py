@@ -79,7 +79,9 @@ class TestBundle:
         folder = tmp_path / "run"
         shutil.copytree(run_folder, folder)
         with caplog.at_level(logging.INFO):
-            run = Run("smoke-crm", folder, RunOptions(init=str(bundle), settings=("model.image.stem=[[4,0],[6,0],[8,1]]",)))
+            run = Run(
+                "smoke-crm", folder, RunOptions(init=str(bundle), settings=("model.image.stem=[[4,0],[6,0],[8,1]]",))
+            )
             encoder = run.trainer().model.image_encoder
         assert encoder.backbone.down_projection.stem is not None
         assert "New: reconstruction decoder, stem." in caplog.text
