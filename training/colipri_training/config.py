@@ -11,6 +11,7 @@ from typing import Literal
 from typing import Self
 
 from colipri_core.model.config import ModelConfig
+from colipri_core.model.config import later
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.structures import STRUCTURES
@@ -85,6 +86,7 @@ class LossConfig:
         attention: Share of the pooler's attention that goes to tokens which show a finding, told by the masks.
         report: Next word pieces of the report, by a decoder that sees the patch tokens.
         reconstruction: Hidden patches from visible ones.
+        distinct: Keeps the directions of the findings apart, on the text side.
         temperature: Initial temperature; learned.
     """
 
@@ -94,6 +96,7 @@ class LossConfig:
     attention: float = 0.2
     report: float = 0.0
     reconstruction: float = 0.0
+    distinct: float = later(0.0)
     temperature: float = 0.07
 
 

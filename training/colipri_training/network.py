@@ -30,6 +30,7 @@ from colipri_training.encoders import SwinEncoder
 from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.cached import Weighted
 from colipri_training.objectives.contrastive import Contrastive
+from colipri_training.objectives.distinct import DistinctFindings
 from colipri_training.objectives.encoded import Encoded
 from colipri_training.objectives.encoded import encode
 from colipri_training.objectives.opposite import OppositeSentences
@@ -98,7 +99,7 @@ class PretrainNetwork(nn.Module):
             embeddings_only: Leave the decoders out and put zeros in their place: their losses are sums over volumes,
                 so the gradient at these does not depend on them.
         """
-        if not (self.loss.opposite or self.loss.region):
+        if not (self.loss.opposite or self.loss.region or self.loss.distinct):
             batch = dataclasses.replace(batch, affirming=None, denying=None, statements=None)
         raw = self._raw(batch)
         encoded = encode(
@@ -154,6 +155,7 @@ def objectives_of(loss: LossConfig) -> Weighted:
             (loss.opposite, OppositeSentences()),
             (loss.region, RegionSentences()),
             (loss.attention, RegionAttention()),
+            (loss.distinct, DistinctFindings()),
             (loss.report, ReportGeneration()),
             (loss.reconstruction, Reconstruction()),
         )
