@@ -13,6 +13,7 @@ from colipri_core.model.pooling import MeanQueryPool
 from colipri_training.data.batches import Batch
 from colipri_training.objectives.attention import RegionAttention
 from colipri_training.objectives.contrastive import Contrastive
+from colipri_training.objectives.distinct import DistinctFindings
 from colipri_training.objectives.encoded import Encoded
 from colipri_training.objectives.encoded import pooling_attention
 from colipri_training.objectives.opposite import OppositeSentences
@@ -132,3 +133,21 @@ class TestRegionAttention:
         pooler, tokens = MeanQueryPool(12, 3), torch.randn(2, 7, 12)
         _, expected = pooler.attn(tokens.mean(dim=1, keepdim=True), tokens, tokens, need_weights=True)
         torch.testing.assert_close(pooling_attention(pooler, tokens), expected[:, 0])
+
+
+class TestDistinctFindings:
+    def test_is_the_mean_squared_cosine_between_two_findings(self, encoded: Encoded) -> None:
+        directions = (encoded.affirming - encoded.denying).mean(dim=0)
+        pairs = [(f, g) for f in range(FINDINGS) for g in range(FINDINGS) if f != g]
+        cosines = [F.cosine_similarity(directions[f], directions[g], dim=0) for f, g in pairs]
+        expected = torch.stack(cosines).square().mean()
+        torch.testing.assert_close(DistinctFindings()(any_batch(), encoded), expected)
+
+    def test_is_least_where_every_finding_has_an_axis_of_its_own(self, encoded: Encoded) -> None:
+        axes = torch.eye(CHANNELS)[:FINDINGS].expand(PAIRS, -1, -1)
+        apart = dataclasses.replace(encoded, affirming=axes, denying=-axes)
+        assert DistinctFindings()(any_batch(), apart) == 0
+        alike = dataclasses.replace(
+            encoded, affirming=axes[:, :1].expand_as(axes), denying=-axes[:, :1].expand_as(axes)
+        )
+        assert DistinctFindings()(any_batch(), alike) == 1
