@@ -113,7 +113,7 @@ def _text(network: PretrainNetwork, config: PretrainConfig) -> int:
         return _count(lambda: texts.pooler(texts.backbone(ids).last_hidden_state))
 
     sentences = 0
-    if config.loss.opposite or config.loss.region:
+    if config.loss.opposite or config.loss.region or config.loss.distinct:
         shared = 2 * len(CT_RATE_FINDINGS)
         sentences = 2 * data.volumes.statements * data.batch_size if data.sources else shared
     return data.batch_size * cost(data.max_report_length) + sentences * cost(data.max_sentence_length)

@@ -174,10 +174,11 @@ def _padded(pairs: tuple[StatementPair, ...], count: int) -> list[str]:
 
 
 def _check(config: PretrainConfig, pool: StatementPool | None) -> None:
-    if config.loss.region or config.loss.attention or config.sentence_steps:
+    loss = config.loss
+    if loss.region or loss.attention or loss.distinct or config.sentence_steps:
         msg = (
-            "loss.region, loss.attention and sentence_steps need what only phantoms have: lesion masks and sentences "
-            f'with labels. Set them to 0, or take a variant of the recipe "{config.name}", such as -crm.'
+            "loss.region, loss.attention, loss.distinct and sentence_steps need what only phantoms have: lesion masks "
+            f'and sentences with labels. Set them to 0, or take a variant of the recipe "{config.name}", such as -crm.'
         )
         raise ValueError(msg)
     if config.loss.opposite and pool is None:

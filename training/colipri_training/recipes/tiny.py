@@ -53,9 +53,9 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
             batch_size=16,
             tokens=256,
         ),
-        loss=LossConfig(contrastive=0.5),
+        loss=LossConfig(contrastive=0.5, distinct=1.0),
         optimizer=OptimizerConfig(
-            steps=2000, learning_rate=2e-3, text_share=0.15, matrix_learning_rate=0.02, average=0.995
+            steps=2000, learning_rate=2e-3, text_share=0.1, matrix_learning_rate=0.02, average=0.995
         ),
         sentence_steps=250,
         report=ReportDecoderConfig(
