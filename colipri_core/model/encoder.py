@@ -70,7 +70,7 @@ class PatchEmbedding(nn.Module):
         tokens = F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
         if self.stem is None:
             return tokens
-        seen = rearrange(self.stem(self._channels(images_BCXYZ)), "b w x y z -> b (x y z) w")
+        seen: Tensor = rearrange(self.stem(self._channels(images_BCXYZ)), "b w x y z -> b (x y z) w")
         return tokens + seen.take_along_dim(rearrange(keep_BK, "b k -> b k 1"), dim=1)
 
     def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
