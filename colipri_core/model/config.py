@@ -90,14 +90,15 @@ class ImageEncoderConfig(JsonConfig):
         if any(low >= high for low, high in self.intensity_ramps):
             msg = f"an intensity ramp must rise from low to high, got {self.intensity_ramps}"
             raise ValueError(msg)
-        object.__setattr__(self, "stem", tuple((channels, units) for channels, units in self.stem))
-        unfit = any(channels < 1 or units < 0 for channels, units in self.stem)
+        pairs = all(isinstance(stage, (list, tuple)) and len(stage) == 2 for stage in self.stem)
+        unfit = not pairs or any(channels < 1 or units < 0 for channels, units in self.stem)
         if unfit or (self.stem and self.patch_size != 1 << len(self.stem)):
             msg = (
                 f"stem must hold channels and residual units, a pair for each halving of a patch of {self.patch_size} "
                 f"voxels, got {self.stem}"
             )
             raise ValueError(msg)
+        object.__setattr__(self, "stem", tuple((channels, units) for channels, units in self.stem))
         if self.width % self.heads or self.head_dim % ROPE_MULTIPLE:
             msg = (
                 f"width / heads must be a multiple of {ROPE_MULTIPLE} for the 3D rotary embedding, "

@@ -144,6 +144,10 @@ class TestStem:
         del document["stem"]
         assert ImageEncoderConfig.from_json(document).stem == ()
 
+    def test_one_number_a_stage_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"got \[8, 32\]"):
+            ImageEncoderConfig.from_json(STEMMED.to_json() | {"stem": [8, 32]})
+
     @pytest.mark.parametrize("stem", [((4, 0),), ((4, 0), (0, 0)), ((4, 0), (4, -1)), ((4, 0), (4, 0), (4, 0))])
     def test_an_impossible_one_is_refused(self, stem: tuple[tuple[int, int], ...]) -> None:
         with pytest.raises(ValueError, match="stem must hold channels and residual units"):
