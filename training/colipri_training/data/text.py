@@ -26,6 +26,7 @@ _DENY = (
 )
 
 VOCABULARY_SIZE = 4096
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,17 +87,27 @@ def shorten(sentences: Sequence[str], rng: np.random.Generator, *, probability: 
 
 
 def train_tokenizer(texts: Iterable[str], folder: Path) -> int:
-    """Train a lower-casing WordPiece tokenizer and write `vocab.txt`.
+    """Train a lower-casing WordPiece tokenizer and write `vocab.txt`; the same texts give the same vocabulary.
 
     Args:
-        texts: Training texts.
+        texts: Training texts, their order does not matter.
         folder: Where the vocabulary goes.
 
     Returns:
         The vocabulary's size.
     """
     tokenizer = BertWordPieceTokenizer(lowercase=True)
-    tokenizer.train_from_iterator(texts, vocab_size=VOCABULARY_SIZE, min_frequency=2, show_progress=False)
+    texts = list(texts)
+    # The trainer numbers the pieces within words as it meets them in a hash map, and breaks ties by these numbers.
+    words = {word for text in texts for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalize(text))}
+    letters = sorted({letter for word in words for letter in word[1:]})
+    tokenizer.train_from_iterator(
+        texts,
+        vocab_size=VOCABULARY_SIZE,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=[*_SPECIAL, *(f"##{letter}" for letter in letters)],
+    )
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_model(str(folder))
     return int(tokenizer.get_vocab_size())
