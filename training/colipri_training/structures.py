@@ -7,12 +7,8 @@ voxels alone and does not lean on features that change from phantoms to patients
 from __future__ import annotations
 
 import copy
-import json
-import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from typing import Protocol
 
 import numpy as np
@@ -28,11 +24,7 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_training.config import StructureConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
-from colipri_training.optimizers import schedule
-
-logger = logging.getLogger(__name__)
-
-_CHECKPOINT = "structures.pt"
+from colipri_training.stage import Stage
 
 
 class LabelledVolumes(Protocol):
@@ -71,8 +63,8 @@ class Phantoms:
         return torch.from_numpy(case.hu.astype(np.float32)), torch.where(labels > self._structures, 1, labels)
 
 
-class StructureTrainer:
-    """Fits a head; a pure function of the step, like `Trainer`.
+class StructureTrainer(Stage):
+    """Fits a head.
 
     Args:
         config: The run.
@@ -82,10 +74,6 @@ class StructureTrainer:
         folder: Where the log and the checkpoint go.
         validate: Scores model and head as they stand, higher is better; the best-scored state is kept. None keeps the
             last.
-
-    Attributes:
-        step: Steps done.
-        best: Score of the best state so far; None without validation.
     """
 
     def __init__(
@@ -101,109 +89,46 @@ class StructureTrainer:
         self.config = config
         self.model = model.eval().requires_grad_(False)
         self.head = head
-        self.folder = folder
-        self.step = 0
-        self.best: float | None = None
-        self._kept: dict[str, Any] | None = None
         self._validate = validate
         self._volumes = volumes
-        self._loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=True)
-        self._modules: dict[str, nn.Module] = {"head": head}
+        self._overlap = DiceCELoss(to_onehot_y=True, softmax=True, include_background=True)
+        modules: dict[str, nn.Module] = {"head": head}
         if config.encoder_share:
             encoder = model.image_encoder if isinstance(model, ColipriModel) else model.encoder
-            self._modules["encoder"] = encoder.requires_grad_(True)
-        rates = {"head": config.optimizer.learning_rate, "encoder": self._encoder_rate}
-        groups = [{"params": module.parameters(), "lr": rates[name]} for name, module in self._modules.items()]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=config.optimizer.weight_decay)
-        for group in self.optimizer.param_groups:
-            group["peak"] = group["lr"]
-        folder.mkdir(parents=True, exist_ok=True)
+            modules["encoder"] = encoder.requires_grad_(True)
+        peak = config.optimizer.learning_rate
+        rates = {"head": peak, "encoder": config.encoder_share * peak}
+        super().__init__("structures", config.optimizer, modules, rates, save_every=config.save_every, folder=folder)
 
     @property
-    def _encoder_rate(self) -> float:
-        return self.config.encoder_share * self.config.optimizer.learning_rate
+    def best(self) -> float | None:
+        """Score of the best state so far; None without validation."""
+        return self._kept.get("best")
 
-    def run(self) -> None:
-        """Train until the last step, with checkpoints on the way; then the modules hold the state that is kept."""
-        last = self.config.optimizer.steps
-        while self.step < last:
-            started = time.perf_counter()
-            record: dict[str, float] = {"loss": round(self._train_step(), 5)}
-            self.step += 1
-            saves = self.step % self.config.save_every == 0 or self.step == last
-            if saves and self._validate is not None:
-                record["dice"] = round(self._judge(self._validate), 4)
-            self._write({"step": self.step, **record, "seconds": round(time.perf_counter() - started, 3)})
-            if saves:
-                self.save()
-        self._take_kept()
-
-    def save(self) -> None:
-        """Write the checkpoint atomically."""
-        place = self.folder / _CHECKPOINT
-        partial = place.with_suffix(".partial")
-        state = {"step": self.step, "best": self.best, "kept": self._kept, "optimizer": self.optimizer.state_dict()}
-        torch.save({**state, **self._state()}, partial)
-        partial.replace(place)
-
-    def resume(self) -> bool:
-        """Load the checkpoint if there is one, and say whether there was.
-
-        Raises:
-            ValueError: If it is of a run that trained other parts of the model.
-        """
-        place = self.folder / _CHECKPOINT
-        if not place.is_file():
-            return False
-        state = torch.load(place, map_location="cpu", weights_only=True)
-        if ("encoder" in state) != ("encoder" in self._modules):
-            msg = f"The checkpoint in {self.folder.name} trained other parts of the model; start in an empty folder."
-            raise ValueError(msg)
-        for name, module in self._modules.items():
-            module.load_state_dict(state[name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best, self._kept = state["step"], state.get("best"), state.get("kept")
-        if self.step >= self.config.optimizer.steps:
-            self._take_kept()
-        return True
-
-    def _state(self) -> dict[str, Any]:
-        return {name: module.state_dict() for name, module in self._modules.items()}
-
-    def _judge(self, validate: Callable[[], float]) -> float:
+    def _judge(self) -> dict[str, float]:
+        if self._validate is None:
+            return {}
         self.head.eval()
-        score = validate()
+        score = self._validate()
         if self.best is None or score > self.best:
-            self.best, self._kept = score, copy.deepcopy(self._state())
-        return score
+            self._kept = {"best": score, "modules": copy.deepcopy(self._weights())}
+        return {"dice": round(score, 4)}
 
-    def _take_kept(self) -> None:
-        for name, state in (self._kept or {}).items():
-            self._modules[name].load_state_dict(state)
-        self.head.eval()
+    def _finish(self) -> None:
+        if self._kept:
+            self._take_weights(self._kept["modules"])
+        super()._finish()
 
-    def _write(self, record: dict[str, float]) -> None:
-        with (self.folder / "structures.jsonl").open("a") as stream:
-            stream.write(json.dumps(record) + "\n")
-        logger.info("structures %s", " ".join(f"{name} {value:g}" for name, value in record.items()))
-
-    def _train_step(self) -> float:
-        images, labels, drop = self._batch(self.step)
+    def _loss(self, step: int) -> Tensor:
+        images, labels, drop = self._batch(step)
         self.head.train()
         with torch.autocast("cpu", torch.bfloat16):
             with torch.inference_mode(not self.config.encoder_share):
                 tokens = self.model.image_features(images)
             kept = torch.where(rearrange(drop, "b -> b 1 1 1 1"), 0.0, tokens.float())
             logits = self.head(images, kept)
-        loss = self._loss(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.config.optimizer.gradient_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = schedule(self.step, self.config.optimizer) * group["peak"]
-        self.optimizer.step()
-        return float(loss.item())
+        loss: Tensor = self._overlap(logits.float(), labels)
+        return loss
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
