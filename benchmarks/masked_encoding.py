@@ -24,7 +24,7 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_training.config import PretrainConfig
 from colipri_training.cost import encoder_cost
 from colipri_training.distributed import best_device
-from colipri_training.run import recipe
+from colipri_training.recipes.registry import recipe
 
 RESULTS = Path(__file__).parent / "results" / "masked_encoding.json"
 DROPPED = (0.0, 0.25, 0.5, 0.75, 0.9)

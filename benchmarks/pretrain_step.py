@@ -38,7 +38,7 @@ from colipri_training.data.volume_batches import VolumeBatches
 from colipri_training.data.volume_batches import loader_config
 from colipri_training.distributed import best_device
 from colipri_training.journal import memory_gib
-from colipri_training.run import recipe
+from colipri_training.recipes.registry import recipe
 from colipri_training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results" / "pretrain_step.json"

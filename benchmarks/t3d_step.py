@@ -39,7 +39,7 @@ from colipri_training.data.prepared import place_of
 from colipri_training.data.text import train_tokenizer
 from colipri_training.distributed import world
 from colipri_training.journal import memory_gib
-from colipri_training.run import recipe
+from colipri_training.recipes.registry import recipe
 from colipri_training.t3d.batches import T3DBatches
 from colipri_training.t3d.batches import t3d_loader
 from colipri_training.t3d.config import T3DConfig

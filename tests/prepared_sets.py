@@ -10,7 +10,7 @@ from colipri_training.data.manifest import Entry
 from colipri_training.data.manifest import Manifest
 from colipri_training.data.prepare import PrepareOptions
 from colipri_training.data.prepare import prepare
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 
 FINDINGS = {
     "Pleural effusion": "There is a small pleural effusion.",

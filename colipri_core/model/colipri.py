@@ -40,7 +40,9 @@ class ColipriModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = ImageEncoder(config.image, pooler_heads=config.pooler_heads)
+        self.image_encoder = ImageEncoder(
+            config.image, pooler_heads=config.pooler_heads, pooler_peaks=config.pooler_peaks
+        )
         self.text_encoder = TextEncoder(config.text, pooler_heads=config.pooler_heads)
         self.register_buffer("softmax_temperature", torch.tensor(1.0))
 

@@ -69,6 +69,7 @@ class ImageEncoderConfig(JsonConfig):
         stem: Convolutions over the volume, each of which halves it until a voxel is a token: their channels, and how
             many residual units follow each. What they see is added to the patch's embedding (our addition: a linear
             map alone is slow to find things much smaller than a patch). Empty, as published: none.
+        stem_maps: Maps that the stem draws at half the volume's resolution, and sums up for each token; 0 for none.
     """
 
     in_channels: int = 1
@@ -82,6 +83,7 @@ class ImageEncoderConfig(JsonConfig):
     embed_dim: int = 768
     intensity_ramps: tuple[tuple[float, float], ...] = ()
     stem: tuple[tuple[int, int], ...] = later(())
+    stem_maps: int = later(0)
 
     def __post_init__(self) -> None:
         """Refuse sizes no encoder can have."""
@@ -99,6 +101,9 @@ class ImageEncoderConfig(JsonConfig):
             )
             raise ValueError(msg)
         object.__setattr__(self, "stem", tuple((channels, units) for channels, units in self.stem))
+        if self.stem_maps < 0 or (self.stem_maps and not self.stem):
+            msg = f"stem_maps must be 0, or the number of maps of a stem, got {self.stem_maps} for {self.stem}"
+            raise ValueError(msg)
         if self.width % self.heads or self.head_dim % ROPE_MULTIPLE:
             msg = (
                 f"width / heads must be a multiple of {ROPE_MULTIPLE} for the 3D rotary embedding, "
@@ -160,15 +165,21 @@ class ModelConfig:
         image: The image encoder.
         text: The text encoder.
         pooler_heads: Attention heads of the image pooler and of the text pooler.
+        pooler_peaks: Directions along which the image pooler is told the strongest token (our addition); as published
+            none.
     """
 
     image: ImageEncoderConfig
     text: TextEncoderConfig
     pooler_heads: int = 12
+    pooler_peaks: int = later(0)
 
     def __post_init__(self) -> None:
         """Refuse encoders that cannot share one embedding space."""
         check_positive(self, ("pooler_heads",))
+        if self.pooler_peaks < 0:
+            msg = f"ModelConfig.pooler_peaks must not be negative, got {self.pooler_peaks}"
+            raise ValueError(msg)
         if self.image.embed_dim != self.text.hidden:
             msg = (
                 "image.embed_dim and text.hidden must be equal (the text side has no projector), "
@@ -195,11 +206,13 @@ class ModelConfig:
         Raises:
             ValueError: If a key is missing or unknown (named in the message), or a size is impossible.
         """
-        check_keys(cls.__name__, document, {f.name for f in fields(cls)})
+        known = with_later(cls, document)
+        check_keys(cls.__name__, known, {f.name for f in fields(cls)})
         return cls(
-            image=ImageEncoderConfig.from_json(document["image"]),
-            text=TextEncoderConfig.from_json(document["text"]),
-            pooler_heads=document["pooler_heads"],
+            image=ImageEncoderConfig.from_json(known["image"]),
+            text=TextEncoderConfig.from_json(known["text"]),
+            pooler_heads=known["pooler_heads"],
+            pooler_peaks=known["pooler_peaks"],
         )
 
 

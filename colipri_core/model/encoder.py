@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from colipri_core.model.blocks import Block
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.pooling import MeanQueryPool
+from colipri_core.model.pooling import PeakPool
 from colipri_core.model.rope import RopeTable
 from colipri_core.model.rope import rope_table
 from colipri_core.model.stem import ConvStem
@@ -47,31 +48,28 @@ class PatchEmbedding(nn.Module):
         nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
         self.stem = ConvStem(config) if config.stem else None
 
-    def forward(self, images_BCXYZ: Tensor) -> Tensor:
-        """Return the patch grid (B, width, x, y, z)."""
-        channels = self._channels(images_BCXYZ)
-        grid: Tensor = self.proj(channels)
-        if self.stem is None:
-            return grid
-        seen: Tensor = self.stem(channels)
-        return grid + seen
-
-    def only(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
-        """Embed some of the patches, for the price of those; a stem sees the whole volume all the same.
+    def forward(self, images_BCXYZ: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Embed patches; some of them for the price of those, but a stem sees the whole volume all the same.
 
         Args:
             images_BCXYZ: Volumes.
-            keep_BK: Indices of patches in row-major grid order, int64.
+            keep: (B, K) indices of patches in row-major grid order, int64; None embeds all.
 
         Returns:
-            (B, K, width).
+            Tokens (B, N, width) or (B, K, width), and what a stem with maps adds to them after the blocks.
         """
-        patches = self._kept(images_BCXYZ, keep_BK)
-        tokens = F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
         if self.stem is None:
-            return tokens
-        seen: Tensor = rearrange(self.stem(self._channels(images_BCXYZ)), "b w x y z -> b (x y z) w")
-        return tokens + seen.take_along_dim(rearrange(keep_BK, "b k -> b k 1"), dim=1)
+            return self._embed(images_BCXYZ, keep), None
+        first, last = self.stem(self.channels(images_BCXYZ))
+        tokens = self._embed(images_BCXYZ, keep) + _kept_rows(first, keep)
+        return tokens, None if last is None else _kept_rows(last, keep)
+
+    def _embed(self, images_BCXYZ: Tensor, keep: Tensor | None) -> Tensor:
+        """The convolution alone, as tokens."""
+        if keep is None:
+            return _kept_rows(self.proj(self.channels(images_BCXYZ)), None)
+        patches = self._kept(images_BCXYZ, keep)
+        return F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
 
     def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
         """What the convolution reads of some patches: (B, K, channels times voxels)."""
@@ -82,18 +80,25 @@ class PatchEmbedding(nn.Module):
         patches = self._patches(images_BCXYZ)
         first = torch.arange(len(patches), device=patches.device)[:, None]
         kept = rearrange(patches[first, keep_BK], "b k c p q r -> (b k) c p q r")
-        return rearrange(self._channels(kept), "(b k) c p q r -> b k c p q r", b=len(patches))
+        return rearrange(self.channels(kept), "(b k) c p q r -> b k c p q r", b=len(patches))
 
     def _patches(self, volumes_BCXYZ: Tensor) -> Tensor:
         p, q, r = self.proj.kernel_size
         return rearrange(volumes_BCXYZ, "b c (x p) (y q) (z r) -> b (x y z) c p q r", p=p, q=q, r=r)
 
-    def _channels(self, images_BCXYZ: Tensor) -> Tensor:
+    def channels(self, images_BCXYZ: Tensor) -> Tensor:
+        """What convolution and stem read: a channel a ramp (B, C, X, Y, Z), or the volumes themselves."""
         if not self.ramps:
             return images_BCXYZ
         low, high = images_BCXYZ.new_tensor(self.ramps).reshape(1, -1, 2, 1, 1, 1, 1).unbind(dim=2)
         risen = (rearrange(images_BCXYZ, "b c x y z -> b 1 c x y z") - low).div_(high - low).clamp(0, 1)
         return risen.flatten(1, 2)
+
+
+def _kept_rows(grid_BCxyz: Tensor, keep: Tensor | None) -> Tensor:
+    """A grid as tokens: all of them, or those that are kept."""
+    tokens: Tensor = rearrange(grid_BCxyz, "b c x y z -> b (x y z) c")
+    return tokens if keep is None else tokens.take_along_dim(rearrange(keep, "b k -> b k 1"), dim=1)
 
 
 class Transformer(nn.Module):
@@ -169,16 +174,14 @@ class ImageBackbone(nn.Module):
         """
         grid = self.grid_shape(images_BCXYZ)
         rope = rope_table(grid, self.config.head_dim, images_BCXYZ.device)
-        if keep is None:
-            x_BNC = rearrange(self.down_projection(images_BCXYZ), "b c x y z -> b (x y z) c")
-        else:
+        if keep is not None:
             if keep.ndim != 2 or keep.shape[0] != images_BCXYZ.shape[0]:
                 msg = f"keep must have shape ({images_BCXYZ.shape[0]}, K), got {tuple(keep.shape)}"
                 raise ValueError(msg)
             rope = rope.select(keep)
-            x_BNC = self.down_projection.only(images_BCXYZ, keep)
+        x_BNC, recalled = self.down_projection(images_BCXYZ, keep)
         tokens: Tensor = self.eva(x_BNC, rope, on_block)
-        return tokens
+        return tokens if recalled is None else tokens + recalled
 
     def grid_shape(self, images_BCXYZ: Tensor) -> tuple[int, int, int]:
         """Return the number of patches along each axis of a batch (B, C, X, Y, Z).
@@ -203,13 +206,18 @@ class ImageEncoder(nn.Module):
     Args:
         config: Sizes of the encoder.
         pooler_heads: Attention heads of the pooler.
+        pooler_peaks: Directions along which it is told the strongest token; 0 pools as published.
     """
 
-    def __init__(self, config: ImageEncoderConfig, *, pooler_heads: int) -> None:
+    def __init__(self, config: ImageEncoderConfig, *, pooler_heads: int, pooler_peaks: int = 0) -> None:
         super().__init__()
         self.backbone = ImageBackbone(config)
         self.projector = nn.Conv3d(config.width, config.embed_dim, kernel_size=1)
-        self.pooler = MeanQueryPool(config.embed_dim, pooler_heads)
+        self.pooler = (
+            PeakPool(config.embed_dim, pooler_heads, peaks=pooler_peaks)
+            if pooler_peaks
+            else MeanQueryPool(config.embed_dim, pooler_heads)
+        )
 
     @property
     def patch_size(self) -> int:

@@ -6,6 +6,7 @@ N tokens, E channels of the joint space.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
@@ -59,6 +60,39 @@ class MeanQueryPool(nn.Module):
         weight, bias = self.attn.in_proj_weight, self.attn.in_proj_bias
         values = F.linear(x_BNE, weight[value_rows], bias[value_rows])
         return F.linear(values, self.attn.out_proj.weight, self.attn.out_proj.bias)
+
+
+class PeakPool(MeanQueryPool):
+    """A mean-query pooling that is also told the strongest token along each of some directions.
+
+    However sharp its attention, a pooled vector is a mean, in which a lesion of a single token drowns. With unit
+    directions p, learned, and tokens t of the dense map, scaled to unit length,
+
+        pooled = attention pooling, scaled to unit length + sum over k of w_k (max over i of p_k t_i - c_k) p_k.
+
+    Starts as the attention pooling (w = 0). Our addition; not part of the published system.
+
+    Args:
+        embed_dim: Channels of a token and of the pooled vector.
+        heads: Attention heads.
+        peaks: Directions.
+    """
+
+    def __init__(self, embed_dim: int, heads: int, *, peaks: int) -> None:
+        super().__init__(embed_dim, heads)
+        self.directions = nn.Parameter(torch.empty(peaks, embed_dim))
+        self.weight = nn.Parameter(torch.zeros(peaks))
+        self.typical = nn.Parameter(torch.zeros(peaks))
+        nn.init.orthogonal_(self.directions)
+
+    def forward(self, x_BNE: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+        """Pool as `MeanQueryPool` does; the attention's part has unit length."""
+        pooled = F.normalize(super().forward(x_BNE, mask_BN), dim=-1)
+        directions = F.normalize(self.directions, dim=-1)
+        along = F.normalize(self.dense(x_BNE), dim=-1) @ directions.T
+        if mask_BN is not None:
+            along = along.masked_fill(~rearrange(_checked_mask(x_BNE, mask_BN), "b n -> b n 1"), -1.0)
+        return pooled + (self.weight * (along.amax(dim=1) - self.typical)) @ directions
 
 
 def _checked_mask(x_BNE: Tensor, mask_BN: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from bundles import small_config
 from bundles import small_model
 from torch import Tensor
@@ -15,6 +17,7 @@ from colipri_core.errors import Cancelled
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
+from colipri_core.model.encoder import ImageBackbone
 from colipri_core.model.encoder import PatchEmbedding
 from colipri_core.model.rope import rope_table
 from colipri_core.model.rope import rotate
@@ -84,8 +87,8 @@ class TestTokens:
     def test_kept_patches_are_embedded_as_the_convolution_would(self) -> None:
         embedding = PatchEmbedding(ImageEncoderConfig(patch_size=4, width=12, heads=2, intensity_ramps=RAMPS))
         volume, keep = images(16, 12, 8, batch=2), torch.tensor([[0, 5, 23], [7, 8, 9]])
-        whole = embedding(volume).flatten(2).mT
-        torch.testing.assert_close(embedding.only(volume, keep), whole.take_along_dim(keep[..., None], dim=1))
+        whole, some = embedding(volume)[0], embedding(volume, keep)[0]
+        torch.testing.assert_close(some, whole.take_along_dim(keep[..., None], dim=1))
 
     @torch.no_grad()
     def test_a_ramp_rises_from_its_low_end_to_its_high_end(self) -> None:
@@ -109,40 +112,91 @@ class TestTokens:
             small_model().encode_image(images(16, 16, 16), project=False)
 
 
+@pytest.fixture(params=[0, 3], ids=["without maps", "with maps"])
+def stemmed(request: pytest.FixtureRequest) -> ImageEncoderConfig:
+    return dataclasses.replace(STEMMED, stem_maps=request.param)
+
+
 class TestStem:
     @torch.no_grad()
-    def test_it_adds_nothing_until_it_is_trained(self) -> None:
-        embedding, volume = PatchEmbedding(STEMMED), images(16, 12, 8)
-        with_stem = embedding(volume)
+    def test_it_adds_nothing_until_it_is_trained(self, stemmed: ImageEncoderConfig) -> None:
+        embedding, volume = PatchEmbedding(stemmed), images(16, 12, 8)
+        with_stem, recalled = embedding(volume)
+        assert (recalled is None) == (not stemmed.stem_maps)
+        assert recalled is None or not recalled.any()
         embedding.stem = None
-        assert torch.equal(with_stem, embedding(volume))
+        assert torch.equal(with_stem, embedding(volume)[0])
 
     @torch.no_grad()
-    def test_kept_patches_are_embedded_as_in_the_whole_volume(self) -> None:
-        embedding = trained(PatchEmbedding(STEMMED))
+    def test_kept_patches_are_embedded_as_in_the_whole_volume(self, stemmed: ImageEncoderConfig) -> None:
+        embedding = trained(PatchEmbedding(stemmed))
         volume, keep = images(16, 12, 8, batch=2), torch.tensor([[0, 5, 23], [7, 8, 9]])
-        whole = embedding(volume).flatten(2).mT
-        torch.testing.assert_close(embedding.only(volume, keep), whole.take_along_dim(keep[..., None], dim=1))
+        for whole, some in zip(embedding(volume), embedding(volume, keep), strict=True):
+            assert (whole is None) == (some is None)
+            if whole is not None and some is not None:
+                torch.testing.assert_close(some, whole.take_along_dim(keep[..., None], dim=1))
 
     @torch.no_grad()
-    def test_no_volume_depends_on_its_batch(self) -> None:
-        embedding, volumes = trained(PatchEmbedding(STEMMED)), images(16, 12, 8, batch=3)
-        alone = torch.cat([embedding(volume) for volume in volumes.split(1)])
-        torch.testing.assert_close(embedding(volumes), alone)
+    def test_no_volume_depends_on_its_batch(self, stemmed: ImageEncoderConfig) -> None:
+        embedding, volumes = trained(PatchEmbedding(stemmed)), images(16, 12, 8, batch=3)
+        alone = torch.cat([embedding(volume)[0] for volume in volumes.split(1)])
+        torch.testing.assert_close(embedding(volumes)[0], alone)
 
     @torch.no_grad()
-    def test_it_sees_across_the_border_of_two_patches(self) -> None:
-        embedding, volume = trained(PatchEmbedding(STEMMED)), images(16, 16, 16)
+    def test_it_sees_across_the_border_of_two_patches(self, stemmed: ImageEncoderConfig) -> None:
+        embedding, volume = trained(PatchEmbedding(stemmed)), images(16, 16, 16)
         other = volume.clone()
         volume[0, 0, 7, 7, 7], other[0, 0, 7, 7, 7] = -1, 1
-        seen = (embedding(volume) - embedding(other)).abs().amax(dim=1).flatten()
+        seen = (embedding(volume)[0] - embedding(other)[0]).abs().amax(dim=2).flatten()
         assert seen[42] > 3 * seen.median()  # the patch from (8, 8, 8) on
+
+    @torch.no_grad()
+    def test_a_token_is_told_the_largest_and_the_mean_of_each_map_in_its_patch(self) -> None:
+        stem = trained(PatchEmbedding(dataclasses.replace(STEMMED, stem_maps=3))).stem
+        assert stem is not None
+        assert stem.recall is not None
+        torch.nn.init.normal_(stem.recall.weight)
+        volume = torch.rand(1, STEMMED.embedded_channels, 8, 8, 8)
+        maps = torch.tanh(stem.draw(volume) / 4)
+        assert maps.shape == (1, 3, 4, 4, 4)
+        patch = maps[0, :, :2, 2:, :2].flatten(1)
+        expected = 16 * stem.recall.weight.flatten(1) @ torch.cat([patch.amax(dim=1), patch.mean(dim=1)])
+        torch.testing.assert_close(stem(volume)[1][0, :, 0, 1, 0], expected)
+
+    @torch.no_grad()
+    def test_what_a_map_means_is_added_after_the_blocks(self) -> None:
+        backbone = ImageBackbone(dataclasses.replace(STEMMED, stem_maps=3, depth=1)).eval()
+        volume, stem = images(8, 8, 8), backbone.down_projection.stem
+        assert stem is not None
+        before = backbone(volume)
+        meanings = torch.randn(12, 3)
+        stem.recall_as(meanings)
+        largest = F.max_pool3d(torch.tanh(stem.draw(backbone.down_projection.channels(volume)) / 4), 2)
+        torch.testing.assert_close(backbone(volume), before + largest.flatten(2).mT @ meanings.T)
+
+    def test_it_learns_statistics_only_when_told_to(self, stemmed: ImageEncoderConfig) -> None:
+        stem = PatchEmbedding(stemmed).train().stem
+        assert stem is not None
+        before = copy.deepcopy(stem.state_dict())
+        volumes = torch.rand(2, STEMMED.embedded_channels, 8, 8, 8)
+        stem(volumes)
+        assert all(torch.equal(before[name], value) for name, value in stem.state_dict().items())
+        stem.learn_statistics(True)
+        stem(volumes)
+        changed = {name for name, value in stem.state_dict().items() if not torch.equal(before[name], value)}
+        assert changed == {name for name in before if name.endswith((".mean", ".variance"))}
 
     def test_older_documents_have_none(self) -> None:
         document = STEMMED.to_json()
         assert ImageEncoderConfig.from_json(document) == STEMMED
-        del document["stem"]
-        assert ImageEncoderConfig.from_json(document).stem == ()
+        del document["stem"], document["stem_maps"]
+        older = ImageEncoderConfig.from_json(document)
+        assert (older.stem, older.stem_maps) == ((), 0)
+
+    @pytest.mark.parametrize(("stem", "maps"), [((), 2), (STEMMED.stem, -1)])
+    def test_impossible_maps_are_refused(self, stem: tuple[tuple[int, int], ...], maps: int) -> None:
+        with pytest.raises(ValueError, match=rf"the number of maps of a stem, got {maps} for"):
+            dataclasses.replace(STEMMED, stem=stem, stem_maps=maps)
 
     def test_one_number_a_stage_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"got \[8, 32\]"):

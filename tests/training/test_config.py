@@ -7,7 +7,7 @@ import json
 import pytest
 
 from colipri_training.config import PretrainConfig
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 
 CONFIG = RECIPES["smoke-crm"](vocab_size=100)
 

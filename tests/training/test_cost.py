@@ -22,7 +22,7 @@ from colipri_training.data.batch import Text
 from colipri_training.distributed import World
 from colipri_training.network import PretrainNetwork
 from colipri_training.objectives.reconstruction import hide
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 
 
 def texts(count: int, length: int) -> Text:

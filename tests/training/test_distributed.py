@@ -23,10 +23,10 @@ from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data.batch import Batch
 from colipri_training.data.batches import BatchMaker
+from colipri_training.data.batches import own_part
 from colipri_training.data.text import SentenceBank
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 from colipri_training.run import Run
-from colipri_training.run import own_part
 from colipri_training.trainer import Trainer
 
 logger = logging.getLogger(__name__)

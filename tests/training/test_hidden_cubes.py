@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 
 from colipri_training.data.corruption import corrupt
-from colipri_training.run import recipe
+from colipri_training.recipes.registry import recipe
 
 
 def test_three_quarters_of_the_cubes_are_hidden_whole() -> None:

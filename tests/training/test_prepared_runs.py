@@ -18,15 +18,15 @@ from prepared_sets import prepare_for_smoke
 import colipri_core as cc
 from colipri_training.checkpoints import CheckpointError
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.config import RunOptions
 from colipri_training.data.loader import groups_of
 from colipri_training.data.prepared import PreparedDataError
 from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.distributed import World
 from colipri_training.export import export
 from colipri_training.networks import network_of
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 from colipri_training.run import Run
-from colipri_training.run import RunOptions
 from colipri_training.trainer import Trainer
 
 SETTINGS = (

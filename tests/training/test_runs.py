@@ -17,8 +17,8 @@ from torch.distributed.run import get_args_parser
 
 from colipri_training.cli.main import app
 from colipri_training.cli.main import main
-from colipri_training.run import RECIPES
-from colipri_training.run import RunOptions
+from colipri_training.config import RunOptions
+from colipri_training.recipes.registry import RECIPES
 from colipri_training.transfer.recipes import recipe as transfer_recipe
 
 RUNS = ROOT / "training" / "runs"
@@ -96,7 +96,7 @@ def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
         "ablations.sh": {"prepare": 1, "cost": 1, "pretrain": 15, "compare": 1},
         "colipri_crm_ctrate.sh": {"manifest": 2, "prepare": 2, "pretrain": 1, "export": 1, "evaluate": 1},
         "colipri_slurm.sh": {"pretrain": 1},
-        "tiny.sh": {"prepare": 1, "pretrain": 1, "structures": 1, "export": 1, "evaluate": 1},
+        "tiny.sh": {"prepare": 1, "stem": 1, "pretrain": 1, "structures": 1, "export": 1, "evaluate": 1},
         "sample.sh": {"phantoms": 1},
         "clicks.sh": {"clicks": 1},
         "report_llm.sh": {"report": 1},

@@ -13,6 +13,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+import torch.nn.functional as F
 from hub_server import FakeHub
 from safetensors.torch import save
 from safetensors.torch import save_file
@@ -22,9 +23,9 @@ from colipri_core.errors import UnsafeCheckpointError
 from colipri_core.model.bundle import load_bundle
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ModelConfig
+from colipri_training.config import RunOptions
 from colipri_training.export import export
 from colipri_training.run import Run
-from colipri_training.run import RunOptions
 from colipri_training.start import read_start
 
 PUBLISHED = "microsoft/colipri"
@@ -73,22 +74,22 @@ class TestBundle:
         assert not run.config.whiten
 
     @torch.no_grad()
-    def test_a_stem_it_lacks_leaves_what_it_encodes_as_it_was(
+    def test_stem_and_peaks_it_lacks_leave_what_it_encodes_as_it_was(
         self, run_folder: Path, tmp_path: Path, bundle: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         folder = tmp_path / "run"
         shutil.copytree(run_folder, folder)
         with caplog.at_level(logging.INFO):
-            run = Run(
-                "smoke-crm", folder, RunOptions(init=str(bundle), settings=("model.image.stem=[[4,0],[6,0],[8,1]]",))
-            )
-            encoder = run.trainer().model.image_encoder
+            settings = ("model.image.stem=[[4,0],[6,0],[8,1]]", "model.image.stem_maps=18", "model.pooler_peaks=18")
+            run = Run("smoke-crm", folder, RunOptions(init=str(bundle), settings=settings))
+            encoder = run.trainer().model.image_encoder.eval()
         assert encoder.backbone.down_projection.stem is not None
-        assert "New: reconstruction decoder, stem." in caplog.text
+        assert "New: peaks, reconstruction decoder, stem." in caplog.text
         volume = torch.rand(1, 1, 48, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        torch.testing.assert_close(
-            encoder.eval().features(volume), load_bundle(bundle).model.image_encoder.features(volume)
-        )
+        source = load_bundle(bundle).model.image_encoder
+        torch.testing.assert_close(encoder.features(volume), source.features(volume))
+        pooled = F.normalize(source.pool(source.features(volume)), dim=1)
+        torch.testing.assert_close(encoder.pool(encoder.features(volume)), pooled)
 
     def test_one_step_changes_them_and_a_resumed_run_does_not_load_them_again(
         self, run_folder: Path, tmp_path: Path, bundle: Path

@@ -16,11 +16,11 @@ from prepared_sets import prepare_for_smoke
 import colipri_core as cc
 from colipri_core.errors import CapabilityError
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.config import RunOptions
 from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.encoders import load_encoder
 from colipri_training.export import export
 from colipri_training.run import Run
-from colipri_training.run import RunOptions
 from colipri_training.t3d.network import T3DNetwork
 from colipri_training.t3d.validation import T3DValidation
 from colipri_training.trainer import Trainer

@@ -76,7 +76,7 @@ def test_fewer_tokens_cost_less(tmp_path: Path) -> None:
 def test_guesses_of_hidden_patches_err_as_they_must() -> None:
     torch = pytest.importorskip("torch")
     from colipri_training.network import PretrainNetwork
-    from colipri_training.run import RECIPES
+    from colipri_training.recipes.registry import RECIPES
 
     benchmark = load("reconstruction")
     network = PretrainNetwork(RECIPES["smoke-crm"](vocab_size=600)).eval()

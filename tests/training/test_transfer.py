@@ -256,8 +256,8 @@ class TestSources:
         assert [stored.pretrained, fresh.pretrained] == [True, False]
 
     def test_the_last_checkpoint_of_a_run(self, tmp_path: Path, run_folder: Path) -> None:
+        from colipri_training.config import RunOptions
         from colipri_training.run import Run
-        from colipri_training.run import RunOptions
 
         folder = tmp_path / "run"
         folder.mkdir()

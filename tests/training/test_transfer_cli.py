@@ -10,7 +10,7 @@ from small_encoders import save_small_encoder
 
 from colipri_training.cli.main import main
 from colipri_training.cost import step_cost
-from colipri_training.run import recipe
+from colipri_training.recipes.registry import recipe
 from colipri_training.transfer.tables import markdown
 from colipri_training.transfer.tables import read_results
 from colipri_training.transfer.tables import summary

@@ -16,7 +16,7 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_training.data.examples import PhantomExamples
 from colipri_training.data.examples import PreparedExamples
 from colipri_training.data.prepared import PreparedVolumes
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 from colipri_training.run import Run
 from colipri_training.validation import Rows
 from colipri_training.validation import Validation

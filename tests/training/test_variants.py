@@ -10,7 +10,7 @@ import torch
 from colipri_training.config import ComputeConfig
 from colipri_training.network import PretrainNetwork
 from colipri_training.network import objectives_of
-from colipri_training.run import RECIPES
+from colipri_training.recipes.registry import RECIPES
 
 NAMES = {"c": "contrastive", "m": "reconstruction", "r": "report"}
 

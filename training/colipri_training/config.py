@@ -113,6 +113,7 @@ class OptimizerConfig:
         warmup: Share of the steps that warm up.
         decay: "cosine" to a hundredth of the peak, or "poly": (1 - progress) ** 0.9, as nnU-Net and its kin have it.
         text_share: Learning rate of the text encoder over that of everything else; below 1 where it starts trained.
+        stem_share: Learning rate of what a stem sees over that of everything else; 0 keeps it as it starts.
         gradient_clip: Largest gradient norm.
         average: Decay of the exponential moving average of the weights that is exported; 0 exports the raw weights.
     """
@@ -125,6 +126,7 @@ class OptimizerConfig:
     warmup: float = 0.05
     decay: Literal["cosine", "poly"] = "cosine"
     text_share: float = 1.0
+    stem_share: float = later(1.0)
     gradient_clip: float = 1.0
     average: float = 0.998
 
@@ -180,6 +182,23 @@ class ComputeConfig:
     tensorboard: bool = False
     workers: int = 4
     prefetch: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run has besides its recipe.
+
+    Args:
+        data: Folders of prepared data sets; empty for phantoms.
+        init: Bundle or hub id that all weights start from.
+        text_init: Folder or hub id of a BERT that the text encoder starts from.
+        settings: Fields to set otherwise, such as "optimizer.steps=2000".
+    """
+
+    data: tuple[str, ...] = ()
+    init: str | None = None
+    text_init: str | None = None
+    settings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -255,6 +274,7 @@ class PretrainConfig(RunConfig):
         reconstruction: Masked autoencoding; needed where `loss.reconstruction` has a weight.
         whiten: Whether the patch embedding starts from the principal components of the first patches.
         sentence_steps: Steps that the text encoder learns alone from sentences of the reports, before the first step.
+        stem_taught: Whether the stem starts from what the run's `stem` stage taught it.
     """
 
     model: ModelConfig
@@ -264,10 +284,40 @@ class PretrainConfig(RunConfig):
     reconstruction: ReconstructionConfig | None = None
     whiten: bool = True
     sentence_steps: int = 0
+    stem_taught: bool = later(False)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {**super().to_json(), "model": self.model.to_json()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StemConfig:
+    """A run that teaches the stem of an encoder the lesion masks of phantoms.
+
+    Args:
+        optimizer: The optimiser and its schedule.
+        preprocessing: The model grid.
+        train_cases: Number of training phantoms, seeds 0 and up.
+        patch_size: Of the encoder; crops start at multiples of it.
+        batch_size: Phantoms in a step.
+        crops: Crops of each.
+        crop: Edge of a crop in voxels.
+        shift_voxels: Largest random shift of a phantom along each axis.
+        seed: Decides order, crops and augmentation.
+        save_every: Steps between checkpoints.
+    """
+
+    optimizer: OptimizerConfig
+    preprocessing: PreprocessSpec
+    train_cases: int
+    patch_size: int = 8
+    batch_size: int = 8
+    crops: int = 4
+    crop: int = 48
+    shift_voxels: int = 6
+    seed: int = 0
+    save_every: int = 50
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

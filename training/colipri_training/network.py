@@ -19,6 +19,8 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.encoder import Transformer
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
+from colipri_core.model.stem import STEM_SEES
+from colipri_core.model.stem import ConvStem
 from colipri_training.config import ComputeConfig
 from colipri_training.config import LossConfig
 from colipri_training.config import PretrainConfig
@@ -62,6 +64,8 @@ class PretrainNetwork(nn.Module):
         self.patch_size = config.model.image.patch_size
         self.objectives = objectives_of(config.loss)
         self.colipri = ColipriModel(config.model)
+        if not config.optimizer.stem_share:
+            _freeze(self.colipri.image_encoder.backbone.down_projection.stem)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.loss.temperature)]))
         self.report: ReportDecoder | None = None
         self.reconstruction: Reconstructor | None = None
@@ -178,6 +182,13 @@ def prepare_for(network: nn.Module, compute: ComputeConfig) -> None:
             module.activation_checkpointing = compute.activation_checkpointing
         if isinstance(module, Block) and compute.compile:
             module.compile()
+
+
+def _freeze(stem: ConvStem | None) -> None:
+    """Keep what a stem sees as it is; how tokens are told of it still learns."""
+    for part in STEM_SEES if stem is not None else ():
+        if (module := getattr(stem, part)) is not None:
+            module.requires_grad_(False)
 
 
 def _sizes(sizes: _Sizes | None, name: str) -> _Sizes:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch import nn
 
+from colipri_core.model.stem import STEM_SEES
 from colipri_training.config import OptimizerConfig
 
 _MUON_DECAY = 0.01
@@ -38,14 +39,14 @@ def make_optimizers(network: nn.Module, config: OptimizerConfig) -> list[torch.o
     Returns:
         Optimisers whose groups hold their peak learning rate as `peak`.
     """
-    named = dict(network.named_parameters())
+    named = {name: value for name, value in network.named_parameters() if value.requires_grad}
     hidden = [value for name, value in named.items() if config.matrix_learning_rate and _in_block(name, value)]
     taken = set(map(id, hidden))
     rest = {name: value for name, value in named.items() if id(value) not in taken}
     groups = []
-    for of_text, share in ((False, 1.0), (True, config.text_share)):
+    for part, share in {"text": config.text_share, "stem": config.stem_share, "rest": 1.0}.items():
         for matrix, decay in ((True, config.weight_decay), (False, 0.0)):
-            values = [v for n, v in rest.items() if ("text_encoder." in n) is of_text and (v.ndim > 1) is matrix]
+            values = [value for name, value in rest.items() if _part(name) == part and (value.ndim > 1) is matrix]
             groups.append({"params": values, "weight_decay": decay, "lr": share * config.learning_rate})
     filled = [group for group in groups if group["params"]]
     optimizers: list[torch.optim.Optimizer] = [
@@ -65,6 +66,13 @@ def update(optimizers: list[torch.optim.Optimizer], share: float) -> None:
         for group in optimizer.param_groups:
             group["lr"] = share * group["peak"]
         optimizer.step()
+
+
+def _part(name: str) -> str:
+    """Which learning rate a parameter has: that of the text encoder, of what a stem sees, or of the rest."""
+    if "text_encoder." in name:
+        return "text"
+    return "stem" if any(f".stem.{seen}." in name for seen in STEM_SEES) else "rest"
 
 
 def _in_block(name: str, value: Tensor) -> bool:

@@ -4,6 +4,7 @@ cases/          prepared phantoms on the model grid; runs on prepared data sets 
 tokenizer/      word pieces: trained on the reports, or those of what the weights start from
 start.json      what the weights start from, where they do not start random
 config.json     the resolved config
+stem.jsonl, stem.pt     the maps of the stem, where the recipe teaches them before the pretraining
 log.jsonl, sentences.jsonl, tensorboard/, checkpoints/      pretraining
 structures.jsonl, structures.pt     the structure head
 """
@@ -16,9 +17,9 @@ import logging
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import cached_property
-from functools import partial
 from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from transformers import PreTrainedTokenizerFast
 from colipri_core.io.atomic import write_json
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.dense_model import DenseModel
+from colipri_core.model.encoder import PatchEmbedding
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
@@ -38,9 +40,10 @@ from colipri_training.checkpoints import CheckpointError
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import PretrainConfig
 from colipri_training.config import RunConfig
+from colipri_training.config import RunOptions
 from colipri_training.config import StructureConfig
-from colipri_training.data.batch import Batch
 from colipri_training.data.batches import BatchMaker
+from colipri_training.data.batches import own_part
 from colipri_training.data.examples import PhantomExamples
 from colipri_training.data.examples import PreparedExamples
 from colipri_training.data.loader import VolumeLoader
@@ -55,18 +58,21 @@ from colipri_training.data.volume_batches import loader_config
 from colipri_training.distributed import wait_for_all
 from colipri_training.distributed import world
 from colipri_training.initialise import align_sentences
+from colipri_training.initialise import point_at_findings
 from colipri_training.network import PretrainNetwork
 from colipri_training.network import scale_of
 from colipri_training.networks import AnyNetwork
 from colipri_training.networks import network_of
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
-from colipri_training.recipes import colipri
 from colipri_training.recipes import t3d
-from colipri_training.recipes import tiny
-from colipri_training.recipes.variants import variants
+from colipri_training.recipes.registry import RECIPES
+from colipri_training.recipes.registry import STEM_RECIPES
+from colipri_training.recipes.registry import STRUCTURE_RECIPES
+from colipri_training.recipes.registry import check_recipe
 from colipri_training.start import provide
 from colipri_training.start import read_start
 from colipri_training.start import starting_weights
+from colipri_training.stem import StemTrainer
 from colipri_training.structures import Phantoms
 from colipri_training.structures import StructureTrainer
 from colipri_training.t3d.batches import T3DBatches
@@ -79,38 +85,7 @@ from colipri_training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-RECIPES: dict[str, Callable[..., RunConfig]] = {
-    "tiny": tiny.tiny,
-    "smoke": tiny.smoke,
-    **variants("tiny", tiny.tiny),
-    **variants("smoke", tiny.smoke),
-    **variants("colipri", colipri.colipri),
-    **t3d.recipes(),
-}
-STRUCTURE_RECIPES: dict[str, Callable[[Any], StructureConfig]] = {
-    "tiny": tiny.tiny_structures,
-    "smoke": tiny.smoke_structures,
-    "t3d": t3d.t3d_structures,
-    "t3d_tiny": t3d.t3d_tiny_structures,
-    "t3d_smoke": t3d.t3d_smoke_structures,
-}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What a run has besides its recipe.
-
-    Args:
-        data: Folders of prepared data sets; empty for phantoms.
-        init: Bundle or hub id that all weights start from.
-        text_init: Folder or hub id of a BERT that the text encoder starts from.
-        settings: Fields to set otherwise, such as "optimizer.steps=2000".
-    """
-
-    data: tuple[str, ...] = ()
-    init: str | None = None
-    text_init: str | None = None
-    settings: tuple[str, ...] = ()
+_Resumable = TypeVar("_Resumable", Trainer, StemTrainer, StructureTrainer)
 
 
 class Run:
@@ -126,7 +101,7 @@ class Run:
     """
 
     def __init__(self, recipe: str, folder: Path, options: RunOptions | None = None) -> None:
-        _check_recipe(recipe)
+        check_recipe(recipe)
         self.recipe = recipe
         self.folder = folder
         self.options = options or RunOptions()
@@ -173,7 +148,7 @@ class Run:
         config = dataclasses.replace(config, data=data, init=options.init, text_init=options.text_init)
         if isinstance(config, PretrainConfig):
             if options.init:
-                config = dataclasses.replace(config, whiten=False)
+                config = dataclasses.replace(config, whiten=False, stem_taught=False)
             if options.init or options.text_init:
                 config = dataclasses.replace(config, sentence_steps=0)
         config = config.changed(options.settings)
@@ -208,24 +183,34 @@ class Run:
             config,
             self._batches(),
             self.folder,
-            weights=starting_weights(config) if fresh else None,
+            weights=self._starting_weights() if fresh else None,
             initialise=self._initialise(),
             validate=self._validation(),
         )
-        if trainer.resume():
-            logger.info("Going on after step %d.", trainer.step)
         if world().first:
             self._write_config()
-        return trainer
+        return _resumed(trainer)
+
+    def stem_trainer(self) -> StemTrainer:
+        """The stem stage at its last checkpoint, or at its start; needs the phantoms.
+
+        Raises:
+            ValueError: If the recipe has no such stage.
+        """
+        config, teach = self.config, STEM_RECIPES.get(self.recipe)
+        if teach is None or not isinstance(config, PretrainConfig):
+            msg = f'The recipe "{self.recipe}" teaches no stem; those that do: {", ".join(STEM_RECIPES)}.'
+            raise ValueError(msg)
+        torch.manual_seed(config.seed)
+        embedding = PatchEmbedding(config.model.image)
+        return _resumed(StemTrainer(teach(config), embedding, store=self.store, folder=self.folder))
 
     def structure_trainer(self) -> StructureTrainer:
         """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder, and phantoms."""
         config = self._structure_config
         volumes = Phantoms(self.store, count=config.train_cases, structures=len(config.structures))
-        trainer = StructureTrainer(config, self.pretrained(), self.new_head(), volumes=volumes, folder=self.folder)
-        if trainer.resume():
-            logger.info("Going on after step %d.", trainer.step)
-        return trainer
+        model, head = self.pretrained(), self.new_head()
+        return _resumed(StructureTrainer(config, model, head, volumes=volumes, folder=self.folder))
 
     def structure_phantoms(self, *, workers: int = 1) -> Iterator[int]:
         """Generate what is missing of the phantoms that a structure head learns from; yields finished seeds."""
@@ -273,6 +258,28 @@ class Run:
         network.shipped(scale_of(state["network"]["log_scale"]))
         return network
 
+    def _starting_weights(self) -> Callable[[Any], object] | None:
+        """Loads what the run starts from into a fresh network, and the stem where that was taught."""
+        start = starting_weights(self.config)
+        if not (isinstance(self.config, PretrainConfig) and self.config.stem_taught):
+            return start
+        stage = self.stem_trainer()
+        if not stage.done:
+            command = f"colipri-train stem --recipe {self.recipe} --output {self.folder}"
+            msg = (
+                f"Expected a stem that has learned its {stage.steps} steps, found {stage.step}. Run `{command}` first."
+            )
+            raise ValueError(msg)
+
+        def take(network: PretrainNetwork) -> None:
+            if start is not None:
+                start(network)
+            stem = network.colipri.image_encoder.backbone.down_projection.stem
+            assert stem is not None
+            stem.load_state_dict(stage.stem.state_dict())
+
+        return take
+
     def _begin(self) -> None:
         """Provide the tokenizer and what the weights start from; the first process does, the others wait."""
         self._resolve(vocab_size=1)  # a wrong setting or recipe is said before anything is fetched
@@ -307,10 +314,18 @@ class Run:
         return VolumeBatches(loader, config, pool, self.tokenize)
 
     def _initialise(self) -> Callable[[ColipriModel], list[float]] | None:
-        if not isinstance(self.config, PretrainConfig) or not self.config.sentence_steps:
+        config = self.config
+        if not isinstance(config, PretrainConfig) or not (config.sentence_steps or config.stem_taught):
             return None
-        steps, seed = self.config.sentence_steps, self.config.seed
-        return partial(align_sentences, bank=self._bank, tokenize=self.tokenize, steps=steps, seed=seed)
+        words: dict[str, Any] = {"bank": self._bank, "tokenize": self.tokenize, "seed": config.seed}
+
+        def initialise(model: ColipriModel) -> list[float]:
+            losses = align_sentences(model, **words, steps=config.sentence_steps)
+            if config.stem_taught:
+                point_at_findings(model, **words)
+            return losses
+
+        return initialise
 
     def _validation(self) -> Callable[[Any], dict[str, float]]:
         config = self.config
@@ -367,23 +382,8 @@ class Run:
         write_json(self.folder / "config.json", self.config.to_json())
 
 
-def recipe(name: str, vocab_size: int) -> RunConfig:
-    """The config of a recipe, as it stands.
-
-    Raises:
-        ValueError: If there is no such recipe; the message lists them.
-    """
-    _check_recipe(name)
-    return RECIPES[name](vocab_size=vocab_size)
-
-
-def _check_recipe(name: str) -> None:
-    if name not in RECIPES:
-        msg = f'Unknown recipe "{name}". Available: {", ".join(sorted(RECIPES))}.'
-        raise ValueError(msg)
-
-
-def own_part(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
-    """This process's part of each global batch; every process makes the whole, which phantoms are small enough for."""
-    here = world()
-    return lambda step: batches(step).part(here.rank, here.size)
+def _resumed(stage: _Resumable) -> _Resumable:
+    """A stage at its last checkpoint, if it has one."""
+    if stage.resume():
+        logger.info("Going on after step %d.", stage.step)
+    return stage

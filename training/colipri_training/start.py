@@ -50,6 +50,7 @@ _WEIGHTS_FILE = "model.safetensors"
 _BERT_PREFIXES = ("bert.", "text_encoder.backbone.")
 """Of a BERT as hubs hold it, and of that within a COLIPRI bundle."""
 _STEM_PREFIX = "backbone.down_projection.stem."
+_PEAKS = ("pooler.directions", "pooler.weight", "pooler.typical")
 _WORDS = "embeddings.word_embeddings.weight"
 
 
@@ -156,7 +157,7 @@ def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) 
             "%s was trained on another model grid: %s, here %s", bundle.spec.name, bundle.spec.preprocessing, spec
         )
     loaded = []
-    fresh = _fresh_stem(network.colipri.image_encoder, bundle)
+    fresh = _fresh_parts(network.colipri.image_encoder, bundle)
     for part, new in (("image_encoder", fresh), ("text_encoder", {})):
         weights = getattr(bundle.model, part).state_dict() | new
         _load(getattr(network.colipri, part), weights, f"{bundle.spec.name}, {part}")
@@ -172,15 +173,16 @@ def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) 
         loaded.append("report decoder")
     parts = {"temperature", *(["report decoder"] * (network.report is not None))}
     parts |= {"reconstruction decoder"} if network.reconstruction is not None else set()
-    parts |= {"stem"} if fresh else set()
+    parts |= {"stem"} if any(name.startswith(_STEM_PREFIX) for name in fresh) else set()
+    parts |= {"peaks"} if any(name in _PEAKS for name in fresh) else set()
     return _say(bundle.spec.name, loaded, sorted(parts - set(loaded)))
 
 
-def _fresh_stem(encoder: ImageEncoder, bundle: Bundle) -> dict[str, Tensor]:
-    """The stem of a run whose bundle has none: it adds nothing to the bundle's embedding until it is trained."""
-    if bundle.spec.architecture.image.stem:
-        return {}
-    return {name: tensor for name, tensor in encoder.state_dict().items() if name.startswith(_STEM_PREFIX)}
+def _fresh_parts(encoder: ImageEncoder, bundle: Bundle) -> dict[str, Tensor]:
+    """Stem and peaks of a run whose bundle has none: they add nothing to what it encodes until they are trained."""
+    lacking = () if bundle.spec.architecture.image.stem else (_STEM_PREFIX,)
+    lacking += () if bundle.spec.architecture.pooler_peaks else _PEAKS
+    return {name: tensor for name, tensor in encoder.state_dict().items() if name.startswith(lacking)}
 
 
 def _take_for_t3d(network: T3DNetwork, config: T3DConfig) -> None:

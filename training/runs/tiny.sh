@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 run=${1:-out/tiny}
 colipri-train prepare --recipe tiny --output "$run" --workers "$(nproc)"
+colipri-train stem --recipe tiny --output "$run"
 colipri-train pretrain --recipe tiny --output "$run"
 colipri-train structures --recipe tiny --output "$run"
 colipri-train export --recipe tiny --output "$run" --overwrite "$run/bundle"

@@ -25,7 +25,7 @@ def cost(
 
     from colipri_training.cost import step_cost
     from colipri_training.cost import steps_of_equal_cost
-    from colipri_training.run import recipe
+    from colipri_training.recipes.registry import recipe
 
     changes = settings or []
     target = None if like is None else recipe(like, vocabulary).changed(changes)

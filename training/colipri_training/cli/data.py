@@ -69,8 +69,8 @@ def prepare(
 
 
 def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[str, ...]) -> None:
+    from colipri_training.config import RunOptions
     from colipri_training.run import Run
-    from colipri_training.run import RunOptions
 
     run = Run(recipe, output, RunOptions(settings=settings))
     for _ in track(run.prepare(workers=workers), description="phantoms", console=Console(stderr=True)):
@@ -78,7 +78,7 @@ def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[s
 
 
 def _grid_of(recipe: str | None, spacing: float | None) -> PreprocessSpec:
-    from colipri_training.run import recipe as recipe_of
+    from colipri_training.recipes.registry import recipe as recipe_of
 
     grid = PreprocessSpec.published() if recipe is None else recipe_of(recipe, 1).preprocessing
     return grid if spacing is None else dataclasses.replace(grid, spacing_mm=(spacing,) * 3)

@@ -21,6 +21,7 @@ from colipri_training.cli.report import report
 from colipri_training.cli.reports import sort_reports
 from colipri_training.cli.stages import export
 from colipri_training.cli.stages import pretrain
+from colipri_training.cli.stages import stem
 from colipri_training.cli.structures import structures
 from colipri_training.cli.transfer import app as transfer
 
@@ -29,7 +30,7 @@ _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _DATA = (phantoms, manifest, sort_reports, prepare)
-_TRAINING = (pretrain, structures, clicks, report, export)
+_TRAINING = (stem, pretrain, structures, clicks, report, export)
 _MEASURING = (evaluate, compare, cost)
 for verb in (*_DATA, *_TRAINING, *_MEASURING):
     app.command()(verb)

@@ -1,4 +1,4 @@
-"""`colipri-train pretrain`, `structures` and `export`: the stages of a run after its data are prepared."""
+"""`colipri-train stem`, `pretrain` and `export`: the stages of a run after its data are prepared."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def pretrain(
 
     Several GPUs: torchrun --nproc-per-node N --no-python colipri-train pretrain ...
     """
+    from colipri_training.config import RunOptions
     from colipri_training.distributed import processes
     from colipri_training.run import Run
-    from colipri_training.run import RunOptions
 
     options = RunOptions(
         data=tuple(str(folder) for folder in data or ()),
@@ -57,6 +57,13 @@ def pretrain(
         if not here.first:
             logging.getLogger().setLevel(logging.WARNING)
         Run(recipe, output, options).trainer().run()
+
+
+def stem(output: OutputOption, recipe: RecipeOption = None) -> None:
+    """Teach the stem what the lesions of the phantoms look like, before `pretrain`; needs `prepare`."""
+    from colipri_training.run import Run
+
+    Run.begun(output, recipe).stem_trainer().run()
 
 
 def export(

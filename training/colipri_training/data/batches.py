@@ -19,6 +19,7 @@ from colipri_training.data.store import CaseStore
 from colipri_training.data.store import StoredCase
 from colipri_training.data.text import SentenceBank
 from colipri_training.data.text import shorten
+from colipri_training.distributed import world
 
 Tokenize = Callable[[list[str], int], tuple[Tensor, Tensor]]
 """Texts and longest length to (ids, mask)."""
@@ -121,6 +122,12 @@ class BatchMaker:
         affirming = [text for texts, _ in drawn for text in texts]
         denying = [text for _, texts in drawn for text in texts]
         return {"affirming": self._tokenize(affirming, length), "denying": self._tokenize(denying, length)}
+
+
+def own_part(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
+    """This process's part of each global batch; every process makes the whole, which phantoms are small enough for."""
+    here = world()
+    return lambda step: batches(step).part(here.rank, here.size)
 
 
 def choose_tokens(regions: Tensor, inside: Tensor, data: DataConfig, generator: torch.Generator) -> Tensor:

@@ -13,11 +13,13 @@ from colipri_core.model.config import ModelConfig
 from colipri_core.model.config import TextEncoderConfig
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
+from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.config import DataConfig
 from colipri_training.config import LossConfig
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.config import ReconstructionConfig
+from colipri_training.config import StemConfig
 from colipri_training.config import StructureConfig
 
 _RAMPS = ((-1.0, -0.7), (-0.7, -0.15), (-0.15, 0.15), (0.15, 0.45), (0.45, 1.0))
@@ -38,14 +40,15 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         drop_path=0.0,
         layer_scale=1.0,
         intensity_ramps=_RAMPS,
-        stem=((16, 0), (32, 1), (96, 3)),
+        stem=((24, 1), (48, 1), (96, 2)),
+        stem_maps=len(CT_RATE_FINDINGS),
     )
     text = TextEncoderConfig(
         vocab_size=vocab_size, hidden=192, layers=3, heads=6, intermediate=512, max_length=192, dropout=0.1
     )
     return PretrainConfig(
         name="tiny",
-        model=ModelConfig(image=image, text=text, pooler_heads=12),
+        model=ModelConfig(image=image, text=text, pooler_heads=12, pooler_peaks=len(CT_RATE_FINDINGS)),
         preprocessing=PreprocessSpec(spacing_mm=(4.0, 4.0, 4.0), size=(96, 96, 96), padding="minimum"),
         data=DataConfig(
             train_cases=2500,
@@ -55,9 +58,15 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         ),
         loss=LossConfig(contrastive=0.5, distinct=1.0),
         optimizer=OptimizerConfig(
-            steps=2000, learning_rate=2e-3, text_share=0.1, matrix_learning_rate=0.02, average=0.995
+            steps=2000,
+            learning_rate=2e-3,
+            text_share=0.1,
+            stem_share=0.0,
+            matrix_learning_rate=0.02,
+            average=0.995,
         ),
         sentence_steps=250,
+        stem_taught=True,
         report=ReportDecoderConfig(
             vocab_size=vocab_size,
             memory_width=192,
@@ -71,6 +80,16 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         reconstruction=ReconstructionConfig(width=96, depth=2, heads=4),
         checkpoint_every=25,
         validate_every=400,
+    )
+
+
+def tiny_stem(config: PretrainConfig) -> StemConfig:
+    """The stem of the shipped run."""
+    return StemConfig(
+        optimizer=OptimizerConfig(steps=900, learning_rate=4e-3, weight_decay=0.02),
+        preprocessing=config.preprocessing,
+        train_cases=config.data.train_cases,
+        patch_size=config.model.image.patch_size,
     )
 
 
@@ -100,6 +119,7 @@ def smoke(*, vocab_size: int) -> PretrainConfig:
         data=DataConfig(train_cases=4, validation_cases=2, batch_size=2, tokens=64),
         optimizer=OptimizerConfig(steps=6, matrix_learning_rate=0.02),
         sentence_steps=2,
+        stem_taught=False,
         report=ReportDecoderConfig(
             vocab_size=vocab_size,
             memory_width=48,
@@ -125,4 +145,16 @@ def smoke_structures(config: PretrainConfig) -> StructureConfig:
         optimizer=OptimizerConfig(steps=2, learning_rate=2e-3, weight_decay=0.01),
         channels=4,
         batch_size=1,
+    )
+
+
+def smoke_stem(config: PretrainConfig) -> StemConfig:
+    """Two steps of a small stem."""
+    return dataclasses.replace(
+        tiny_stem(config),
+        optimizer=OptimizerConfig(steps=2, learning_rate=4e-3),
+        batch_size=2,
+        crops=2,
+        crop=16,
+        shift_voxels=2,
     )

@@ -5,7 +5,8 @@ of them used opposite sentences, and all weights, are not published: ours are 1 
 
 Variants are there to be compared, so each knows nothing but its own objectives. Aligning sentences before the first
 step (`sentence_steps`) teaches the text encoder which sentences are opposites, which is what `-opposite` is about: no
-variant does it, and a text encoder that would have learned from it then learns at the full rate.
+variant does it, and a text encoder that would have learned from it then learns at the full rate. Nor has any a stem
+that was taught what lesions look like.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LETTERS = ("c", "cm", "cr", "crm")
 
 
 def variant(recipe: Recipe, name: str, letters: str, *, opposite: bool, vocab_size: int) -> PretrainConfig:
-    """A recipe with the objectives of a variant; those that need lesion masks, and sentence alignment, are left out.
+    """A recipe with the objectives of a variant; what needs lesion masks, and sentence alignment, is left out.
 
     Args:
         recipe: Gives everything else, decoder sizes included.
@@ -45,7 +46,18 @@ def variant(recipe: Recipe, name: str, letters: str, *, opposite: bool, vocab_si
     )
     data = config.data if loss.reconstruction else dataclasses.replace(config.data, unpaired=0)
     optimizer = dataclasses.replace(config.optimizer, text_share=1.0) if config.sentence_steps else config.optimizer
-    return dataclasses.replace(config, name=name, loss=loss, data=data, optimizer=optimizer, sentence_steps=0)
+    return dataclasses.replace(
+        config,
+        name=name,
+        model=dataclasses.replace(
+            config.model, image=dataclasses.replace(config.model.image, stem_maps=0), pooler_peaks=0
+        ),
+        loss=loss,
+        data=data,
+        optimizer=dataclasses.replace(optimizer, stem_share=1.0),
+        sentence_steps=0,
+        stem_taught=False,
+    )
 
 
 def variants(base: str, recipe: Recipe) -> dict[str, Recipe]:
