@@ -189,14 +189,13 @@ def _official_steps(pair: Pair, images: Tensor) -> Steps:
 def _our_steps(pair: Pair, images: Tensor) -> Steps:
     """Our backbone's forward pass, then the projector and the pooler in float32."""
     backbone = pair.ours.image_encoder.backbone
-    grid = backbone.down_projection(images.to(torch.bfloat16))
-    x = grid.flatten(2).mT
+    x, _ = backbone.down_projection(images.to(torch.bfloat16))
     rope = rope_table(backbone.grid_shape(images), backbone.config.head_dim, x.device)
     yield
     for block in backbone.eva.blocks:
         x = block(x, rope)
         yield
-    return pair.ours.project_and_pool(backbone.eva.norm(x).mT.unflatten(2, grid.shape[2:]).float())
+    return pair.ours.project_and_pool(backbone.eva.norm(x).mT.unflatten(2, backbone.grid_shape(images)).float())
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
