@@ -58,18 +58,15 @@ class PatchEmbedding(nn.Module):
         Returns:
             Tokens (B, N, width) or (B, K, width), and what a stem with maps adds to them after the blocks.
         """
-        if self.stem is None:
-            return self._embed(images_BCXYZ, keep), None
-        first, last = self.stem(self.channels(images_BCXYZ))
-        tokens = self._embed(images_BCXYZ, keep) + _kept_rows(first, keep)
-        return tokens, None if last is None else _kept_rows(last, keep)
-
-    def _embed(self, images_BCXYZ: Tensor, keep: Tensor | None) -> Tensor:
-        """The convolution alone, as tokens."""
         if keep is None:
-            return _kept_rows(self.proj(self.channels(images_BCXYZ)), None)
-        patches = self._kept(images_BCXYZ, keep)
-        return F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
+            channels = self.channels(images_BCXYZ)
+            tokens = _kept_rows(self.proj(channels), None)
+        else:
+            tokens = F.linear(self.rows(images_BCXYZ, keep), self.proj.weight.flatten(1), self.proj.bias)
+        if self.stem is None:
+            return tokens, None
+        first, last = self.stem(channels if keep is None else self.channels(images_BCXYZ))
+        return tokens + _kept_rows(first, keep), None if last is None else _kept_rows(last, keep)
 
     def rows(self, images_BCXYZ: Tensor, keep_BK: Tensor) -> Tensor:
         """What the convolution reads of some patches: (B, K, channels times voxels)."""

@@ -48,8 +48,10 @@ class TestResume:
         train(run, 1)
         vocabulary = run.folder / "tokenizer" / "vocab.txt"
         vocabulary.write_text(vocabulary.read_text() + "extra\n")
+        before = (run.folder / "config.json").read_text()
         with pytest.raises(ValueError, match="another config"):
             Run("smoke", run.folder).trainer()
+        assert (run.folder / "config.json").read_text() == before
 
 
 class TestRun:

@@ -103,6 +103,7 @@ def point_at_findings(model: ColipriModel, bank: SentenceBank, tokenize: Tokeniz
     Raises:
         ValueError: If the pooler has another number of peaks.
     """
+    model.eval()  # no dropout in what the sentences mean
     rng = np.random.default_rng([seed, 5])
     drawn = [_statements(model, bank, tokenize, rng).chunk(2) for _ in range(_WORDINGS)]
     directions = torch.stack([affirming - denying for affirming, denying in drawn]).mean(dim=0)

@@ -187,9 +187,10 @@ class Run:
             initialise=self._initialise(),
             validate=self._validation(),
         )
+        _resumed(trainer)  # a checkpoint of another config is refused before this one is written down
         if world().first:
             self._write_config()
-        return _resumed(trainer)
+        return trainer
 
     def stem_trainer(self) -> StemTrainer:
         """The stem stage at its last checkpoint, or at its start; needs the phantoms.

@@ -70,7 +70,7 @@ class StemTrainer(Stage):
         return batch
 
     def _finish(self) -> None:
-        self._next = None
+        self._reader.shutdown(cancel_futures=True)
         self.stem.learn_statistics(False)
         super()._finish()
 

@@ -196,7 +196,7 @@ class Trainer:
         if self._initialise:
             losses = self._initialise(self.model)
             send_from_first([value.detach() for value in self.model.parameters()])
-            if self.world.first:
+            if self.world.first and losses:
                 self._journal.write_stage("sentences", losses)
         self.averaged.load_state_dict(self.network.state_dict())
 
@@ -308,10 +308,11 @@ def _check(config: RunConfig, processes: World) -> None:
 
 
 def _check_pretraining(config: PretrainConfig, processes: World) -> None:
-    if config.compute.sharded and (config.whiten or config.sentence_steps or config.optimizer.matrix_learning_rate):
+    prepares = config.whiten or config.sentence_steps or config.stem_taught
+    if config.compute.sharded and (prepares or config.optimizer.matrix_learning_rate):
         msg = (
-            "whitening, aligning sentences and Muon need whole matrices: set whiten=False, sentence_steps=0 and "
-            "matrix_learning_rate=0, or sharded=False"
+            "whitening, aligning sentences, a taught stem and Muon need whole matrices: set whiten=False, "
+            "sentence_steps=0, stem_taught=False and matrix_learning_rate=0, or sharded=False"
         )
         raise ValueError(msg)
     _check_divides("unpaired", config.data.unpaired, processes)

@@ -74,6 +74,12 @@ def apply_to_image(hu: Tensor, augmentation: Augmentation) -> Tensor:
     return changed
 
 
+def to_unit(hu: Tensor, window: tuple[float, float]) -> Tensor:
+    """Bring HU into [-1, 1], in place: what lies outside the window is clipped."""
+    low, high = window
+    return hu.clamp_(low, high).sub_(low).mul_(2 / (high - low)).sub_(1)
+
+
 def shift(array: Tensor, voxels: tuple[int, int, int], *, fill: float) -> Tensor:
     """Move a volume by whole voxels; what enters is `fill`."""
     moved = torch.full_like(array, fill)

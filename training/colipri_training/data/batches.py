@@ -83,8 +83,7 @@ class BatchMaker:
 
     def _image(self, case: StoredCase, drawn: augment.Augmentation) -> Tensor:
         hu = augment.apply_to_image(torch.from_numpy(case.hu).float(), drawn)
-        low, high = self._config.preprocessing.intensity_window
-        return hu.clamp_(low, high).sub_(low).mul_(2 / (high - low)).sub_(1)
+        return augment.to_unit(hu, self._config.preprocessing.intensity_window)
 
     def _regions(self, case: StoredCase, drawn: augment.Augmentation) -> tuple[Tensor, Tensor]:
         patch = self._config.model.image.patch_size

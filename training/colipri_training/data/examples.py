@@ -14,6 +14,7 @@ from torch import Tensor
 
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+from colipri_training.data import augment
 from colipri_training.data.loader import UNKNOWN
 from colipri_training.data.loader import model_input
 from colipri_training.data.prepared import PreparedVolume
@@ -74,9 +75,8 @@ class PhantomExamples:
         """See `Examples`."""
         case = self._store.read(self._seeds[index])
         labels = np.isin(np.arange(len(CT_RATE_FINDINGS)), case.present).astype(np.int8)
-        low, high = self._spec.intensity_window
-        hu = torch.from_numpy(case.hu.astype(np.float32)).clamp_(low, high)
-        return Example(image=hu.sub_(low).mul_(2 / (high - low)).sub_(1), labels=labels, case=case)
+        image = augment.to_unit(torch.from_numpy(case.hu.astype(np.float32)), self._spec.intensity_window)
+        return Example(image=image, labels=labels, case=case)
 
     def reports(self) -> list[str | None]:
         """See `Examples`."""

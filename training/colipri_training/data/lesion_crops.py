@@ -40,17 +40,14 @@ class LesionCrops:
         for seed in rng.integers(0, config.train_cases, size=config.batch_size):
             case = self._store.read(int(seed))
             drawn = augment.draw(rng, config.shift_voxels)
-            image = self._scaled(augment.apply_to_image(torch.from_numpy(case.hu).float(), drawn))
+            hu = augment.apply_to_image(torch.from_numpy(case.hu).float(), drawn)
+            image = augment.to_unit(hu, config.preprocessing.intensity_window)
             lesions = augment.shift(torch.from_numpy(case.lesions), drawn.shift, fill=0)
             body = augment.shift(torch.from_numpy(case.labels), drawn.shift, fill=0).nonzero()
             for box in self._boxes(lesions, case.present, body, rng):
                 images.append(image[box])
                 targets.append(cell_targets(lesions[box], case.present))
         return torch.stack(images)[:, None], torch.stack(targets)
-
-    def _scaled(self, hu: Tensor) -> Tensor:
-        low, high = self._config.preprocessing.intensity_window
-        return hu.clamp_(low, high).sub_(low).mul_(2 / (high - low)).sub_(1)
 
     def _boxes(
         self, lesions: Tensor, present: tuple[int, ...], body: Tensor, rng: np.random.Generator
