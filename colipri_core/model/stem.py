@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 from torch import nn
 
@@ -16,6 +17,10 @@ _EPSILON = 1e-5
 _HIDDEN = 4
 _SOFTNESS = 4.0
 """Evidence of a map beyond which a token hardly tells more from less."""
+_STANDS_OUT = 2.0
+"""Standard deviations beyond which a peak hardly tells more."""
+_TOLD = 3
+"""Values that a token is told of each map."""
 _GAIN = 16.0
 """Lets the stem soon be as loud as what it is added to, whose channels have a standard deviation of 1 to 10."""
 
@@ -26,15 +31,23 @@ class ConvStem(nn.Module):
     A linear map needs a direction for every place that a small thing can have within a patch, and learns each of them
     slowly; convolutions find it anywhere, also where it lies across the border of two patches. With `stem_maps` they
     go back to half the volume's resolution, as a U-Net does, and draw maps there; a token is told the largest and the
-    mean value of each map within its patch, before the blocks and again after them, where the residual stream has
-    become so large that what entered it hardly counts. Such maps can be taught what lesions look like before anything
-    else is trained. Starts from nothing: added to an encoder that was trained without, it leaves it as it was. That
-    convolutions come first is the idea of Xiao et al., "Early convolutions help transformers see better" (2021); the
-    maps and every size are our choice, and none of it is part of the published system.
+    mean value of each map within its patch, and how far the largest stands out from the largest of other volumes,
+    before the blocks and again after them, where the residual stream has become so large that what entered it hardly
+    counts. Such maps can be taught what lesions look like before anything else is trained. Starts from nothing: added
+    to an encoder that was trained without, it leaves it as it was. That convolutions come first is the idea of Xiao et
+    al., "Early convolutions help transformers see better" (2021); the maps and every size are our choice, and none of
+    it is part of the published system.
 
     Args:
         config: Sizes of the encoder, with a `stem`.
+
+    Attributes:
+        usual: Mean over volumes of each map's largest value.
+        spread: Its standard deviation over volumes.
     """
+
+    usual: Tensor
+    spread: Tensor
 
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
@@ -52,8 +65,11 @@ class ConvStem(nn.Module):
             )
             hidden = _HIDDEN * widths[0]
             self.maps = nn.Sequential(*_convolution(widths[0], hidden, edge=1), nn.Conv3d(hidden, config.stem_maps, 1))
-        self.leave = _silent(widths[-1] + 2 * config.stem_maps, config.width)
-        self.recall = _silent(2 * config.stem_maps, config.width) if config.stem_maps else None
+            self.register_buffer("usual", torch.zeros(config.stem_maps))
+            self.register_buffer("spread", torch.ones(config.stem_maps))
+        told = _TOLD * config.stem_maps
+        self.leave = _silent(widths[-1] + told, config.width)
+        self.recall = _silent(told, config.width) if config.stem_maps else None
 
     def forward(self, channels_BCXYZ: Tensor) -> tuple[Tensor, Tensor | None]:
         """Look at whole volumes, after the intensity ramps.
@@ -66,9 +82,7 @@ class ConvStem(nn.Module):
         seen = levels[-1]
         if self.recall is None:
             return _GAIN * self.leave(seen), None
-        drawn = (self._draw(levels) / _SOFTNESS).tanh()
-        edge = drawn.shape[-1] // seen.shape[-1]
-        shown = torch.cat([F.max_pool3d(drawn, edge), F.avg_pool3d(drawn, edge)], dim=1)
+        shown = self._tell(self._draw(levels), edge=2 ** (len(levels) - 1)).to(seen)
         return _GAIN * self.leave(torch.cat([seen, shown], dim=1)), _GAIN * self.recall(shown)
 
     def draw(self, channels_BCXYZ: Tensor) -> Tensor:
@@ -77,15 +91,32 @@ class ConvStem(nn.Module):
 
     @torch.no_grad()
     def recall_as(self, meanings_CM: Tensor) -> None:
-        """Let the largest value of each map move a token, after the blocks, by its column of (width, maps)."""
+        """Let a map that stands out move a token, after the blocks, by its column of (width, maps)."""
         assert self.recall is not None
-        self.recall.weight[:, : meanings_CM.shape[1], 0, 0, 0] = meanings_CM / _GAIN
+        self.recall.weight[:, -meanings_CM.shape[1] :, 0, 0, 0] = meanings_CM / _GAIN
+
+    @torch.no_grad()
+    def learn_peaks(self, peaks_VM: Tensor) -> None:
+        """Remember what is usual for the largest value of each map, from those of some volumes (V, maps)."""
+        self.usual.copy_(peaks_VM.mean(dim=0))
+        self.spread.copy_(peaks_VM.std(dim=0, correction=0).clamp(min=_EPSILON))
 
     def learn_statistics(self, learns: bool) -> None:
         """Normalise by the batch and remember its statistics, or (as it starts) by those that are remembered."""
         for module in self.modules():
             if isinstance(module, _StoredNorm):
                 module.learns = learns
+
+    def _tell(self, drawn: Tensor, *, edge: int) -> Tensor:
+        """What the maps show in each cube of some cells: their largest value, their mean, and whether they stand out.
+
+        Maps that find little agree on a value a little above nothing wherever something could be; what there is to
+        tell is then within a hundredth of that value, and the first two hardly show it.
+        """
+        soft = (drawn / _SOFTNESS).tanh()
+        usual, spread = (rearrange(value, "m -> m 1 1 1") for value in (self.usual, self.spread))
+        standing = (F.max_pool3d(drawn, edge) - usual) / (_STANDS_OUT * spread)
+        return torch.cat([F.max_pool3d(soft, edge), F.avg_pool3d(soft, edge), standing.tanh()], dim=1)
 
     def _descend(self, channels_BCXYZ: Tensor) -> list[Tensor]:
         """What is seen at each halving, the finest first."""
@@ -103,8 +134,11 @@ class ConvStem(nn.Module):
         x = levels[-1]
         for step, finer in zip(self.up, levels[-2::-1], strict=True):
             x = step(x, finer)
-        drawn: Tensor = self.maps(x)
-        return drawn
+        hidden, last = self.maps[:-1](x), self.maps[-1]
+        assert isinstance(last, nn.Conv3d)
+        bias = None if last.bias is None else last.bias.float()
+        with torch.autocast(x.device.type, enabled=False):  # peaks differ by less than bf16 can tell
+            return F.conv3d(hidden.float(), last.weight.float(), bias)
 
 
 class _WayBack(nn.Module):

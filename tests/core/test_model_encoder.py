@@ -151,16 +151,20 @@ class TestStem:
         assert seen[42] > 3 * seen.median()  # the patch from (8, 8, 8) on
 
     @torch.no_grad()
-    def test_a_token_is_told_the_largest_and_the_mean_of_each_map_in_its_patch(self) -> None:
+    def test_a_token_is_told_of_each_map_its_largest_value_its_mean_and_how_far_it_stands_out(self) -> None:
         stem = trained(PatchEmbedding(dataclasses.replace(STEMMED, stem_maps=3))).stem
         assert stem is not None
         assert stem.recall is not None
         torch.nn.init.normal_(stem.recall.weight)
         volume = torch.rand(1, STEMMED.embedded_channels, 8, 8, 8)
-        maps = torch.tanh(stem.draw(volume) / 4)
+        maps = stem.draw(volume)
         assert maps.shape == (1, 3, 4, 4, 4)
         patch = maps[0, :, :2, 2:, :2].flatten(1)
-        expected = 16 * stem.recall.weight.flatten(1) @ torch.cat([patch.amax(dim=1), patch.mean(dim=1)])
+        peaks = torch.stack([patch.amax(dim=1) - 0.3, patch.amax(dim=1) + 0.1])
+        stem.learn_peaks(peaks)
+        soft = torch.tanh(patch / 4)
+        told = torch.cat([soft.amax(dim=1), soft.mean(dim=1), torch.full((3,), 0.1 / (2 * 0.2)).tanh()])
+        expected = 16 * stem.recall.weight.flatten(1) @ told
         torch.testing.assert_close(stem(volume)[1][0, :, 0, 1, 0], expected)
 
     @torch.no_grad()
@@ -171,8 +175,17 @@ class TestStem:
         before = backbone(volume)
         meanings = torch.randn(12, 3)
         stem.recall_as(meanings)
-        largest = F.max_pool3d(torch.tanh(stem.draw(backbone.down_projection.channels(volume)) / 4), 2)
-        torch.testing.assert_close(backbone(volume), before + largest.flatten(2).mT @ meanings.T)
+        standing = torch.tanh(F.max_pool3d(stem.draw(backbone.down_projection.channels(volume)), 2) / 2)
+        torch.testing.assert_close(backbone(volume), before + standing.flatten(2).mT @ meanings.T)
+
+    @torch.no_grad()
+    def test_maps_are_as_fine_in_bf16(self) -> None:
+        stem = trained(PatchEmbedding(dataclasses.replace(STEMMED, stem_maps=3))).stem
+        assert stem is not None
+        with torch.autocast("cpu", torch.bfloat16):
+            drawn = stem.draw(torch.rand(1, STEMMED.embedded_channels, 8, 8, 8))
+        assert drawn.dtype == torch.float32
+        assert not torch.equal(drawn, drawn.bfloat16().float())
 
     def test_it_learns_statistics_only_when_told_to(self, stemmed: ImageEncoderConfig) -> None:
         stem = PatchEmbedding(stemmed).train().stem

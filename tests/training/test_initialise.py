@@ -104,7 +104,7 @@ def test_a_map_that_shows_a_finding_moves_a_token_along_it(pointed: tuple[Colipr
     assert stem is not None
     assert stem.recall is not None
     tokens = torch.randn(48, 1, 1, 18, generator=torch.Generator().manual_seed(1)).expand(1, -1, -1, -1, -1)
-    told = 16 * stem.recall.weight[:, :18].reshape(1, 48, 1, 1, 18)
+    told = 16 * stem.recall.weight[:, -18:].reshape(1, 48, 1, 1, 18)
     moved = (encoder.dense(tokens + told) - encoder.dense(tokens)).reshape(48, 18).T @ directions.T
     # An encoder of random weights hardly lets some directions through.
     assert (moved.argmax(dim=1) == torch.arange(18)).sum() >= 15

@@ -137,6 +137,18 @@ class TestStage:
         log = [json.loads(line) for line in (tmp_path / "straight" / "stem.jsonl").read_text().splitlines()]
         assert [line["step"] for line in log] == [1, 2, 3]
 
+    def test_it_learns_last_how_high_the_maps_of_whole_phantoms_rise(self, run: Run) -> None:
+        stage = run.stem_trainer()
+        stage.run()
+        stem, embedding, config = run.stem_trainer().stem, PatchEmbedding(config_of(run).model.image), config_of(run)
+        low, high = config.preprocessing.intensity_window
+        cases = [torch.from_numpy(run.store.read(seed).hu).float() for seed in range(config.data.train_cases)]
+        volumes = (torch.stack(cases)[:, None].clamp(low, high) - low) / (high - low) * 2 - 1
+        with torch.no_grad():
+            peaks = stem.draw(embedding.channels(volumes)).amax(dim=(2, 3, 4))
+        torch.testing.assert_close(stem.usual, peaks.mean(dim=0))
+        torch.testing.assert_close(stem.spread, peaks.std(dim=0, correction=0).clamp(min=1e-5))
+
     def test_maps_of_one_phantom_learn_where_its_lesions_are(self, run: Run, tmp_path: Path) -> None:
         optimizer = dataclasses.replace(smoke_stem(config_of(run)).optimizer, steps=40, learning_rate=2e-2)
         config = dataclasses.replace(smoke_stem(config_of(run)), optimizer=optimizer, train_cases=1)
@@ -171,6 +183,20 @@ class TestPretraining:
         changed = {name for name in taught if not torch.equal(taught[name], stem[name])}
         assert changed == {"leave.weight", "leave.bias", "recall.weight", "recall.bias"}
 
+    def test_without_a_rate_for_the_trunk_only_what_reads_its_tokens_learns(self, run: Run) -> None:
+        run.stem_trainer().run()
+        settings = (*SETTINGS, "optimizer.trunk_share=0", "whiten=false", "model.pooler_peaks=18")
+        trainer = Run("smoke", run.folder, RunOptions(settings=settings)).trainer()
+        before = weights(trainer.network.model)
+        trainer.run()
+        after = trainer.network.model.state_dict()
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        trunk = {name for name in changed if name.startswith("image_encoder.backbone.")}
+        assert trunk == {f"image_encoder.backbone.down_projection.stem.recall.{name}" for name in ("weight", "bias")}
+        assert {f"image_encoder.pooler.{name}" for name in ("directions", "weight", "typical")} <= changed
+        assert "image_encoder.projector.weight" in changed
+        assert any(name.startswith("text_encoder.") for name in changed)
+
     def test_a_share_of_the_rate_lets_it_learn(self, run: Run) -> None:
         run.stem_trainer().run()
         taught = run.stem_trainer().stem.state_dict()
@@ -182,5 +208,5 @@ class TestPretraining:
         trainer.run()
         stem = trainer.network.model.image_encoder.backbone.down_projection.stem.state_dict()  # type: ignore[union-attr]
         changed = {name for name in taught if not torch.equal(taught[name], stem[name])}
-        statistics = {name for name in taught if name.endswith((".mean", ".variance"))}
+        statistics = {name for name in taught if name.endswith((".mean", ".variance", "usual", "spread"))}
         assert changed == set(taught) - statistics

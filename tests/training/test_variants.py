@@ -41,6 +41,15 @@ def test_a_text_encoder_that_learns_alone_learns_at_the_full_rate() -> None:
     assert RECIPES["colipri-c"](vocab_size=100).optimizer.text_share == 0.1
 
 
+def test_the_shipped_run_ends_on_whole_volumes_with_the_trunk_as_it_is() -> None:
+    masked, whole = (RECIPES[name](vocab_size=100) for name in ("tiny", "tiny-whole"))
+    assert whole.model == masked.model
+    assert masked.data.tokens < whole.data.tokens == 12**3
+    trained = {name for name, value in PretrainNetwork(whole).named_parameters() if value.requires_grad}
+    recall = {f"colipri.image_encoder.backbone.down_projection.stem.recall.{name}" for name in ("weight", "bias")}
+    assert {name for name in trained if ".image_encoder.backbone." in name} == recall
+
+
 def test_checkpoints_do_not_depend_on_how_a_step_is_computed() -> None:
     one, other = (RECIPES[name](vocab_size=100) for name in ("smoke-c", "smoke-crm"))
     assert one.identity() != other.identity()

@@ -114,6 +114,8 @@ class OptimizerConfig:
         decay: "cosine" to a hundredth of the peak, or "poly": (1 - progress) ** 0.9, as nnU-Net and its kin have it.
         text_share: Learning rate of the text encoder over that of everything else; below 1 where it starts trained.
         stem_share: Learning rate of what a stem sees over that of everything else; 0 keeps it as it starts.
+        trunk_share: Learning rate of patch embedding and blocks over that of everything else; 0 keeps them as they
+            start, and only what reads their tokens learns.
         gradient_clip: Largest gradient norm.
         average: Decay of the exponential moving average of the weights that is exported; 0 exports the raw weights.
     """
@@ -127,6 +129,7 @@ class OptimizerConfig:
     decay: Literal["cosine", "poly"] = "cosine"
     text_share: float = 1.0
     stem_share: float = later(1.0)
+    trunk_share: float = later(1.0)
     gradient_clip: float = 1.0
     average: float = 0.998
 

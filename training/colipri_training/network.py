@@ -16,13 +16,14 @@ from torch import nn
 
 from colipri_core.model.blocks import Block
 from colipri_core.model.colipri import ColipriModel
+from colipri_core.model.encoder import ImageBackbone
 from colipri_core.model.encoder import Transformer
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.stem import STEM_SEES
-from colipri_core.model.stem import ConvStem
 from colipri_training.config import ComputeConfig
 from colipri_training.config import LossConfig
+from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.config import ReconstructionConfig
 from colipri_training.data.batch import Batch
@@ -64,8 +65,7 @@ class PretrainNetwork(nn.Module):
         self.patch_size = config.model.image.patch_size
         self.objectives = objectives_of(config.loss)
         self.colipri = ColipriModel(config.model)
-        if not config.optimizer.stem_share:
-            _freeze(self.colipri.image_encoder.backbone.down_projection.stem)
+        _freeze(self.colipri.image_encoder.backbone, config.optimizer)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.loss.temperature)]))
         self.report: ReportDecoder | None = None
         self.reconstruction: Reconstructor | None = None
@@ -184,11 +184,17 @@ def prepare_for(network: nn.Module, compute: ComputeConfig) -> None:
             module.compile()
 
 
-def _freeze(stem: ConvStem | None) -> None:
-    """Keep what a stem sees as it is; how tokens are told of it still learns."""
-    for part in STEM_SEES if stem is not None else ():
-        if (module := getattr(stem, part)) is not None:
-            module.requires_grad_(False)
+def _freeze(backbone: ImageBackbone, config: OptimizerConfig) -> None:
+    """Keep what has no learning rate as it is; how tokens are told of what a stem sees still learns."""
+    stem = backbone.down_projection.stem
+    if not config.stem_share and stem is not None:
+        for part in STEM_SEES:
+            if (module := getattr(stem, part)) is not None:
+                module.requires_grad_(False)
+    if not config.trunk_share:
+        backbone.requires_grad_(False)
+        if stem is not None and stem.recall is not None:
+            stem.recall.requires_grad_(True)
 
 
 def _sizes(sizes: _Sizes | None, name: str) -> _Sizes:

@@ -44,7 +44,8 @@ def make_optimizers(network: nn.Module, config: OptimizerConfig) -> list[torch.o
     taken = set(map(id, hidden))
     rest = {name: value for name, value in named.items() if id(value) not in taken}
     groups = []
-    for part, share in {"text": config.text_share, "stem": config.stem_share, "rest": 1.0}.items():
+    shares = {"text": config.text_share, "stem": config.stem_share, "trunk": config.trunk_share, "rest": 1.0}
+    for part, share in shares.items():
         for matrix, decay in ((True, config.weight_decay), (False, 0.0)):
             values = [value for name, value in rest.items() if _part(name) == part and (value.ndim > 1) is matrix]
             groups.append({"params": values, "weight_decay": decay, "lr": share * config.learning_rate})
@@ -53,7 +54,8 @@ def make_optimizers(network: nn.Module, config: OptimizerConfig) -> list[torch.o
         torch.optim.AdamW(filled, lr=config.learning_rate, betas=config.betas),
     ]
     if hidden:
-        optimizers.append(torch.optim.Muon(hidden, lr=config.matrix_learning_rate, weight_decay=_MUON_DECAY))
+        rate = config.trunk_share * config.matrix_learning_rate
+        optimizers.append(torch.optim.Muon(hidden, lr=rate, weight_decay=_MUON_DECAY))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -69,10 +71,12 @@ def update(optimizers: list[torch.optim.Optimizer], share: float) -> None:
 
 
 def _part(name: str) -> str:
-    """Which learning rate a parameter has: that of the text encoder, of what a stem sees, or of the rest."""
+    """Which learning rate a parameter has: of the text encoder, of what a stem sees, of the trunk, or of the rest."""
     if "text_encoder." in name:
         return "text"
-    return "stem" if any(f".stem.{seen}." in name for seen in STEM_SEES) else "rest"
+    if any(f".stem.{seen}." in name for seen in STEM_SEES):
+        return "stem"
+    return "trunk" if ".backbone." in name and ".recall." not in name else "rest"
 
 
 def _in_block(name: str, value: Tensor) -> bool:

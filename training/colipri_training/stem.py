@@ -13,11 +13,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from colipri_core.model.encoder import PatchEmbedding
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.config import StemConfig
+from colipri_training.data import augment
 from colipri_training.data.lesion_crops import LesionCrops
 from colipri_training.data.store import CaseStore
 from colipri_training.stage import Stage
@@ -25,6 +27,8 @@ from colipri_training.stage import Stage
 STEM_STAGE = "stem"
 _HARD_SHARE = 0.003
 """Share of a step's cells that count as the hardest negatives of a finding (our choice)."""
+_WHOLE = 128
+"""Phantoms whose peaks tell what is usual (our choice)."""
 
 
 class StemTrainer(Stage):
@@ -48,6 +52,7 @@ class StemTrainer(Stage):
             raise ValueError(msg)
         self.stem = stem.train()
         self._embedding = embedding
+        self._store, self._cases, self._window = store, config.train_cases, config.preprocessing.intensity_window
         self._crops = LesionCrops(store, config)
         self._reader = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
@@ -68,6 +73,20 @@ class StemTrainer(Stage):
         batch = waiting[1].result() if waiting and waiting[0] == step else self._crops(step)
         self._next = step + 1, self._reader.submit(self._crops, step + 1)
         return batch
+
+    def _judge(self) -> dict[str, float]:
+        """Learn, after the last step, how high the maps of whole phantoms rise."""
+        if self.done:
+            self.stem.learn_statistics(False)
+            self.stem.learn_peaks(torch.stack([self._peaks(seed) for seed in range(min(_WHOLE, self._cases))]))
+        return {}
+
+    @torch.no_grad()
+    def _peaks(self, seed: int) -> Tensor:
+        """The largest value of each map of a phantom."""
+        hu = torch.from_numpy(self._store.read(seed).hu).float()
+        image = rearrange(augment.to_unit(hu, self._window), "x y z -> 1 1 x y z")
+        return self.stem.draw(self._embedding.channels(image)).amax(dim=(0, 2, 3, 4))
 
     def _finish(self) -> None:
         self._reader.shutdown(cancel_futures=True)

@@ -7,7 +7,11 @@ run=${1:-out/tiny}
 colipri-train prepare --recipe tiny --output "$run" --workers "$(nproc)"
 colipri-train stem --recipe tiny --output "$run"
 colipri-train pretrain --recipe tiny --output "$run"
-colipri-train structures --recipe tiny --output "$run"
-colipri-train export --recipe tiny --output "$run" --overwrite "$run/bundle"
+colipri-train export --recipe tiny --output "$run" --overwrite "$run/masked"
+mkdir -p "$run/whole"
+ln -sfn ../cases "$run/whole/cases"
+colipri-train pretrain --recipe tiny-whole --output "$run/whole" --init "$run/masked"
+colipri-train structures --recipe tiny-whole --output "$run/whole"
+colipri-train export --recipe tiny-whole --output "$run/whole" --name tiny --overwrite "$run/bundle"
 colipri-train evaluate --model "$run/bundle" --output "$run/evaluation" \
     ${COLIPRI_TEST_DATA:+--data "$COLIPRI_TEST_DATA"}

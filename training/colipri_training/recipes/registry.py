@@ -16,6 +16,7 @@ from colipri_training.recipes.variants import variants
 
 RECIPES: dict[str, Callable[..., RunConfig]] = {
     "tiny": tiny.tiny,
+    "tiny-whole": tiny.tiny_whole,
     "smoke": tiny.smoke,
     **variants("tiny", tiny.tiny),
     **variants("smoke", tiny.smoke),
