@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import os
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -178,6 +179,7 @@ class Database:
 
 
 def _connect(address: str, storage_options: Mapping[str, str] | None) -> lancedb.DBConnection:
+    os.environ.setdefault("LANCEDB_LOG", "error")  # its advice on clusters of vectors is not for who adds scans
     try:
         import lancedb
     except ModuleNotFoundError as error:

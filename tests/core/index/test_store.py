@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +160,23 @@ class TestChange:
         before = store.search(query, 8)
         store.tidy()
         assert store.search(query, 8) == before
+
+
+_INDEXING = """
+import sys
+from store_scenes import record, unit
+from colipri_core.index import open_store, vectors
+
+vectors.INDEX_FROM_NUMBERS, vectors.ROWS_PER_GROUP = 1, 2
+store = open_store(sys.argv[1], "w")
+store.add([record(number, regions=(unit(1),) * 4) for number in range(10)])
+store.tidy()
+print(vectors.has_index(store._database.table("regions", 1)))
+"""
+
+
+def test_making_a_vector_index_says_nothing_of_its_clusters(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _INDEXING, str(tmp_path / "store")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.stderr) == ("True\n", "")
