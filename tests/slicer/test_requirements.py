@@ -74,7 +74,10 @@ def test_everything_installed_is_pinned() -> None:
 def test_the_package_goes_in_alone_and_last(tmp_path: Path) -> None:
     calls = requirements.pip_arguments(("napari-colipri", "blosc2>=3"), tmp_path / "pins.txt")
 
-    assert calls == (["--constraint", str(tmp_path / "pins.txt"), "blosc2>=3"], ["--no-deps", "napari-colipri"])
+    assert calls == (
+        ["--no-compile", "--constraint", str(tmp_path / "pins.txt"), "blosc2>=3"],
+        ["--no-compile", "--no-deps", "napari-colipri"],
+    )
 
 
 class Slicer:
@@ -107,8 +110,8 @@ def test_older_slicers_use_pip_with_the_pins(tmp_path: Path) -> None:
     requirements.install(slicer, tmp_path / "pins.txt", confirm=lambda text: True)
 
     assert slicer.asked == [
-        ["--constraint", str(tmp_path / "pins.txt"), "blosc2>=3"],
-        ["--no-deps", "napari-colipri"],
+        ["--no-compile", "--constraint", str(tmp_path / "pins.txt"), "blosc2>=3"],
+        ["--no-compile", "--no-deps", "napari-colipri"],
     ]
     assert "numpy==" in (tmp_path / "pins.txt").read_text(encoding="utf-8")
 
@@ -121,7 +124,7 @@ def test_newer_slicers_ensure_with_the_pins(tmp_path: Path) -> None:
     needed, options = slicer.asked[0]
     assert needed == ["blosc2>=3"]
     assert options["constraints"] == tmp_path / "pins.txt"
-    assert slicer.asked[-1] == ["--no-deps", "napari-colipri"]
+    assert slicer.asked[-1] == ["--no-compile", "--no-deps", "napari-colipri"]
 
 
 @pytest.mark.parametrize(("version", "fits"), [((3, 9), False), ((3, 10), False), ((3, 11), True), ((3, 12), True)])
