@@ -20,7 +20,7 @@ HAS_SLICER = importlib.util.find_spec("slicer_core") is not None
 collect_ignore_glob = [] if HAS_SLICER else ["test_*.py"]
 
 if HAS_SLICER:
-    sys.path[:0] = [str(HERE), str(ROOT / "slicer_extension" / "Colipri"), str(ROOT)]
+    sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "slicer_extension" / "Colipri"), str(ROOT)]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
