@@ -80,7 +80,7 @@ docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/python scripts/findings_picture.py docs/images/window.png docs/images/findings.png
 	$(BIN)/python scripts/report_picture.py docs/images/report.png
 	$(BIN)/python scripts/similar_picture.py docs/images/similar.png
-	scripts/slicer_tests.sh $(BIN)/python -k pictures --pictures docs/images
+	scripts/slicer_tests.sh $(BIN)/python tests/slicer/mrml -k pictures --pictures docs/images
 	$(BIN)/python scripts/label_picture.py docs/images/label.png docs/images/project.png
 
 ##@ Housekeeping
