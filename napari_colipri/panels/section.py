@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import QEvent
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout
 from qtpy.QtWidgets import QLabel
 from qtpy.QtWidgets import QSizePolicy
@@ -57,6 +59,17 @@ class Section(QWidget):
         self.setMaximumHeight(_UNLIMITED)
         self.body.updateGeometry()
         self.setMaximumHeight(self.sizeHint().height() + beyond)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Fit what was laid out in the meantime."""
+        super().showEvent(event)
+        self.fit()
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Fit fonts and margins that a style sheet has changed."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.StyleChange, QEvent.Type.FontChange):
+            self.fit()
 
     def _fold(self, unfolded: bool) -> None:
         self.body.setVisible(unfolded)

@@ -8,7 +8,11 @@ from napari._app_model import get_app_model
 from qtpy.QtCore import QPoint
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLineEdit
 from qtpy.QtWidgets import QPlainTextEdit
+from qtpy.QtWidgets import QPushButton
 from scenes import add_volume
 from scripted_engine import ScriptedEngine
 
@@ -51,6 +55,22 @@ def test_the_mouse_over_an_oblique_volume_shows_true_ras(window, oblique_volume:
     value = oblique_volume.voxels[tuple(np.round(voxel).astype(int))]
     assert f"{value} HU" in str(viewer.status)
     assert str(viewer.status).endswith(" HU")
+
+
+def test_nothing_in_the_dock_is_cut_when_a_ct_is_opened(window, qtbot) -> None:
+    _, dock = window
+    kinds = (QLabel, QLineEdit, QPushButton)
+    shown = [widget for kind in kinds for widget in dock.findChildren(kind) if widget.isVisible()]
+    shown = [widget for widget in shown if not isinstance(widget.parent(), QComboBox)]
+    assert len(shown) > 10
+
+    def all_whole() -> None:
+        for widget in shown:
+            wanted = widget.heightForWidth(widget.width()) if widget.hasHeightForWidth() else widget.sizeHint().height()
+            visible = widget.visibleRegion().boundingRect().height()
+            assert min(widget.height(), visible) >= wanted, widget.text() or widget.toolTip()
+
+    qtbot.waitUntil(all_whole, timeout=5000)
 
 
 def test_closing_the_viewer_during_a_job_waits_for_nothing(window, engine: ScriptedEngine, qtbot) -> None:
