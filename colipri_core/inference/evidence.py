@@ -100,7 +100,7 @@ def tokens_to_look_at(features: Features, grid: VolumeGeometry) -> npt.NDArray[n
         features: What is known of the volume.
         grid: The token grid.
     """
-    in_volume = _centres_inside(grid, features.prepared.source)
+    in_volume = centres_inside(grid, features.prepared.source)
     in_body = in_volume & (token_fraction(features.body.inside, grid.shape) >= MIN_BODY_SHARE)
     return next((mask for mask in (in_body, in_volume) if mask.any()), np.ones(grid.shape, dtype=bool))
 
@@ -109,18 +109,35 @@ def _token_map(dense: Tensor, direction: Tensor) -> Map:
     return np.asarray((direction @ dense.flatten(1)).view(dense.shape[1:]).numpy(), dtype=np.float32)
 
 
-def _centres_inside(grid: VolumeGeometry, source: VolumeGeometry) -> npt.NDArray[np.bool_]:
+def best_token(features: Features, dense: Tensor, direction: Tensor) -> tuple[int, int, int]:
+    """Return the index of the token of most evidence, in the body where a token is.
+
+    Args:
+        features: What is known of the volume.
+        dense: Unit vectors (E, x, y, z) of the tokens.
+        direction: Difference (E,) of the unit vectors of the present and absent sides.
+    """
+    return _best(_token_map(dense, direction), features, token_grid(features, dense))
+
+
+def centres_inside(grid: VolumeGeometry, source: VolumeGeometry) -> npt.NDArray[np.bool_]:
+    """Return which voxels (x, y, z) of a grid have their centre in a volume."""
     indices = np.stack(np.meshgrid(*(np.arange(size) for size in grid.shape), indexing="ij"), axis=-1)
     positions = source.world_to_index(grid.index_to_world(indices))
     inside = (positions >= -0.5) & (positions <= np.asarray(source.shape) - 0.5)
     return np.asarray(inside.all(axis=-1))
 
 
+def _best(tokens: Map, features: Features, grid: VolumeGeometry) -> tuple[int, int, int]:
+    allowed = tokens_to_look_at(features, grid)
+    x, y, z = np.unravel_index(int(np.where(allowed, tokens, -np.inf).argmax()), tokens.shape)
+    return int(x), int(y), int(z)
+
+
 def _peak(tokens: Map, features: Features, grid: VolumeGeometry) -> Peak:
     """The highest voxel of the interpolated map within the best token, in the body where the body reaches it."""
     source = features.prepared.source
-    allowed = tokens_to_look_at(features, grid)
-    best = np.unravel_index(int(np.where(allowed, tokens, -np.inf).argmax()), tokens.shape)
+    best = _best(tokens, features, grid)
     corners = np.asarray(list(itertools.product((-0.5, 0.5), repeat=3))) + np.asarray(best)
     positions = source.world_to_index(grid.index_to_world(corners))
     last = np.asarray(source.shape) - 1

@@ -45,6 +45,12 @@ class LabelSession(ABC):
     ) -> EvidenceMap:
         """See `colipri_core.engine.Session.evidence`."""
 
+    def _attention(
+        self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> EvidenceMap:
+        """The map of a phrase that is to become an object, its peak as near to the object as the model can tell."""
+        return self.evidence(text, progress=progress, cancel=cancel)
+
     @abstractmethod
     def _software(self) -> tuple[dict[str, str], str]:
         """Versions of what computes, and the device."""
@@ -60,7 +66,7 @@ class LabelSession(ABC):
     ) -> Change:
         """See `colipri_core.engine.Session.prompt`."""
         asked = self._labelling.editor.ask(prompt, label=label, policy=policy)
-        return self._labelling.answer(asked, evidence=self.evidence, progress=progress, cancel=cancel)
+        return self._labelling.answer(asked, evidence=self._attention, progress=progress, cancel=cancel)
 
     def edit(self, edit: Edit) -> Change:
         """See `colipri_core.engine.Session.edit`."""

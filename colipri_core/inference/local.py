@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
+
 from colipri_core.cache import ArrayCache
 from colipri_core.cases import Embedding
 from colipri_core.engine import Capabilities
@@ -81,7 +83,8 @@ class LocalEngine:
 
         def job(report: Reporter) -> ModelRuntime:
             place = choose_device(device)
-            runtime = ModelRuntime(load_any_bundle(model, lazy_head=True, progress=report.part(0.0, 0.8)), place)
+            with torch.inference_mode(mode=False):  # of weights made in that mode nothing can be derived
+                runtime = ModelRuntime(load_any_bundle(model, lazy_head=True, progress=report.part(0.0, 0.8)), place)
             runtime.warm_up(report.part(0.8, 1.0))
             return runtime
 

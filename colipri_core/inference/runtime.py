@@ -211,7 +211,8 @@ class ModelRuntime:
         notice = _OUT_OF_MEMORY.format(device=self.device)
         logger.warning(notice)
         self.notices.append(notice)
-        self._place(torch.device("cpu"))
+        with torch.inference_mode(mode=False):
+            self._place(torch.device("cpu"))
         return work()
 
     def _place(self, device: torch.device) -> None:
