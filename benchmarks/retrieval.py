@@ -1,16 +1,19 @@
 """How well similar cases, lesions and phrases are found, on generated phantoms with known findings and lesions.
 
 `python benchmarks/retrieval.py PHANTOMS [--cases 200] [--model tiny] [--json benchmarks/results/retrieval.json]`, where
-PHANTOMS is a folder that the training package filled with held-out phantoms, prints a table and writes JSON. Every
-number is a mean over findings, so that frequent ones do not decide it. P@5: share of the five nearest other cases that
-have the finding of the query. R@10: share of the cases with a finding that are among the ten nearest to its name (of
-ten, where there are more); for reports, how often the case a report was written for is among the ten nearest.
+PHANTOMS is a folder that the training package filled with held-out phantoms, prints a table and writes JSON. All cases
+are searched; lesions are looked for from the first `--lesions-of` of them. Every number is a mean over findings, so
+that frequent ones do not decide it. P@5: share of the five nearest other cases that have the finding of the query.
+R@10: share of the cases with a finding that are among the ten nearest to its name (of ten, where there are more); for
+reports, how often the case a report was written for is among the ten nearest.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import logging
 import sys
 import tempfile
 import warnings
@@ -35,6 +38,11 @@ from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import CaseStore as PhantomStore
 from colipri_training.phantoms.case import split_of
+
+logger = logging.getLogger(__name__)
+
+BATCH = 32
+"""Cases that are stored at once."""
 
 SMALL_ML = 10.0
 """Lesions up to this volume, all of one finding in one case together, are the small ones."""
@@ -64,17 +72,21 @@ def volume_of(voxels: npt.NDArray[Any], name: str) -> cc.Volume:
 def fill(store: CaseStore, engine: Engine, phantoms: PhantomStore, seeds: Sequence[int]) -> dict[str, Any]:
     """Encode phantoms into a store; return their labels, histograms and whole-volume queries."""
     labels = np.zeros((len(seeds), len(CT_RATE_FINDINGS)), dtype=bool)
-    histograms, queries = [], []
+    histograms, records = [], []
+    queries: list[Embedding] = []
     for row, seed in enumerate(seeds):
         case = phantoms.read(seed)
         labels[row, list(case.present)] = True
         findings = tuple(CT_RATE_FINDINGS[index] for index in case.present)
         source = CaseSource(case=str(seed), path=str(seed), report=case.report, findings=findings)
-        record = encode_volume(engine, source, volume_of(case.hu, str(seed)))
-        store.add([record])
-        queries.append(record.embedding)
+        records.append(encode_volume(engine, source, volume_of(case.hu, str(seed))))
         counts, _ = np.histogram(case.hu, bins=np.linspace(-1000, 1000, 65))
         histograms.append(counts / np.linalg.norm(counts))
+        if len(records) == BATCH or seed == seeds[-1]:
+            store.add(records)
+            queries += [record.embedding for record in records]
+            records = []
+            logger.info("%d of %d cases stored", len(queries), len(seeds))
     store.tidy()
     return {"labels": labels, "histograms": np.stack(histograms), "queries": queries}
 
@@ -117,12 +129,18 @@ def neighbours(
 
 
 def lesions(
-    store: CaseStore, engine: Engine, phantoms: PhantomStore, known: dict[str, Any], row_of: dict[str, int]
+    store: CaseStore,
+    engine: Engine,
+    phantoms: PhantomStore,
+    known: dict[str, Any],
+    row_of: dict[str, int],
+    *,
+    asking: int,
 ) -> dict[str, Any]:
-    """P@5 of a lesion's region and of the whole volume it is in, for the same queries."""
+    """P@5 of a lesion's region and of the whole volume it is in, for the same queries, from the first cases."""
     labels = known["labels"]
     found: dict[str, dict[str, list[float]]] = {}
-    for case, row in row_of.items():
+    for case, row in itertools.islice(row_of.items(), asking):
         others = [other for other in row_of.values() if other != row]
         whole = neighbours(store, known["queries"][row], row, row_of)
         for finding, size, query in lesion_queries(engine, phantoms, case):
@@ -132,6 +150,8 @@ def lesions(
                 entry = found.setdefault(key, {"region": [], "whole_volume": [], "chance": []})
                 for name, rows in (("region", region), ("whole_volume", whole), ("chance", others)):
                     entry[name].append(share_with(labels, rows, finding))
+        if not (row + 1) % BATCH:
+            logger.info("lesions of %d cases asked", row + 1)
     sizes = ("all", "small", "large")
     return {size: _summary({key: entry for key, entry in found.items() if key.startswith(size)}) for size in sizes}
 
@@ -186,7 +206,7 @@ def reports(store: CaseStore, engine: Engine, row_of: dict[str, int]) -> dict[st
     return {"r_at_10": round(float(np.mean(hits)), 4), "chance": round(10 / len(row_of), 4)}
 
 
-def measure(folder: Path, *, cases: int, model: str, cache: Path | None) -> dict[str, Any]:
+def measure(folder: Path, *, cases: int, lesions_of: int | None, model: str, cache: Path | None) -> dict[str, Any]:
     """Fill a store with phantoms and search it."""
     warnings.simplefilter("ignore", VolumeWarning)
     phantoms = PhantomStore(folder)
@@ -197,12 +217,14 @@ def measure(folder: Path, *, cases: int, model: str, cache: Path | None) -> dict
     with tempfile.TemporaryDirectory() as place, cc.open_engine(model, cache_dir=cache) as engine:
         store = open_store(Path(place, "store"), "w")
         known = fill(store, engine, phantoms, seeds)
+        asking = min(lesions_of or len(seeds), len(seeds))
         return {
             "model": {"name": engine.card.name, "sha256": engine.card.sha256},
             "pool": len(seeds),
+            "lesions_of_cases": asking,
             "parts_a_case": round(store.info().regions / len(seeds), 1),
             "same_finding_p_at_5": similar(store, known, row_of),
-            "lesion_p_at_5": lesions(store, engine, phantoms, known, row_of),
+            "lesion_p_at_5": lesions(store, engine, phantoms, known, row_of, asking=asking),
             "phrase": phrases(store, engine, known, row_of),
             "report_to_scan": reports(store, engine, row_of),
         }
@@ -213,11 +235,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("phantoms", type=Path)
     parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--lesions-of", type=int, help="look for lesions of so many cases; of all if omitted")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--cache", type=Path, help="where encoded features are kept")
     parser.add_argument("--json", type=Path, help="where the JSON goes")
     arguments = parser.parse_args()
-    result = measure(arguments.phantoms, cases=arguments.cases, model=arguments.model, cache=arguments.cache)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    result = measure(
+        arguments.phantoms,
+        cases=arguments.cases,
+        lesions_of=arguments.lesions_of,
+        model=arguments.model,
+        cache=arguments.cache,
+    )
     print(json.dumps(result, indent=2))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
