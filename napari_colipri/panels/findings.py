@@ -121,12 +121,16 @@ class FindingsPanel(QWidget):
         self._refresh()
 
     def set_shown(self, shown: frozenset[str]) -> None:
-        """Mark the findings whose heat map is visible.
+        """Mark the findings whose heat map is visible, and bring one that has just become so into view.
 
         Args:
             shown: Their names.
         """
+        news = shown - self.delegate.shown
         self.delegate.shown = shown
+        for number, row in enumerate(self.model.rows):
+            if row.name in news:
+                self.list.scrollTo(self.model.index(number))
         self.list.viewport().update()
 
     def set_askable(self, *, askable: bool) -> None:
@@ -179,6 +183,7 @@ class FindingsPanel(QWidget):
         phrase = self.phrase.text().strip()
         if phrase and self.ask.isEnabled():
             self.phrase.clear()
+            self.filter.clear()
             self.asked.emit(phrase)
 
 

@@ -181,6 +181,16 @@ class TestEvidence:
 
 
 class TestAsk:
+    def test_the_row_of_a_phrase_comes_into_view(self, analysed, settle, qtbot) -> None:
+        panel = analysed.findings_panel
+        panel.filter.setText("effusion")
+        panel.phrase.setText("calcified granuloma")
+        qtbot.keyClick(panel.phrase, Qt.Key.Key_Return)
+        settle(analysed)
+        number = next(i for i, row in enumerate(panel.model.rows) if row.name == "calcified granuloma")
+        assert len(panel.model.rows) > 10
+        assert panel.list.viewport().rect().contains(panel.list.visualRect(panel.model.index(number)))
+
     def test_a_phrase_gets_a_row_and_its_map(self, analysed, viewer, settle, qtbot) -> None:
         qtbot.keyClicks(analysed.findings_panel.phrase, "calcified granuloma")
         qtbot.keyClick(analysed.findings_panel.phrase, Qt.Key.Key_Return)
