@@ -12,6 +12,9 @@ import colipri_core as cc
 from colipri_core.geometry import reorient_array
 from colipri_core.io import read_volume
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
+from colipri_core.volume import Volume
+from colipri_training.phantoms import PhantomGrid
+from colipri_training.phantoms import generate
 
 LUNG_CASES = (
     ("lung_masks/imlab_id001_ct.nii.gz", "lung_masks/imlab_id001_lung.nii.gz"),
@@ -52,3 +55,51 @@ def test_orientation_of_the_file_does_not_matter(tiny: cc.Engine, shared_data: P
     with tiny.open(volume) as session, tiny.open(turned) as other:
         for finding, same in zip(session.classify(), other.classify(), strict=True):
             assert finding.probability == pytest.approx(same.probability, abs=0.02)
+
+
+TEST_SEEDS = range(2_000_000, 2_000_004)
+"""Phantoms of the test split."""
+
+LEAST_DICE = {
+    "Body": 0.85,
+    "Left upper lung lobe": 0.8,
+    "Left lower lung lobe": 0.8,
+    "Right upper lung lobe": 0.7,
+    "Right middle lung lobe": 0.5,
+    "Right lower lung lobe": 0.8,
+    "Heart": 0.6,
+    "Aorta": 0.5,
+    "Spine": 0.7,
+    "Liver": 0.7,
+    "Airways": 0.4,
+    "Ribs and other bones": 0.5,
+    "Spleen": 0.4,
+    "Stomach": 0.4,
+}
+"""Mean over the phantoms above."""
+
+
+@pytest.fixture(scope="module")
+def overlaps(tiny: cc.Engine) -> dict[str, float]:
+    """Mean Dice of every structure over some phantoms that no training has seen."""
+    grid = PhantomGrid()
+    drawn = generate(TEST_SEEDS, grid)
+    found: dict[str, list[float]] = {name: [] for name in tiny.capabilities.structures}
+    for hu, labels in zip(drawn.hu.numpy(), drawn.labels.numpy(), strict=True):
+        with tiny.open(Volume(voxels=hu, affine=grid.affine)) as session:
+            outlined = session.segment()
+        for label, name in enumerate(found, start=1):
+            reference = labels == label
+            if reference.any():
+                mask = outlined.labelmap == outlined.segment(name).label
+                found[name].append(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+@pytest.mark.parametrize(("structure", "least"), LEAST_DICE.items())
+def test_every_structure_is_found_in_phantoms(overlaps: dict[str, float], structure: str, least: float) -> None:
+    assert overlaps[structure] >= least
+
+
+def test_no_structure_goes_unchecked(tiny: cc.Engine) -> None:
+    assert set(LEAST_DICE) == set(tiny.capabilities.structures)

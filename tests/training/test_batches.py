@@ -140,3 +140,17 @@ class TestAugmentation:
         agreement = ((moved > -500) == (outlined > 0)).float().mean()
         assert agreement > 0.98
         assert not torch.equal(outlined, labels)
+
+    def test_cover_leaves_a_run_of_slices_and_air_beyond_it(self) -> None:
+        hu, labels = torch.zeros(4, 4, 20), torch.ones(4, 4, 20, dtype=torch.long)
+        heights = []
+        for seed in range(40):
+            seen, outlined = augment.cover(hu, labels, np.random.default_rng(seed))
+            covered = seen[0, 0] == 0
+            heights.append(int(covered.sum()))
+            assert int(covered.int().diff().abs().sum()) <= 2
+            assert torch.equal(seen, torch.where(covered, 0.0, -1000.0).expand(4, 4, 20))
+            assert torch.equal(outlined, covered.long().expand(4, 4, 20))
+        assert 10 <= sum(height == 20 for height in heights) <= 30
+        assert min(heights) < 10
+        assert (hu == 0).all()

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from monai.losses import DiceCELoss
 
 from colipri_core.model.pooling import MeanQueryPool
 from colipri_training.data.batches import Batch
@@ -17,6 +18,7 @@ from colipri_training.objectives.distinct import DistinctFindings
 from colipri_training.objectives.encoded import Encoded
 from colipri_training.objectives.encoded import pooling_attention
 from colipri_training.objectives.opposite import OppositeSentences
+from colipri_training.objectives.outlines import outline_loss
 from colipri_training.objectives.region import RegionSentences
 
 VOLUMES, TOKENS, CHANNELS, FINDINGS, PAIRS = 3, 5, 8, 4, 2
@@ -151,3 +153,49 @@ class TestDistinctFindings:
             encoded, affirming=axes[:, :1].expand_as(axes), denying=-axes[:, :1].expand_as(axes)
         )
         assert DistinctFindings()(any_batch(), alike) == 1
+
+
+class TestOutlines:
+    def test_of_classes_of_one_size_is_dice_and_cross_entropy(self) -> None:
+        torch.manual_seed(0)
+        logits, labels = torch.randn(2, 4, 4, 4, 4), torch.arange(128).reshape(2, 4, 4, 4) % 4
+        plain = DiceCELoss(to_onehot_y=True, softmax=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)
+        torch.testing.assert_close(outline_loss(logits, labels), plain(logits, labels[:, None]))
+
+    def test_a_voxel_of_a_class_of_a_ninth_of_the_size_weighs_three_times(self) -> None:
+        labels = torch.zeros(1, 10, 1, 1, dtype=torch.long)
+        labels[0, 9] = 1
+        logits = torch.zeros(1, 2, 10, 1, 1)
+        nearly = F.one_hot(labels, 2).movedim(-1, 1).float()
+        wrong = {}
+        for voxel in (0, 9):
+            logits = 40 * nearly
+            logits[0, :, voxel] = 0
+            dice = 1 - _dice(logits.softmax(dim=1), nearly)
+            wrong[voxel] = float(outline_loss(logits, labels)) - dice
+        assert wrong[9] == pytest.approx(3 * wrong[0], rel=1e-4)
+
+    def test_a_class_that_is_nowhere_does_not_count_as_found(self) -> None:
+        labels = torch.zeros(1, 4, 4, 4, dtype=torch.long)
+        labels[0, :2] = 1
+        two = torch.randn(1, 2, 4, 4, 4)
+        three = torch.cat([two, torch.full((1, 1, 4, 4, 4), -60.0)], dim=1)
+        torch.testing.assert_close(outline_loss(three, labels), outline_loss(two, labels))
+
+    def test_a_small_class_that_is_given_nothing_is_called_for(self) -> None:
+        labels = torch.zeros(1, 16, 16, 16, dtype=torch.long)
+        labels[0, 0, 0, :8] = 1
+        pull = []
+        for loss in (
+            outline_loss,
+            lambda logits, right: DiceCELoss(to_onehot_y=True, softmax=True)(logits, right[:, None]),
+        ):
+            logits = torch.tensor([0.0, -7.0]).reshape(1, 2, 1, 1, 1).repeat(1, 1, 16, 16, 16).requires_grad_()
+            loss(logits, labels).backward()
+            pull.append(-float(logits.grad[0, 1, 0, 0, :8].sum()))
+        assert pull[0] > 5 * pull[1] > 0
+
+
+def _dice(share: torch.Tensor, right: torch.Tensor) -> float:
+    overlap, sizes = (share * right).sum(dim=(0, 2, 3, 4)), (share + right).sum(dim=(0, 2, 3, 4))
+    return float(((2 * overlap + 1) / (sizes + 1)).mean())

@@ -13,8 +13,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from einops import rearrange
-from monai.losses import DiceCELoss
 from torch import Tensor
 from torch import nn
 
@@ -24,6 +22,7 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_training.config import StructureConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
+from colipri_training.objectives.outlines import outline_loss
 from colipri_training.stage import Stage
 
 
@@ -91,7 +90,6 @@ class StructureTrainer(Stage):
         self.head = head
         self._validate = validate
         self._volumes = volumes
-        self._overlap = DiceCELoss(to_onehot_y=True, softmax=True, include_background=True)
         modules: dict[str, nn.Module] = {"head": head}
         if config.encoder_share:
             encoder = model.image_encoder if isinstance(model, ColipriModel) else model.encoder
@@ -123,12 +121,18 @@ class StructureTrainer(Stage):
         images, labels, drop = self._batch(step)
         self.head.train()
         with torch.autocast("cpu", torch.bfloat16):
-            with torch.inference_mode(not self.config.encoder_share):
-                tokens = self.model.image_features(images)
-            kept = torch.where(rearrange(drop, "b -> b 1 1 1 1"), 0.0, tokens.float())
-            logits = self.head(images, kept)
-        loss: Tensor = self._overlap(logits.float(), labels)
-        return loss
+            logits = self.head(images, self._tokens(images, drop))
+        return outline_loss(logits.float(), labels)
+
+    def _tokens(self, images: Tensor, drop: Tensor) -> Tensor:
+        """The encoder's patch grid of the volumes, zero where it is to be left out."""
+        patch = self.model.patch_size
+        kept = images[~drop]
+        grid = images.new_zeros(len(images), self.model.width, *(edge // patch for edge in images.shape[2:]))
+        if len(kept):
+            with torch.set_grad_enabled(bool(self.config.encoder_share)):
+                grid[~drop] = self.model.image_features(kept).float()
+        return grid
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
@@ -139,12 +143,13 @@ class StructureTrainer(Stage):
             drawn = augment.draw(rng, config.shift_voxels)
             hu = augment.apply_to_image(hu, drawn)
             label = augment.shift(label, drawn.shift, fill=0)
-            hu, label = _cut(*augment.rescale(hu, label, rng), config.crop, rng)
+            hu, label = augment.cover(*augment.rescale(hu, label, rng), rng)
+            hu, label = _cut(hu, label, config.crop, rng)
             low, high = config.preprocessing.intensity_window
             images.append((augment.bend(hu, rng).clamp(low, high) - low) / (high - low) * 2 - 1)
             labels.append(label)
         drop = torch.from_numpy(rng.random(config.batch_size) < config.token_dropout)
-        return torch.stack(images)[:, None], torch.stack(labels)[:, None], drop
+        return torch.stack(images)[:, None], torch.stack(labels), drop
 
 
 def _cut(

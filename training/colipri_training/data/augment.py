@@ -120,6 +120,25 @@ def rescale(hu: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tenso
     return moved, outlined.long()
 
 
+def cover(hu: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Leave half of the volumes 0.3 to 1 of their height only, as scans of other regions have (our choice).
+
+    Args:
+        hu: float32 (X, Y, Z), HU, the last axis upwards.
+        labels: int64 (X, Y, Z).
+        rng: Source of randomness.
+
+    Returns:
+        The pair in its own memory; what is not covered is -1000 HU, background.
+    """
+    height = hu.shape[2]
+    kept = round(height * rng.uniform(0.3, 1.0)) if rng.random() < 0.5 else height
+    start = int(rng.integers(0, height - kept + 1))
+    inside = torch.zeros(height, dtype=torch.bool)
+    inside[start : start + kept] = True
+    return torch.where(inside, hu, -1000.0), torch.where(inside, labels, 0)
+
+
 def bend(hu: Tensor, rng: np.random.Generator) -> Tensor:
     """Change the HU of tissue by a random monotone curve, so that a head relies on shape as well (our choice).
 

@@ -122,7 +122,7 @@ def tiny_stem(config: PretrainConfig) -> StemConfig:
 def tiny_structures(config: PretrainConfig) -> StructureConfig:
     """The structure head of the shipped run."""
     return StructureConfig(
-        optimizer=OptimizerConfig(steps=460, learning_rate=3e-3, weight_decay=0.01),
+        optimizer=OptimizerConfig(steps=1200, learning_rate=2e-3, weight_decay=0.01),
         preprocessing=config.preprocessing,
         train_cases=config.data.train_cases,
     )
