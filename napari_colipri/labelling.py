@@ -234,7 +234,7 @@ class Labelling:
         """Outline the structures the model knows and make them objects."""
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
-            return session.edit(Adopt(segmentation=session.segment(progress=progress, cancel=cancel)))
+            return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
         def ready() -> None:
             if self.sheet is not None:

@@ -150,6 +150,7 @@ class LabelEditor:
         Raises:
             ObjectLockedError: If the object is locked.
         """
+            ValueError: If the policy is unknown.
         with self._lock:
             return question(self._canvas, prompt, label=label, policy=policy)
 

@@ -144,6 +144,13 @@ def test_a_prompt_outside_the_volume_is_refused(session: Session, prompt: object
     assert not session.editing.undo
 
 
+def test_an_unknown_policy_is_refused(session: Session, grower: Grower) -> None:
+    with pytest.raises(ValueError, match='keep, replace, got "foo"'):
+        session.prompt(Point(ras=LEFT_LUNG), policy="foo")
+    assert not grower.asked
+    assert session.prompt(Point(ras=LEFT_LUNG)).voxels_changed > 100, "it still works"
+
+
 def test_locked_objects_stay_and_policies_decide_over_others(session: Session) -> None:
     session.prompt(Point(ras=LEFT_LUNG), label=1)
     size = session.editing.voxels[1]

@@ -221,7 +221,7 @@ class Labelling:
         """Outline the structures the model knows and make them objects."""
 
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
-            return session.edit(Adopt(segmentation=session.segment(progress=progress, cancel=cancel)))
+            return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
         return self._act("Outlining structures", act)
 

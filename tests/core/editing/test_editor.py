@@ -242,3 +242,18 @@ def test_random_editing_undone_to_the_start_and_redone_passes_through_the_same_s
     for expected in reversed(labelmaps[:-1]):
         editor.redo()
         assert np.array_equal(editor.labelmap, expected)
+def test_what_encloses_the_rest_and_what_was_not_found_is_no_object(editor: LabelEditor) -> None:
+    labelmap = np.zeros(SHAPE, dtype=np.uint8)
+    labelmap[1:18], labelmap[8:12] = 1, 4
+    given = Segmentation(
+        labelmap=labelmap,
+        geometry=editor.volume.geometry,
+        segments=(Segment(label=1, name="Body"), Segment(label=3, name="Spleen"), Segment(label=4, name="Heart")),
+    )
+    editor.apply(Adopt.structures(given))
+    assert [item.name for item in editor.state.objects] == ["Heart"]
+    assert voxels(editor, 4) == (labelmap == 4).sum()
+    asked = editor.ask(Point(ras=(0, 0, 0)), label=5)
+    assert editor.answer(asked, cube((2, 2, 2)), model=MODEL).voxels_changed == 64, "the body is free"
+
+
