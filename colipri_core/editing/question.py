@@ -83,6 +83,18 @@ def answered(canvas: Canvas, asked: Question, proposal: Crop, *, model: ModelCar
     )
 
 
+def kept_by_others(canvas: Canvas, asked: Question, proposal: Crop) -> int:
+    """Return how many voxels of a proposal stay with other objects.
+
+    Args:
+        canvas: The state it meets.
+        asked: What was asked.
+        proposal: The whole mask the model proposes, on the grid.
+    """
+    labels = canvas.labelmap[proposal.box]
+    return int(np.count_nonzero(proposal.mask & ~changeable(labels, asked.label, canvas, asked.policy)))
+
+
 def _delta(canvas: Canvas, asked: Question, proposal: Crop) -> Delta | None:
     """The change that leads from what the model saw to what it proposes, looked at only where the two differ."""
     crops = [crop for crop in (asked.previous, proposal) if crop.mask.size]

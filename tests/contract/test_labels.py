@@ -154,7 +154,8 @@ def test_an_unknown_policy_is_refused(session: Session, grower: Grower) -> None:
 def test_locked_objects_stay_and_policies_decide_over_others(session: Session) -> None:
     session.prompt(Point(ras=LEFT_LUNG), label=1)
     size = session.editing.voxels[1]
-    assert session.prompt(Point(ras=LEFT_LUNG), label=2).voxels_changed == 0
+    kept = session.prompt(Point(ras=LEFT_LUNG), label=2)
+    assert (kept.voxels_changed, kept.voxels_kept) == (0, size)
     session.edit(ChangeObject(label=1, locked=True))
     assert session.prompt(Point(ras=LEFT_LUNG), label=2, policy="replace").voxels_changed == 0
     with pytest.raises(ObjectLockedError):

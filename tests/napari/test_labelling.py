@@ -172,6 +172,22 @@ class TestDock:
         assert dock.labelling.state.voxels[4] > 0
         assert dock.labelling.state.prompts == {4: (Phrase(text="dense spot"),)}
 
+    def test_a_click_that_does_nothing_says_why(self, dock, viewer, settle) -> None:
+        noticed = []
+        dock.labelling.noticed.connect(noticed.append)
+        self.open(dock, settle)
+        for _ in range(2):
+            dock.labelling.prompt(self.point(dock, (12, 18, 26)))
+            settle(dock)
+            dock.label_panel.next.click()
+            settle(dock)
+        (words,) = noticed
+        assert words.startswith(f"{dock.labelling.state.voxels[1]:,} voxels belong to other objects")
+        assert dock.label_panel.keep.text() in words
+        dock.labelling.press("undo")
+        settle(dock)
+        assert len(noticed) == 1
+
     def test_the_form_changes_the_chosen_object(self, dock, viewer, settle) -> None:
         panel = dock.label_panel
         panel.next.click()

@@ -318,6 +318,7 @@ class _Change:
     upper: Index
     voxels_changed: int
     objects_changed: bool
+    voxels_kept: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
