@@ -17,12 +17,13 @@ from colipri_core.report_words import flag_lines
 from colipri_core.report_words import flag_words
 from colipri_core.report_words import support_lines
 from colipri_core.report_words import unmentioned_line
+from colipri_core.vocabulary.structures import ENCLOSING
 
 Position = tuple[int, int]
 """Number of the section, number of the sentence in it."""
 
-HIDDEN_AT_FIRST = frozenset({"body"})
-"""Structures that enclose the others; outlining them at once would only frame the picture (our choice)."""
+HIDDEN_AT_FIRST = ENCLOSING
+"""Structures whose outline would only frame the picture (our choice)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

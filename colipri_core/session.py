@@ -126,7 +126,7 @@ class Session(Protocol):
             Cancelled: If `cancel` was set; labels, prompts and history are then as they were.
             ModelUnavailableError: If the interactive model is missing or damaged.
             ObjectLockedError: If the object is locked.
-            ValueError: If the prompt lies outside the volume.
+            ValueError: If the prompt lies outside the volume, or the policy is unknown.
         """
         ...
 

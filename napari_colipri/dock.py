@@ -206,6 +206,7 @@ class ColipriDock(QWidget):
         self.workflow.heat_changed.connect(self._on_heat)
         self.workflow.structures_changed.connect(self._on_structures)
         self.labelling.failed.connect(self._on_failed)
+        self.labelling.noticed.connect(napari.utils.notifications.show_info)
         self.project_panel.failed.connect(self._on_failed)
         self.project_panel.desk.changed.connect(self.project_section.fit)
         self.labelling.changed.connect(self.label_section.fit)

@@ -19,6 +19,7 @@ from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
+from colipri_core.editing.notice import answer_notice
 from colipri_core.errors import ColipriError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
@@ -53,6 +54,7 @@ class Labelling:
 
     changed = Signal()
     failed = Signal(object)
+    noticed = Signal(str)
 
     def __init__(self, viewer: napari.components.ViewerModel, workflow: Workflow, runner: Runner) -> None:
         self.viewer = viewer
@@ -162,7 +164,9 @@ class Labelling:
         sheet, policy = self.sheet, self.policy
         if sheet is not None:
             label = sheet.current
-            self._ask(sheet, prompt.kind.capitalize(), ask)
+            self._ask(
+                sheet, prompt.kind.capitalize(), ask, tell=lambda *done: answer_notice(prompt, *done, policy=policy)
+            )
 
     def ask_phrase(self, text: str) -> None:
         """Seed the current object from words.
@@ -234,7 +238,7 @@ class Labelling:
         """Outline the structures the model knows and make them objects."""
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
-            return session.edit(Adopt(segmentation=session.segment(progress=progress, cancel=cancel)))
+            return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
         def ready() -> None:
             if self.sheet is not None:
@@ -295,7 +299,14 @@ class Labelling:
             self._ask(self.sheet, action.capitalize(), ask, quiet=True)
 
     def _ask(
-        self, sheet: Sheet, title: str, ask: _Ask, *, quiet: bool = False, then: Callable[[], None] | None = None
+        self,
+        sheet: Sheet,
+        title: str,
+        ask: _Ask,
+        *,
+        quiet: bool = False,
+        then: Callable[[], None] | None = None,
+        tell: Callable[[Change, EditingState], str] = lambda *_: "",
     ) -> None:
         """Ask the session on the worker, then draw what changed."""
 
@@ -305,6 +316,8 @@ class Labelling:
 
         def done(result: tuple[Change, EditingState]) -> None:
             self._show(sheet, *result)
+            if words := tell(*result):
+                self.noticed.emit(words)
             if then is not None:
                 then()
 

@@ -51,7 +51,7 @@ def drawn_prompt(tool: str, path: Path, grid: LayerGrid, *, positive: bool) -> S
         return Box(lower_ras=_position(r[0]), upper_ras=_position(r[-1]), positive=positive)
     positions = tuple(_position(place) for place in r)
     if tool == "scribble":
-        return Scribble(ras=positions, positive=positive, radius_mm=max(grid.geometry.spacing))
+        return Scribble(ras=positions, positive=positive)  # as wide as its default; every voxel it crosses counts
     distinct = len(np.unique(np.round(path, 3), axis=0))
     return Lasso(ras=positions, positive=positive) if distinct >= _MIN_LASSO_CORNERS else None
 

@@ -25,6 +25,7 @@ class Change:
         voxels_changed: Number of voxels whose label changed.
         labels: The labelmap's values in the box, after the change.
         objects_changed: Whether an object was added, changed or removed.
+        voxels_kept: Number of voxels that an answer asked for and other objects kept, as the policy or a lock says.
     """
 
     label: int
@@ -34,6 +35,12 @@ class Change:
     voxels_changed: int = 0
     labels: Labels = dataclasses.field(default_factory=lambda: np.zeros((0, 0, 0), dtype=np.uint8), repr=False)
     objects_changed: bool = False
+    voxels_kept: int = 0
+
+    @property
+    def bbox(self) -> tuple[Index, Index]:
+        """The box to draw again, half open: `lower` and `upper`."""
+        return self.lower, self.upper
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without the labels."""
@@ -44,6 +51,7 @@ class Change:
             "upper": list(self.upper),
             "voxels_changed": self.voxels_changed,
             "objects_changed": self.objects_changed,
+            "voxels_kept": self.voxels_kept,
         }
 
 

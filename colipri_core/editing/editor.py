@@ -18,6 +18,7 @@ from colipri_core.editing.journal import Journal
 from colipri_core.editing.journal import open_journal
 from colipri_core.editing.question import Question
 from colipri_core.editing.question import answered
+from colipri_core.editing.question import kept_by_others
 from colipri_core.editing.question import question
 from colipri_core.editing.step import Step
 from colipri_core.editing.steps import step_of
@@ -149,6 +150,7 @@ class LabelEditor:
 
         Raises:
             ObjectLockedError: If the object is locked.
+            ValueError: If the policy is unknown.
         """
         with self._lock:
             return question(self._canvas, prompt, label=label, policy=policy)
@@ -167,7 +169,9 @@ class LabelEditor:
             ValueError: If the proposal does not lie on the grid.
         """
         with self._lock:
-            return self._record(answered(self._canvas, asked, proposal, model=model))
+            step = answered(self._canvas, asked, proposal, model=model)
+            kept = kept_by_others(self._canvas, asked, proposal)
+            return dataclasses.replace(self._record(step), voxels_kept=kept)
 
     def undo(self) -> Change:
         """Take the last edit back.

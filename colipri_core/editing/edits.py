@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Literal
+from typing import Self
+from typing import get_args
 
+from colipri_core.editing.canvas import count_labels
 from colipri_core.prompts.crop import Crop
 from colipri_core.segmentation import Segmentation
+from colipri_core.vocabulary.structures import ENCLOSING
 
 OverlapPolicy = Literal["keep", "replace"]
 """What happens where an edit meets another object: "keep" what is there, or "replace" it. Locked objects stay."""
+
+
+def check_policy(policy: str) -> None:
+    """Refuse an unknown policy.
+
+    Raises:
+        ValueError: If it is none of `OverlapPolicy`.
+    """
+    known = get_args(OverlapPolicy)
+    if policy not in known:
+        msg = f'Expected one of the policies {", ".join(known)}, got "{policy}".'
+        raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,11 +36,17 @@ class Paint:
         voxels: The voxels.
         label: The object; 0 erases. An object that does not exist yet is made.
         policy: What happens to voxels of other objects; erasing always erases.
+
+    Raises:
+        ValueError: If the policy is unknown.
     """
 
     voxels: Crop
     label: int
     policy: OverlapPolicy = "replace"
+
+    def __post_init__(self) -> None:
+        check_policy(self.policy)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,10 +118,31 @@ class Adopt:
     Args:
         segmentation: On the volume's own grid.
         policy: What happens to voxels that belong to another object.
+
+    Raises:
+        ValueError: If the policy is unknown.
     """
 
     segmentation: Segmentation
     policy: OverlapPolicy = "keep"
+
+    def __post_init__(self) -> None:
+        check_policy(self.policy)
+
+    @classmethod
+    def structures(cls, found: Segmentation, *, policy: OverlapPolicy = "keep") -> Self:
+        """Take over what can be edited of the structures a model outlined.
+
+        Left out are those that enclose the others (`ENCLOSING`), as no object could be drawn within them without
+        replacing them, and those of which no voxel was found.
+
+        Args:
+            found: What `Session.segment` returned.
+            policy: What happens to voxels that belong to another object.
+        """
+        present = count_labels(found.labelmap)
+        kept = [s for s in found.segments if s.label in present and s.name.casefold() not in ENCLOSING]
+        return cls(segmentation=dataclasses.replace(found, segments=tuple(kept)), policy=policy)
 
 
 Edit = Paint | AddObject | ChangeObject | ResetObject | RemoveObject | Adopt

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from colipri_core.editing.canvas import Canvas
 from colipri_core.editing.delta import Delta
 from colipri_core.editing.edits import OverlapPolicy
+from colipri_core.editing.edits import check_policy
 from colipri_core.editing.step import Step
 from colipri_core.editing.steps import changeable
 from colipri_core.editing.steps import check_unlocked
@@ -47,7 +48,9 @@ def question(canvas: Canvas, prompt: Prompt, *, label: int, policy: OverlapPolic
 
     Raises:
         ObjectLockedError: If the object is locked.
+        ValueError: If the policy is unknown.
     """
+    check_policy(policy)
     check_unlocked(canvas, label)
     prompts = (*canvas.prompts_of(label), prompt)
     return Question(label=label, prompt=prompt, prompts=prompts, previous=canvas.crop(label), policy=policy)
@@ -78,6 +81,18 @@ def answered(canvas: Canvas, asked: Question, proposal: Crop, *, model: ModelCar
     return Step(
         action=asked.prompt.kind, label=asked.label, delta=delta, objects=objects, prompt=asked.prompt, model=model
     )
+
+
+def kept_by_others(canvas: Canvas, asked: Question, proposal: Crop) -> int:
+    """Return how many voxels of a proposal stay with other objects.
+
+    Args:
+        canvas: The state it meets.
+        asked: What was asked.
+        proposal: The whole mask the model proposes, on the grid.
+    """
+    labels = canvas.labelmap[proposal.box]
+    return int(np.count_nonzero(proposal.mask & ~changeable(labels, asked.label, canvas, asked.policy)))
 
 
 def _delta(canvas: Canvas, asked: Question, proposal: Crop) -> Delta | None:

@@ -3,6 +3,11 @@
 A prompt is honoured to the voxel: what a positive point, stroke or lasso covers is in the mask, what a negative one
 covers is not, and where two disagree the later one counts. A positive box bounds the object as long as nothing
 positive was placed outside of it; a flat box, drawn in one slice, bounds it in that slice.
+
+What the network is told of a positive box is our choice. A flat one, which is how boxes are drawn, stands for one as
+thick as its shorter side is long, half of it on either side of its slice: of a slab of one cell the network makes
+nothing. While boxes are all that says where the object is, the middle of each counts as a click; it is a hint, not a
+promise, for the middle of a box around a bent object may lie outside the object.
 """
 
 from __future__ import annotations
@@ -68,13 +73,17 @@ def hints_of(
     hints = empty_hints(region.size)
     hints[_PREVIOUS] = previous
     cells = region.geometry(view)
+    only_boxes = all(isinstance(prompt, Box) for prompt in prompts if prompt.positive)
     for prompt in prompts:
         mark = np.zeros_like(hints[_PREVIOUS])
-        _paint(mark, prompt, region, view, cells)
         if isinstance(prompt, Box) and prompt.positive:
-            np.maximum(hints[_BOX], mark, out=hints[_BOX])
+            _paint_bound(hints[_BOX], prompt, region, view)
+            if not only_boxes:
+                continue
+            paint_point(mark, _middle(prompt, region, view))
         else:
-            place(hints, mark, smooth, positive=prompt.positive)
+            _paint(mark, prompt, region, view, cells)
+        place(hints, mark, smooth, positive=prompt.positive)
     return hints
 
 
@@ -83,10 +92,29 @@ def _paint(mark: Hint, prompt: SpatialPrompt, region: Region, view: VolumeGeomet
         paint_point(mark, region.to_cells(view.world_to_index(prompt.ras)).tolist())
         return
     covered = covered_by(prompt, cells)
-    if isinstance(prompt, Box) and prompt.positive and not covered.is_empty:
-        paint_box(mark, covered.lower, covered.upper)
-    elif not covered.is_empty:
+    if not covered.is_empty:
         mark[covered.box][covered.mask] = 1.0
+
+
+def _paint_bound(hint: Hint, box: Box, region: Region, view: VolumeGeometry) -> None:
+    """Add a positive box to its map, along an axis where it is one voxel thick as far as its shorter side is long."""
+    covered = covered_by(box, region.geometry(view))
+    if covered.is_empty:
+        return
+    lower, upper = list(covered.lower), list(covered.upper)
+    voxels = np.array(covered_by(box, view).mask.shape)
+    sides, middle = voxels / np.asarray(region.step), _middle(box, region, view)
+    for axis in np.flatnonzero(voxels == 1):
+        half = np.delete(sides, axis).min() / 2
+        lower[axis] = max(0, min(lower[axis], int(np.ceil(middle[axis] - half))))
+        upper[axis] = min(region.size, max(upper[axis], int(np.floor(middle[axis] + half)) + 1))
+    paint_box(hint, lower, upper)
+
+
+def _middle(box: Box, region: Region, view: VolumeGeometry) -> list[float]:
+    """Middle of what lies in the volume of a box, in cells."""
+    middle: list[float] = region.to_cells(np.mean(extent([box], view), axis=0)).tolist()
+    return middle
 
 
 def covered_by(prompt: SpatialPrompt, geometry: VolumeGeometry) -> Crop:

@@ -41,6 +41,9 @@ STRUCTURES: tuple[StructureConcept, ...] = (
     StructureConcept(name="Stomach", code="SCT:69695003", color=(216, 132, 105)),
 )
 
+ENCLOSING = frozenset({"body"})
+"""Structures that enclose the others, in lower case: where they are, rather than what is there (our choice)."""
+
 
 def concept(name: str, code: str = "", number: int = 0) -> StructureConcept:
     """Return a structure that need not be in the vocabulary.

@@ -144,10 +144,18 @@ def test_a_prompt_outside_the_volume_is_refused(session: Session, prompt: object
     assert not session.editing.undo
 
 
+def test_an_unknown_policy_is_refused(session: Session, grower: Grower) -> None:
+    with pytest.raises(ValueError, match='keep, replace, got "foo"'):
+        session.prompt(Point(ras=LEFT_LUNG), policy="foo")
+    assert not grower.asked
+    assert session.prompt(Point(ras=LEFT_LUNG)).voxels_changed > 100, "it still works"
+
+
 def test_locked_objects_stay_and_policies_decide_over_others(session: Session) -> None:
     session.prompt(Point(ras=LEFT_LUNG), label=1)
     size = session.editing.voxels[1]
-    assert session.prompt(Point(ras=LEFT_LUNG), label=2).voxels_changed == 0
+    kept = session.prompt(Point(ras=LEFT_LUNG), label=2)
+    assert (kept.voxels_changed, kept.voxels_kept) == (0, size)
     session.edit(ChangeObject(label=1, locked=True))
     assert session.prompt(Point(ras=LEFT_LUNG), label=2, policy="replace").voxels_changed == 0
     with pytest.raises(ObjectLockedError):

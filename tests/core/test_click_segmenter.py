@@ -15,8 +15,12 @@ from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.interactive import ClickSegmenter
 from colipri_core.inference.interactive import ClickSettings
+from colipri_core.inference.pointing import hints_of
+from colipri_core.inference.pointing import honour
 from colipri_core.inference.pointing import one_way
+from colipri_core.inference.pointing import spatial_prompts
 from colipri_core.model.click_bundle import ClickBundle
+from colipri_core.model.click_hints import HINTS
 from colipri_core.progress import CancelToken
 from colipri_core.prompts import Box
 from colipri_core.prompts import Crop
@@ -26,6 +30,7 @@ from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import Scribble
 from colipri_core.prompts import Segmenter
+from colipri_core.prompts.regions import region_around
 from colipri_core.provenance import Provenance
 from colipri_core.volume import Volume
 
@@ -69,6 +74,13 @@ def segmenter(**settings: object) -> ClickSegmenter:
 def propose(volume: Volume, *prompts: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
     before = None if previous is None else Crop.around(previous)
     return segmenter().propose(volume, prompts, previous=before).on_grid(volume.shape)
+
+
+def hints_around(geometry: VolumeGeometry, middle: np.ndarray, *prompts: Prompt) -> np.ndarray:
+    """What the network is told in 64 cells of 1 mm around a voxel; the middle of the region is between 31 and 32."""
+    region = region_around(geometry, middle.tolist(), spacing_mm=1.0, size=64)
+    cells = np.zeros((64, 64, 64), dtype=np.float32)
+    return hints_of(spatial_prompts(prompts, None), region, geometry, hu=cells, previous=cells > 0)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
@@ -231,6 +243,55 @@ def test_a_flat_box_bounds_the_object_in_its_slice_only() -> None:
     whole = inside(volume.geometry, BALL)
     assert mask[:, :, k].sum() < 0.7 * whole[:, :, k].sum()
     assert dice(mask[:, :, k + 3], whole[:, :, k + 3]) > 0.95
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2])
+@pytest.mark.parametrize("degrees", [0.0, 35.0])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 0.9, 1.4)])
+def test_a_flat_box_is_told_as_thick_as_its_shorter_side(
+    plane: int, degrees: float, spacing: tuple[float, float, float]
+) -> None:
+    geometry = VolumeGeometry(shape=(160, 160, 160), affine=affine_of(spacing, degrees=degrees))
+    middle, half = np.array([80.0, 80.0, 80.0]), np.round(np.array([12.0, 9.0, 10.0]) / spacing)
+    half[plane] = 0
+    lower, upper = geometry.index_to_world(np.stack([middle - half, middle + half]))
+
+    hints = hints_around(geometry, middle, Box(lower_ras=tuple(lower), upper_ras=tuple(upper)))
+
+    sides = (2 * half + 1) * spacing
+    sides[plane] = np.delete(sides, plane).min()
+    told = np.argwhere(hints[HINTS.index("box")] > 0)
+    assert np.abs(told.max(axis=0) - told.min(axis=0) + 1 - sides).max() < max(spacing) + 0.5
+    assert np.abs((told.max(axis=0) + told.min(axis=0)) / 2 - 31.5).max() < 1.01
+    assert np.linalg.norm(np.argwhere(hints[HINTS.index("positive")] > 0.7).mean(axis=0) - 31.5) < 1
+
+
+def test_the_middle_of_a_box_counts_only_while_boxes_are_all_there_is() -> None:
+    geometry = VolumeGeometry(shape=(160, 160, 160), affine=affine_of((1.0, 1.0, 1.0)))
+    lower, middle, upper = (tuple(place) for place in geometry.index_to_world([[70.0] * 3, [80.0] * 3, [90.0] * 3]))
+    aside = tuple(geometry.index_to_world((84.0, 74.0, 80.0)))
+    box = Box(lower_ras=lower, upper_ras=upper)
+
+    def pointed(*prompts: Prompt) -> np.ndarray:
+        hints = hints_around(geometry, np.array([80.0, 80.0, 80.0]), *prompts)
+        return hints[HINTS.index("positive"), 30:34, 30:34, 30:34] > 0.5
+
+    assert pointed(box).any()
+    assert not pointed(box, Point(ras=middle, positive=False)).any()
+    assert not pointed(box, Point(ras=aside)).any()
+
+
+def test_the_middle_of_a_box_is_no_promise() -> None:
+    """It may lie outside a bent object; a click is kept to the voxel, the middle of a box is not."""
+    volume = volume_of(affine_of((1.0, 1.0, 1.0)))
+    middle = volume.geometry.index_to_world(volume.geometry.world_to_index(BALL[0][0]).round())
+    box = Box(lower_ras=tuple(middle - 8.0), upper_ras=tuple(middle + 8.0))
+
+    def honoured(prompt: Box | Point) -> Crop:
+        return honour(Crop.empty(), [prompt], volume.geometry)
+
+    assert honoured(box).is_empty
+    assert not honoured(Point(ras=tuple(middle))).is_empty
 
 
 def test_a_negative_box_empties_itself() -> None:

@@ -16,6 +16,7 @@ from colipri_core.prompts import Lasso
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.prompts import Scribble
+from colipri_core.prompts import prompt_mask
 from colipri_core.vocabulary.structures import STRUCTURES
 from colipri_core.volume import Volume
 from napari_colipri.geometry import LayerGrid
@@ -90,6 +91,30 @@ def test_what_is_drawn_lies_in_the_patient_where_its_marks_show_it(
         np.testing.assert_allclose([marks.min(axis=0), marks.max(axis=0)], [[2, 1, 1.5], [2, 2, 6]], atol=1e-6)
     else:
         np.testing.assert_allclose(marks, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("degrees", [0, 25])
+def test_a_stroke_on_thick_slices_is_as_thin_as_on_thin_ones(axis: int, degrees: float) -> None:
+    turn = np.array([[np.cos(np.deg2rad(degrees)), -np.sin(np.deg2rad(degrees))], [0, 0]])
+    turn[1] = -turn[0, 1], turn[0, 0]
+    affine = np.diag([-0.57, -0.57, 5.0, 1.0])
+    affine[:2, :2] = turn @ affine[:2, :2]
+    geometry = VolumeGeometry(shape=(64, 64, 20), affine=affine)
+    grid = LayerGrid.for_display(geometry)
+    along, across = (a for a in (2, 1, 0) if a != axis)
+    path = np.full((2, 3), [10.0, 32.0, 32.0])
+    path[:, along] = [4.0, 14.0]
+
+    prompt = drawn_prompt("scribble", path, grid, positive=True)
+
+    drawn = grid.to_layer(prompt_mask(prompt, geometry).on_grid(geometry.shape))
+    crossed = tuple(np.full(11, index) for index in path[0].astype(int))
+    crossed = tuple(np.arange(4, 15) if a == along else line for a, line in enumerate(crossed))
+    assert drawn[crossed].all()
+    for other in (axis, across):
+        width = (np.ptp(np.argwhere(drawn)[:, other]) + 1) * grid.scale[other]
+        assert width <= max(3.6, grid.scale[other])
 
 
 def test_a_lasso_of_two_places_is_none_and_a_phrase_has_no_marks() -> None:
@@ -171,6 +196,22 @@ class TestDock:
         settle(dock)
         assert dock.labelling.state.voxels[4] > 0
         assert dock.labelling.state.prompts == {4: (Phrase(text="dense spot"),)}
+
+    def test_a_click_that_does_nothing_says_why(self, dock, viewer, settle) -> None:
+        noticed = []
+        dock.labelling.noticed.connect(noticed.append)
+        self.open(dock, settle)
+        for _ in range(2):
+            dock.labelling.prompt(self.point(dock, (12, 18, 26)))
+            settle(dock)
+            dock.label_panel.next.click()
+            settle(dock)
+        (words,) = noticed
+        assert words.startswith(f"{dock.labelling.state.voxels[1]:,} voxels belong to other objects")
+        assert dock.label_panel.keep.text() in words
+        dock.labelling.press("undo")
+        settle(dock)
+        assert len(noticed) == 1
 
     def test_the_form_changes_the_chosen_object(self, dock, viewer, settle) -> None:
         panel = dock.label_panel

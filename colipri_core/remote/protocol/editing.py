@@ -27,6 +27,7 @@ from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
+from colipri_core.editing.edits import check_policy
 from colipri_core.editing.step import ObjectChange
 from colipri_core.editing.step import Step
 from colipri_core.errors import ProtocolError
@@ -52,12 +53,18 @@ class PromptRequest:
         after: The revision it follows.
         label: The object.
         policy: What happens to voxels of other objects.
+
+    Raises:
+        ValueError: If the policy is unknown.
     """
 
     prompt: Prompt
     after: int
     label: int = 1
     policy: OverlapPolicy = "keep"
+
+    def __post_init__(self) -> None:
+        check_policy(self.policy)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -311,6 +318,7 @@ class _Change:
     upper: Index
     voxels_changed: int
     objects_changed: bool
+    voxels_kept: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
+from colipri_core.editing.notice import answer_notice
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts import Phrase
@@ -69,7 +70,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)  # type: ignore[arg-type]
 
-        return self._act(prompt.kind.capitalize(), act)
+        return self._act(prompt.kind.capitalize(), act, prompt=prompt)
 
     def ask_phrase(self, text: str) -> bool:
         """Seed the current object from words; empty text does nothing.
@@ -221,7 +222,7 @@ class Labelling:
         """Outline the structures the model knows and make them objects."""
 
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
-            return session.edit(Adopt(segmentation=session.segment(progress=progress, cancel=cancel)))
+            return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
         return self._act("Outlining structures", act)
 
@@ -242,9 +243,11 @@ class Labelling:
 
         return self._desk.run(f"Saving {path.name}", ask, lambda case, _: None, waits=True)
 
-    def _act(self, title: str, act: _Act, then: Callable[[Case], None] = lambda case: None) -> bool:
+    def _act(
+        self, title: str, act: _Act, *, then: Callable[[Case], None] = lambda case: None, prompt: Prompt | None = None
+    ) -> bool:
         """Ask the session on the worker, with what the user changed by hand first; then show what changed."""
-        node = self.node
+        node, policy = self.node, self._desk.params.text("policy")
         case = self._desk.case
         read_at = segments.stamp(node) if node is not None else None
         shown = None
@@ -261,6 +264,9 @@ class Labelling:
 
         def take(case: Case, answer: _Answer) -> None:
             self._show(case, answer, read_at)
+            change, state, _ = answer
+            if prompt is not None and change is not None:
+                self._desk.problem = answer_notice(prompt, change, state, policy=policy)  # type: ignore[arg-type]
             then(case)
 
         return self._desk.run(title, ask, take, waits=True, stopped=self._show_prompts)

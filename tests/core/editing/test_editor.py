@@ -17,10 +17,13 @@ from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
 from colipri_core.editing.journal import Event
+from colipri_core.editing.notice import NOTHING
+from colipri_core.editing.notice import answer_notice
 from colipri_core.errors import EmptyHistoryError
 from colipri_core.errors import ObjectLockedError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.prompts import Crop
+from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
@@ -48,6 +51,7 @@ def voxels(editor: LabelEditor, label: int) -> int:
 def test_a_brush_makes_an_object_and_its_change_names_the_box(editor: LabelEditor) -> None:
     change = editor.apply(Paint(voxels=cube((2, 3, 4)), label=3))
     assert (change.lower, change.upper, change.voxels_changed) == ((2, 3, 4), (6, 7, 8), 64)
+    assert change.bbox == ((2, 3, 4), (6, 7, 8))
     assert (change.label, change.action, change.objects_changed) == (3, "paint", True)
     assert (change.labels == 3).all()
     assert editor.state.voxels == {3: 64}
@@ -60,6 +64,52 @@ def test_keep_leaves_what_is_there_and_replace_takes_it(editor: LabelEditor) -> 
     assert (voxels(editor, 1), voxels(editor, 2)) == (64, 32)
     paint(editor, (2, 0, 0), 2, policy="replace")
     assert (voxels(editor, 1), voxels(editor, 2)) == (32, 64)
+
+
+@pytest.mark.parametrize("policy", ["keep", "replace"])
+def test_an_answer_counts_what_other_objects_keep(editor: LabelEditor, policy: str) -> None:
+    prompt = Point(ras=(0, 0, 0))
+    paint(editor, (0, 0, 0), 1)
+    paint(editor, (0, 8, 0), 2)
+    editor.apply(ChangeObject(label=2, locked=True))
+
+    def answer(proposal: Crop, label: int) -> tuple[int, int, str]:
+        asked = editor.ask(prompt, label=label, policy=policy)
+        change = editor.answer(asked, proposal, model=MODEL)
+        return change.voxels_changed, change.voxels_kept, answer_notice(prompt, change, editor.state, policy=policy)
+
+    assert answer(cube((0, 8, 0)), 3)[:2] == (0, 64)
+    changed, kept, words = answer(cube((1, 0, 0)), 3)
+    if policy == "keep":
+        assert (changed, kept) == (16, 48)
+        assert words.startswith("48 voxels belong to other objects; untick")
+    else:
+        assert (changed, kept, words) == (64, 0, "")
+        assert answer(cube((0, 8, 0)), 4)[2].startswith("64 voxels belong to locked objects")
+
+
+def test_a_notice_says_that_nothing_was_outlined(editor: LabelEditor) -> None:
+    def words(prompt: Point | Phrase, proposal: Crop) -> str:
+        change = editor.answer(editor.ask(prompt, label=1), proposal, model=MODEL)
+        return answer_notice(prompt, change, editor.state, policy="keep")
+
+    assert words(Point(ras=(0, 0, 0)), Crop.empty()) == NOTHING
+    assert words(Phrase(text="nodule"), Crop.empty()) == NOTHING
+    assert not words(Point(ras=(0, 0, 0), positive=False), Crop.empty())
+    assert not words(Point(ras=(0, 0, 0)), cube((4, 4, 4)))
+    assert not words(Point(ras=(0, 0, 0)), cube((4, 4, 4))), "it was right before"
+
+
+def test_an_unknown_policy_is_refused(editor: LabelEditor) -> None:
+    given = Segmentation(labelmap=editor.labelmap, geometry=editor.volume.geometry, segments=())
+    for act in (
+        lambda: editor.ask(Point(ras=(0, 0, 0)), label=1, policy="foo"),
+        lambda: Paint(voxels=cube((0, 0, 0)), label=1, policy="foo"),
+        lambda: Adopt(segmentation=given, policy="foo"),
+        lambda: Adopt.structures(given, policy="foo"),
+    ):
+        with pytest.raises(ValueError, match='keep, replace, got "foo"'):
+            act()
 
 
 def test_a_locked_object_is_refused_as_target_and_left_alone_as_neighbour(editor: LabelEditor) -> None:
@@ -194,6 +244,21 @@ def test_structures_become_objects_beside_what_was_drawn(editor: LabelEditor) ->
     editor.apply(Adopt(segmentation=given, policy="replace"))
     assert len(editor.state.objects) == 3, "segments of the same name go to the same object"
     assert voxels(editor, 1) == 32
+
+
+def test_what_encloses_the_rest_and_what_was_not_found_is_no_object(editor: LabelEditor) -> None:
+    labelmap = np.zeros(SHAPE, dtype=np.uint8)
+    labelmap[1:18], labelmap[8:12] = 1, 4
+    given = Segmentation(
+        labelmap=labelmap,
+        geometry=editor.volume.geometry,
+        segments=(Segment(label=1, name="Body"), Segment(label=3, name="Spleen"), Segment(label=4, name="Heart")),
+    )
+    editor.apply(Adopt.structures(given))
+    assert [item.name for item in editor.state.objects] == ["Heart"]
+    assert voxels(editor, 4) == (labelmap == 4).sum()
+    asked = editor.ask(Point(ras=(0, 0, 0)), label=5)
+    assert editor.answer(asked, cube((2, 2, 2)), model=MODEL).voxels_changed == 64, "the body is free"
 
 
 def test_a_segmentation_of_another_grid_is_refused(editor: LabelEditor) -> None:

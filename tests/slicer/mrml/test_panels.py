@@ -203,6 +203,22 @@ class TestWithServer:
         assert "locked" in ui.problemLabel.text()
         np.testing.assert_array_equal(segments.read(logic.labelling.node, logic.desk.volume_node)[0], before)
 
+    def test_a_click_within_another_object_says_what_to_do(self, ready: Window) -> None:
+        ui, logic = ready.ui, ready.logic
+        points = markups.add_markup(logic.desk.scene, "point", positive=True)
+        points.AddControlPointWorld(tuple(logic.desk.take().volume.geometry.center))
+        logic.labelling.prompt_from(points, positive=True)
+        ready.finish()
+        ui.newObjectButton.click()
+        ready.finish()
+        logic.labelling.prompt_from(points, positive=True)
+        logic.wait(WAIT_S)
+
+        assert f"{logic.labelling.state.voxels[1]:,} voxels belong to other objects" in ui.problemLabel.text()
+        assert "untick Keep other objects" in ui.problemLabel.text()
+        logic.labelling.undo()
+        ready.finish()
+
 
 def test_the_panel_has_the_widgets(window: Window) -> None:
     assert isinstance(window.ui, SimpleNamespace)

@@ -12,11 +12,13 @@ import slicer
 
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.findings import EvidenceMap
+from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import apply_affine
 from colipri_core.geometry import reorient_array
 from colipri_core.prompts import Box
 from colipri_core.prompts import Lasso
 from colipri_core.prompts import Scribble
+from colipri_core.prompts import prompt_mask
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segment
@@ -275,6 +277,18 @@ class TestMarkups:
             indices = geometry.world_to_index(prompt.ras)
             np.testing.assert_allclose(indices[:, 2], 5, atol=1e-4)
             np.testing.assert_allclose(indices[0], (2, 2, 5), atol=1e-4)
+
+    def test_a_scribble_is_as_wide_on_thick_slices(self, scene: object) -> None:
+        geometry = VolumeGeometry(shape=(64, 64, 20), affine=np.diag([-0.57, -0.57, 5.0, 1.0]))
+        node = markups.add_markup(scene, "scribble", positive=True)
+        for corner in geometry.index_to_world([(10, 32, 9), (50, 32, 9)]):
+            node.AddControlPointWorld(tuple(corner))
+
+        (prompt,) = markups.prompts_of(node, geometry)
+
+        drawn = prompt_mask(prompt, geometry).on_grid(geometry.shape)
+        assert drawn[10:51, 32, 9].all()
+        assert np.ptp(np.argwhere(drawn), axis=0)[1:].tolist() == [4, 0]
 
     def test_too_little_drawn_is_no_prompt(self, scene: object, volume: object) -> None:
         for tool in ("point", "scribble", "lasso", "box"):

@@ -72,7 +72,7 @@ def prompts_of(
 
     Args:
         node: Fiducials, a curve, a closed curve or an ROI.
-        geometry: The volume's grid in the world; a box runs along its axes, a scribble is one voxel wide at least.
+        geometry: The volume's grid in the world; a box runs along its axes, a scribble has its default width.
         positive: Whether they show what belongs to the object.
 
     Raises:
@@ -87,7 +87,7 @@ def prompts_of(
         return (Lasso(ras=corners, positive=positive),) if len(placed(node)) >= 3 else ()
     if node.IsA("vtkMRMLMarkupsCurveNode"):
         path = tuple(_position(place) for place in _along(node))
-        return (Scribble(ras=path, positive=positive, radius_mm=max(geometry.spacing)),) if path else ()
+        return (Scribble(ras=path, positive=positive),) if path else ()
     msg = f"Expected fiducials, a curve, a closed curve or an ROI, got a {node.GetNodeTagName()}."
     raise ValueError(msg)
 
