@@ -6,10 +6,12 @@ Nothing heavy is imported here: nibabel, SimpleITK, pydicom and highdicom are lo
 from __future__ import annotations
 
 from colipri_core.io.checks import check_volume
+from colipri_core.io.labelmap import check_labelmap_output
 from colipri_core.io.labelmap import read_labelmap
 from colipri_core.io.labelmap import write_labelmap
 from colipri_core.io.names import derivative_name
 from colipri_core.io.read import read_volume
+from colipri_core.io.report import check_report_output
 from colipri_core.io.report import write_report
 from colipri_core.io.suffixes import LABELMAP_SUFFIXES
 from colipri_core.io.suffixes import REPORT_SUFFIXES
@@ -26,6 +28,8 @@ __all__ = [
     "REPORT_SUFFIXES",
     "SURFACE_SUFFIXES",
     "VOLUME_SUFFIXES",
+    "check_labelmap_output",
+    "check_report_output",
     "check_volume",
     "convert",
     "derivative_name",

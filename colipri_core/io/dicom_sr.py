@@ -59,6 +59,22 @@ _PRIVATE = "99COLIPRI"
 _UNNAMED = "Refers to no images: the volume was not read from DICOM images with valid identifiers."
 
 
+def check_dicom_sr(name: str, source: Volume | None) -> None:
+    """Refuse a source no DICOM SR can be written on, before there is a report.
+
+    Args:
+        name: Name of the file to be written.
+        source: The volume to be reported on.
+
+    Raises:
+        UnsupportedVolumeError: If the source's DICOM files are gone.
+        MissingDependencyError: If highdicom is not installed.
+    """
+    require_highdicom("DICOM SR")
+    with quiet_pydicom():
+        _Images(name, source)
+
+
 def write_dicom_sr(report: Report, path: Path, *, source: Volume | None) -> None:
     """Write a draft as DICOM SR, in the study of its images where they are DICOM.
 

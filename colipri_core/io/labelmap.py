@@ -19,6 +19,7 @@ from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.io.atomic import write_json
 from colipri_core.io.checks import refusal
+from colipri_core.io.dicom_seg import check_dicom_seg
 from colipri_core.io.dicom_seg import read_dicom_seg
 from colipri_core.io.dicom_seg import write_dicom_seg
 from colipri_core.io.itk import load
@@ -40,6 +41,23 @@ from colipri_core.volume import Volume
 
 _MAX_LABEL = 65_535
 _COLORS = ((128, 174, 128), (241, 214, 145), (177, 122, 101), (111, 184, 210), (216, 101, 79), (221, 130, 101))
+
+
+def check_labelmap_output(path: str | os.PathLike[str], *, source: Volume | None) -> None:
+    """Refuse what `write_labelmap` would refuse, as far as it is known before there is a segmentation.
+
+    Args:
+        path: File to be written.
+        source: The volume to be segmented.
+
+    Raises:
+        ValueError: If the suffix is unknown.
+        UnsupportedVolumeError: If a DICOM SEG is asked for and the source was not read from DICOM files.
+        MissingDependencyError: If a DICOM SEG is asked for and highdicom is not installed.
+    """
+    target = Path(path)
+    if matching_suffix(target, LABELMAP_SUFFIXES) == DICOM_SUFFIX:
+        check_dicom_seg(target.name, source)
 
 
 def write_labelmap(segmentation: Segmentation, path: str | os.PathLike[str], *, source: Volume | None = None) -> Path:

@@ -1,0 +1,95 @@
+"""Outputs of verbs: what cannot be written is refused before a model is opened, and no other file is lost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chests import chest
+from dicom_writer import write_series
+from random_bundles import save_random_bundle
+
+from colipri_core.cli.main import main
+from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.inference.local import LocalEngine
+from colipri_core.io import read_volume
+from colipri_core.io import write_labelmap
+from colipri_core.io import write_volume
+from colipri_core.segmentation import Segment
+from colipri_core.segmentation import Segmentation
+
+pytestmark = pytest.mark.filterwarnings("ignore::colipri_core.errors.VolumeWarning")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_random_bundle(tmp_path_factory.mktemp("models") / "random"))
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_volume(chest(), tmp_path_factory.mktemp("ct") / "chest.nii.gz")
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Runs a command in this process; returns its document, or the error in it."""
+    monkeypatch.setenv("COLIPRI_CACHE_DIR", str(tmp_path / "cache"))
+
+    def run(*arguments: str | Path, status: int = 0) -> dict[str, Any]:
+        found = main([*map(str, arguments), "--json"])
+        captured = capsys.readouterr()
+        assert found == status, captured
+        document = json.loads(captured.out)
+        return document.get("error", document)
+
+    return run
+
+
+class TestDicomIsRefusedBeforeTheModel:
+    """With a model that is not there, only what is checked earlier can be the answer."""
+
+    def test_a_segmentation_of_a_nifti(self, cli, ct: Path, tmp_path: Path) -> None:
+        found = cli("segment", ct, "-o", tmp_path / "mask.dcm", "--model", "no-such-model", status=3)
+        volume = read_volume(ct)
+        ones = Segmentation(
+            labelmap=np.ones(volume.shape, np.uint8), geometry=volume.geometry, segments=(Segment(label=1, name="a"),)
+        )
+        with pytest.raises(UnsupportedVolumeError) as caught:
+            write_labelmap(ones, tmp_path / "mask.dcm", source=volume)
+        assert (found["code"], found["message"]) == (caught.value.code, str(caught.value))
+
+    def test_one_that_prompts_are_to_make(self, cli, ct: Path, tmp_path: Path) -> None:
+        arguments = ("--point", "0,0,0", "-o", tmp_path / "mask.dcm", "--model", "no-such-model")
+        assert cli("segment", ct, *arguments, status=3)["code"] == "unsupported-volume"
+
+    @pytest.mark.parametrize("verb", ["segment", "report"])
+    def test_without_highdicom(self, cli, ct: Path, tmp_path: Path, monkeypatch, verb: str) -> None:
+        monkeypatch.setitem(sys.modules, "highdicom", None)
+        found = cli(verb, ct, "-o", tmp_path / "result.dcm", "--model", "no-such-model", status=4)
+        assert found["code"] == "missing-dependency"
+        assert "highdicom" in found["message"]
+
+    def test_of_several_each_before_it_is_encoded(
+        self, cli, bundle: str, ct: Path, tmp_path: Path, monkeypatch
+    ) -> None:
+        pytest.importorskip("highdicom")
+        opened = []
+        open_volume = LocalEngine.open
+
+        def opening(self, volume, **options):
+            opened.append(volume.name)
+            return open_volume(self, volume, **options)
+
+        monkeypatch.setattr(LocalEngine, "open", opening)
+        volume = chest(spacing=(30.0, 30.0, 40.0)).reoriented("LPS")
+        write_series(tmp_path / "series", volume.voxels, volume.affine)
+        (tmp_path / "out").mkdir()
+        arguments = ("--structure", "heart", "-o", tmp_path / "out", "--suffix", ".dcm", "--model", bundle)
+        found = cli("segment", ct, tmp_path / "series", *arguments, status=3)
+        assert opened == ["series"]
+        assert found["cases"][0]["error"]["code"] == "unsupported-volume"
