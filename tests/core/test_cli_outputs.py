@@ -50,6 +50,17 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return run
 
 
+@pytest.mark.parametrize("name", ["x.seg.nrrd", "x.Seg.NRRD"])
+@pytest.mark.parametrize("arguments", [("convert", "CT", "FILE"), ("evidence", "CT", "--text", "fluid", "-o", "FILE")])
+def test_a_name_for_segments_is_refused_where_none_are_written(cli, ct: Path, tmp_path: Path, arguments, name) -> None:
+    places = {"CT": ct, "FILE": tmp_path / name}
+    found = cli(*(places.get(item, item) for item in arguments), "--model", "no-such-model", status=2)
+    assert found["code"] == "usage"
+    assert '"x.nrrd"' in found["message"]
+    assert f"colipri segment -o {name}" in found["message"]
+    assert not places["FILE"].exists()
+
+
 class TestDicomIsRefusedBeforeTheModel:
     """With a model that is not there, only what is checked earlier can be the answer."""
 

@@ -41,6 +41,13 @@ def test_unknown_suffixes_are_refused_with_the_list(tmp_path, name):
         write_volume(volume(), tmp_path / name)
 
 
+def test_a_volume_does_not_take_the_name_of_a_segmentation(tmp_path):
+    for write_to in (lambda path: write_volume(volume(), path), lambda path: convert(tmp_path / "none.nii", path)):
+        with pytest.raises(ValueError, match=r'"scan\.nrrd"'):
+            write_to(tmp_path / "scan.seg.nrrd")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match='"results" does not exist'):
         write_volume(volume(), tmp_path / "results" / "scan.nii.gz")
