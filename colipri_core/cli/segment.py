@@ -137,11 +137,15 @@ def _check_outputs(cts: Sequence[Path], output: Path, log: Path | None, suffix: 
     """Refuse outputs before any work is done for them."""
     from colipri_core.cli.terminal import check_output
     from colipri_core.io.suffixes import LABELMAP_SUFFIXES
+    from colipri_core.io.write import sidecar
 
     if len(cts) == 1:
         check_output(output, suffixes=LABELMAP_SUFFIXES)
         if log is not None:
             check_output(log, suffixes=(".json",))
+            if log.resolve() == sidecar(output).resolve():
+                msg = f'Expected two files, got "{log.name}" for the log, which goes with "{output.name}". Rename one.'
+                raise ValueError(msg)
         return
     if not output.is_dir():
         msg = f'Expected a folder for the labelmaps of {len(cts)} CTs, got "{output}". Create it first.'
@@ -192,7 +196,9 @@ def _many(
 
     from colipri_core.cli.work import controlled
     from colipri_core.cli.work import engine_of
+    from colipri_core.errors import ColipriError
     from colipri_core.errors import InputError
+    from colipri_core.errors import OutputError
     from colipri_core.io import check_labelmap_output
 
     documents: list[dict[str, Any]] = []
@@ -209,8 +215,8 @@ def _many(
                     found = _outlined(session, wish, control)
                     taken.add(output)
                     documents.append(_written(found, session, wish, output, terminal))
-            except (InputError, ValueError) as error:
-                failed, code = (error.exit_code, error.code) if isinstance(error, InputError) else (2, "usage")
+            except (InputError, OutputError, ValueError) as error:
+                failed, code = (error.exit_code, error.code) if isinstance(error, ColipriError) else (2, "usage")
                 terminal.error(f"{ct.name}: {error}")
                 documents.append({"case": ct.name, "error": {"code": code, "message": str(error)}})
                 status = failed

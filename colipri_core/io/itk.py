@@ -5,6 +5,7 @@ ITK turns the spaces an NRRD may be written in (RAS, LAS, LPS) into LPS itself.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ def save(
         voxels: Array of an integer or floating type.
         geometry: Their grid.
         fields: Text fields of an NRRD header.
+
+    Raises:
+        OSError: If not all of it could be written, as on a full disk.
     """
     import SimpleITK
 
@@ -87,7 +91,10 @@ def save(
     image.SetDirection((lps[:3, :3] / np.asarray(geometry.spacing)).ravel().tolist())
     for key, value in (fields or {}).items():
         image.SetMetaData(key, value)
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:  # ITK's only one; with the suffixes and types there are here, it is the disk's
+        raise OSError(errno.EIO, "the file could not be written whole") from error
 
 
 def _check_header(name: str, reader: Any) -> None:

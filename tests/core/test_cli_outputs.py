@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from colipri_core.io import write_labelmap
 from colipri_core.io import write_volume
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
+from colipri_core.volume import Volume
 
 pytestmark = pytest.mark.filterwarnings("ignore::colipri_core.errors.VolumeWarning")
 
@@ -50,6 +53,11 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return run
 
 
+def ones(volume: Volume) -> Segmentation:
+    labelmap = np.ones(volume.shape, np.uint8)
+    return Segmentation(labelmap=labelmap, geometry=volume.geometry, segments=(Segment(label=1, name="all"),))
+
+
 @pytest.mark.parametrize("name", ["x.seg.nrrd", "x.Seg.NRRD"])
 @pytest.mark.parametrize("arguments", [("convert", "CT", "FILE"), ("evidence", "CT", "--text", "fluid", "-o", "FILE")])
 def test_a_name_for_segments_is_refused_where_none_are_written(cli, ct: Path, tmp_path: Path, arguments, name) -> None:
@@ -61,17 +69,49 @@ def test_a_name_for_segments_is_refused_where_none_are_written(cli, ct: Path, tm
     assert not places["FILE"].exists()
 
 
+class TestAFullDisk:
+    @pytest.fixture(autouse=True)
+    def _is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("colipri_core.io.atomic.os.fsync", full)
+
+    @pytest.mark.parametrize(
+        ("arguments", "name"),
+        [
+            (("convert", "CT", "FILE"), "x.nii.gz"),
+            (("evidence", "CT", "--text", "fluid", "-o", "FILE"), "x.mha"),
+            (("segment", "CT", "--structure", "heart", "-o", "FILE"), "x.seg.nrrd"),
+        ],
+    )
+    def test_it_is_3_and_the_old_file_stays(self, cli, bundle: str, ct: Path, tmp_path: Path, arguments, name) -> None:
+        target = tmp_path / name
+        target.write_text("old")
+        places = {"CT": ct, "FILE": target}
+        found = cli(*(places.get(item, item) for item in arguments), "--model", bundle, status=3)
+        assert found["code"] == "unwritable-output"
+        for words in (str(target), "No space left", "Free some space"):
+            assert words in found["message"]
+        assert target.read_text() == "old"
+
+    def test_one_of_several_does_not_end_the_rest(self, cli, bundle: str, ct: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        arguments = ("--structure", "heart", "-o", tmp_path / "out", "--model", bundle)
+        other = Path(shutil.copy(ct, tmp_path / "other.nii.gz"))
+        found = cli("segment", ct, other, *arguments, status=3)
+        assert [case["error"]["code"] for case in found["cases"]] == ["unwritable-output"] * 2
+        assert list((tmp_path / "out").iterdir()) == []
+
+
 class TestDicomIsRefusedBeforeTheModel:
     """With a model that is not there, only what is checked earlier can be the answer."""
 
     def test_a_segmentation_of_a_nifti(self, cli, ct: Path, tmp_path: Path) -> None:
         found = cli("segment", ct, "-o", tmp_path / "mask.dcm", "--model", "no-such-model", status=3)
         volume = read_volume(ct)
-        ones = Segmentation(
-            labelmap=np.ones(volume.shape, np.uint8), geometry=volume.geometry, segments=(Segment(label=1, name="a"),)
-        )
         with pytest.raises(UnsupportedVolumeError) as caught:
-            write_labelmap(ones, tmp_path / "mask.dcm", source=volume)
+            write_labelmap(ones(volume), tmp_path / "mask.dcm", source=volume)
         assert (found["code"], found["message"]) == (caught.value.code, str(caught.value))
 
     def test_one_that_prompts_are_to_make(self, cli, ct: Path, tmp_path: Path) -> None:
