@@ -19,6 +19,7 @@ from colipri_core.io.suffixes import SURFACE_SUFFIXES
 from colipri_core.io.suffixes import VOLUME_SUFFIXES
 from colipri_core.io.surface import write_surface
 from colipri_core.io.surface import write_surfaces
+from colipri_core.io.write import check_map_output
 from colipri_core.io.write import convert
 from colipri_core.io.write import write_map
 from colipri_core.io.write import write_volume
@@ -29,6 +30,7 @@ __all__ = [
     "SURFACE_SUFFIXES",
     "VOLUME_SUFFIXES",
     "check_labelmap_output",
+    "check_map_output",
     "check_report_output",
     "check_volume",
     "convert",

@@ -16,6 +16,7 @@ from dicom_writer import write_series
 from random_bundles import save_random_bundle
 
 from colipri_core.cli.main import main
+from colipri_core.errors import OutputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.inference.local import LocalEngine
 from colipri_core.io import read_volume
@@ -67,6 +68,52 @@ def test_a_name_for_segments_is_refused_where_none_are_written(cli, ct: Path, tm
     assert '"x.nrrd"' in found["message"]
     assert f"colipri segment -o {name}" in found["message"]
     assert not places["FILE"].exists()
+
+
+class TestAFileBeside:
+    """A labelmap or map has a JSON file of its name; none that is another's is replaced."""
+
+    VERBS = pytest.mark.parametrize("verb", [("segment", "--structure", "heart"), ("evidence", "--text", "fluid")])
+
+    @VERBS
+    def test_a_report_is_not_replaced_and_no_model_is_opened(self, cli, bundle: str, ct: Path, tmp_path: Path, verb):
+        report = tmp_path / "case.json"
+        cli("report", ct, "-o", report, "--model", bundle)
+        before = report.read_bytes()
+        target = tmp_path / "case.nii.gz"
+        found = cli(verb[0], ct, *verb[1:], "-o", target, "--model", "no-such-model", status=3)
+        assert found["code"] == "unwritable-output"
+        assert '"case.json"' in found["message"]
+        assert report.read_bytes() == before
+        assert not target.exists()
+
+    @VERBS
+    def test_its_own_is_replaced(self, cli, bundle: str, ct: Path, tmp_path: Path, verb) -> None:
+        target = tmp_path / "case.nii.gz"
+        for _ in range(2):
+            cli(verb[0], ct, *verb[1:], "-o", target, "--model", bundle)
+        assert json.loads((tmp_path / "case.json").read_text())["describes"] == "case.nii.gz"
+
+    def test_that_of_another_image_of_the_same_name_is_not(self, cli, bundle: str, ct: Path, tmp_path: Path) -> None:
+        arguments = ("--structure", "heart", "--model", bundle)
+        cli("segment", ct, *arguments, "-o", tmp_path / "case.nii.gz")
+        before = (tmp_path / "case.json").read_bytes()
+        found = cli("segment", ct, *arguments, "-o", tmp_path / "case.mha", status=3)
+        assert found["code"] == "unwritable-output"
+        assert (tmp_path / "case.json").read_bytes() == before
+        cli("segment", ct, *arguments, "-o", tmp_path / "case.seg.nrrd")
+
+    @pytest.mark.parametrize("content", ["", "[1]", "no JSON", '{"describes": "other.nii.gz"}', '{"segments": []}'])
+    def test_whatever_it_holds(self, ct: Path, tmp_path: Path, content: str) -> None:
+        (tmp_path / "mask.json").write_text(content)
+        with pytest.raises(OutputError, match=r"mask\.json"):
+            write_labelmap(ones(read_volume(ct)), tmp_path / "mask.nii.gz")
+        assert [path.name for path in tmp_path.iterdir()] == ["mask.json"]
+
+    def test_the_log_is_not_the_file_beside(self, cli, ct: Path, tmp_path: Path) -> None:
+        outputs = ("-o", tmp_path / "case.nii.gz", "--log", tmp_path / "case.json")
+        found = cli("segment", ct, "--point", "0,0,0", *outputs, "--model", "no-such-model", status=2)
+        assert "case.json" in found["message"]
 
 
 class TestAFullDisk:
