@@ -78,6 +78,27 @@ class StoreBusyError(StoreError):
     code = "store-busy"
 
 
+class OutputError(ColipriError, OSError):
+    """A file cannot be written: no room, no permission, or another file would be lost. What stood there is unchanged.
+
+    Args:
+        message: What was to be written, what was found and what to do.
+        cause: The operating system's error, if there was one; its `errno` and `strerror` are this error's as well.
+    """
+
+    exit_code = 3
+    code = "unwritable-output"
+
+    def __init__(self, message: str, cause: OSError | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if cause is not None:
+            self.errno, self.strerror = cause.errno, cause.strerror
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class ModelUnavailableError(ColipriError):
     """The model cannot be found, fetched or reached."""
 

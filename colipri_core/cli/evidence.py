@@ -32,12 +32,14 @@ def evidence(
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
+    from colipri_core.io import check_map_output
     from colipri_core.io import write_map
     from colipri_core.io.suffixes import VOLUME_SUFFIXES
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)
     check_output(output, suffixes=VOLUME_SUFFIXES)
+    check_map_output(output)
     terminal = Terminal(json=json, quiet=quiet)
     with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
         found = session.evidence(text, progress=control.progress, cancel=control.cancel)

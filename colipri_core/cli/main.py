@@ -1,6 +1,7 @@
 """The `colipri` command: verbs, exit codes and error messages.
 
-Exit status: 0 done, 2 wrong usage, 3 unreadable or unfit input, 4 model unavailable, 130 cancelled, 1 anything else.
+Exit status: 0 done, 2 wrong usage, 3 unreadable or unfit input, or an output that cannot be written, 4 model
+unavailable, 130 cancelled, 1 anything else.
 An error says on stderr what was expected, what was found and what to do; with `--json` it is also the one document on
 stdout, `{"error": {"code", "message"}}` (and "series" where a DICOM folder holds several). The verbs import what they
 need when they run, so that `colipri --help` is quick.
@@ -8,6 +9,7 @@ need when they run, so that `colipri --help` is quick.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -32,6 +34,7 @@ from colipri_core.cli.segment import segment
 from colipri_core.cli.serve import serve
 from colipri_core.cli.similar import similar
 from colipri_core.errors import ColipriError
+from colipri_core.errors import OutputError
 from colipri_core.errors import SeveralSeriesError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 USAGE = 2
 CANCELLED = 130
 FAILED = 1
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 app = typer.Typer(
     name="colipri",
@@ -110,6 +114,7 @@ def _explain(error: BaseException) -> tuple[int, dict[str, Any]]:
         return USAGE, {"code": "usage", "message": str(error)}
     if isinstance(error, OSError):
         message = f"{error}. Check the path, the permissions and the free space."
-        return FAILED, {"code": "input-output", "message": message}
+        status = OutputError.exit_code if error.errno in _NO_ROOM else FAILED
+        return status, {"code": "input-output", "message": message}
     message = f"{type(error).__name__}: {error}. Set COLIPRI_DEBUG=1 to see where it happened."
     return FAILED, {"code": "internal", "message": message}

@@ -53,6 +53,7 @@ def report(
     from colipri_core.cli.work import opened_engine
     from colipri_core.cli.work import opened_store
     from colipri_core.io import REPORT_SUFFIXES
+    from colipri_core.io import check_report_output
     from colipri_core.io import read_volume
     from colipri_core.io import write_report
     from colipri_core.report import DraftOptions
@@ -63,6 +64,8 @@ def report(
     terminal = Terminal(json=json, quiet=quiet)
     choice = ModelChoice(model=model, device=device)
     volume = read_volume(ct, series=series)
+    if output is not None:
+        check_report_output(output, source=volume)
     with contextlib.ExitStack() as stack:
         earlier: Archive | None = None
         if store:

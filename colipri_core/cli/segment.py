@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from colipri_core.prompts import Prompt
     from colipri_core.segmentation import Segmentation
     from colipri_core.session import Session
+    from colipri_core.volume import Volume
 
 
 class Surface(enum.StrEnum):
@@ -136,11 +137,15 @@ def _check_outputs(cts: Sequence[Path], output: Path, log: Path | None, suffix: 
     """Refuse outputs before any work is done for them."""
     from colipri_core.cli.terminal import check_output
     from colipri_core.io.suffixes import LABELMAP_SUFFIXES
+    from colipri_core.io.write import sidecar
 
     if len(cts) == 1:
         check_output(output, suffixes=LABELMAP_SUFFIXES)
         if log is not None:
             check_output(log, suffixes=(".json",))
+            if log.resolve() == sidecar(output).resolve():
+                msg = f'Expected two files, got "{log.name}" for the log, which goes with "{output.name}". Rename one.'
+                raise ValueError(msg)
         return
     if not output.is_dir():
         msg = f'Expected a folder for the labelmaps of {len(cts)} CTs, got "{output}". Create it first.'
@@ -161,10 +166,15 @@ def _one(
     series: str | None,
 ) -> int:
     from colipri_core.cli.work import opened
+    from colipri_core.io import check_labelmap_output
     from colipri_core.io.atomic import write_json
 
     output, log = files
-    with opened(ct, choice, terminal, series=series) as (session, control):
+
+    def check(volume: Volume) -> None:
+        check_labelmap_output(output, source=volume)
+
+    with opened(ct, choice, terminal, series=series, check=check) as (session, control):
         found = _outlined(session, wish, control)
         if log is not None:
             write_json(log, session.edit_log())
@@ -182,17 +192,15 @@ def _many(
     files: tuple[Path, str],
     series: str | None,
 ) -> int:
-    import warnings
-
     from rich.console import Group
 
     from colipri_core.cli.work import controlled
     from colipri_core.cli.work import engine_of
+    from colipri_core.errors import ColipriError
     from colipri_core.errors import InputError
-    from colipri_core.errors import VolumeWarning
-    from colipri_core.io import read_volume
+    from colipri_core.errors import OutputError
+    from colipri_core.io import check_labelmap_output
 
-    warnings.simplefilter("ignore", VolumeWarning)  # they come again with the result, under the name of their CT
     documents: list[dict[str, Any]] = []
     tables: list[RenderableType] = []
     taken: set[Path] = set()
@@ -200,19 +208,34 @@ def _many(
     with controlled(terminal) as control, engine_of(choice, control) as engine:
         for ct in cts:
             try:
-                with engine.open(read_volume(ct, series=series)) as session:
+                volume = _read(ct, series)
+                output = _named(volume.name, wish, files, taken)
+                check_labelmap_output(output, source=volume)
+                with engine.open(volume) as session:
                     found = _outlined(session, wish, control)
-                    output = _named(session.volume.name, wish, files, taken)
+                    taken.add(output)
                     documents.append(_written(found, session, wish, output, terminal))
-            except (InputError, ValueError) as error:
-                failed, code = (error.exit_code, error.code) if isinstance(error, InputError) else (2, "usage")
+            except (InputError, OutputError, ValueError) as error:
+                failed, code = (error.exit_code, error.code) if isinstance(error, ColipriError) else (2, "usage")
                 terminal.error(f"{ct.name}: {error}")
                 documents.append({"case": ct.name, "error": {"code": code, "message": str(error)}})
                 status = failed
                 continue
-            tables.append(_table(found, title=session.volume.name))
+            tables.append(_table(found, title=volume.name))
     terminal.result({"cases": documents}, lambda: Group(*tables))
     return status
+
+
+def _read(ct: Path, series: str | None) -> Volume:
+    """One of several CTs; its warnings come again with the result, under its name."""
+    import warnings
+
+    from colipri_core.errors import VolumeWarning
+    from colipri_core.io import read_volume
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VolumeWarning)
+        return read_volume(ct, series=series)
 
 
 def _named(case: str, wish: Wish, files: tuple[Path, str], taken: set[Path]) -> Path:
@@ -225,7 +248,6 @@ def _named(case: str, wish: Wish, files: tuple[Path, str], taken: set[Path]) -> 
     if path in taken:
         msg = f'Expected cases of different names, got another "{case}". Run it with a folder of its own.'
         raise ValueError(msg)
-    taken.add(path)
     return path
 
 

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from colipri_core.errors import VolumeWarning
+from colipri_core.io.suffixes import matching_suffix
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 
@@ -118,9 +119,7 @@ def check_output(path: Path, *, suffixes: Sequence[str]) -> None:
     Raises:
         ValueError: If the ending is unknown, the folder is missing or not writable, or the path is a folder.
     """
-    if not path.name.lower().endswith(tuple(suffixes)):
-        msg = f'Expected an output name that ends in one of {", ".join(suffixes)}, got "{path.name}".'
-        raise ValueError(msg)
+    matching_suffix(path, tuple(suffixes))
     folder = path.resolve().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         what = "is a folder" if path.is_dir() else "has no folder that can be written to"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from colipri_core.io import read_volume
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.session import Session
+from colipri_core.volume import Volume
 
 if TYPE_CHECKING:
     from colipri_core.remote.stores import Archive
@@ -112,7 +114,12 @@ def opened_store(store: str, choice: ModelChoice, terminal: Terminal) -> Iterato
 
 @contextlib.contextmanager
 def opened(
-    ct: Path, choice: ModelChoice, terminal: Terminal, *, series: str | None
+    ct: Path,
+    choice: ModelChoice,
+    terminal: Terminal,
+    *,
+    series: str | None,
+    check: Callable[[Volume], None] | None = None,
 ) -> Iterator[tuple[Session, Control]]:
     """Read one CT and open it in an engine; unfit input fails before the model is loaded.
 
@@ -121,8 +128,11 @@ def opened(
         choice: The model.
         terminal: The streams of the command.
         series: Series instance UID, or None.
+        check: Refuses a volume whose result could not be written.
     """
     with controlled(terminal) as control:
         volume = read_volume(ct, series=series)
+        if check is not None:
+            check(volume)
         with engine_of(choice, control) as engine, engine.open(volume) as session:
             yield session, control

@@ -6,10 +6,12 @@ Nothing heavy is imported here: nibabel, SimpleITK, pydicom and highdicom are lo
 from __future__ import annotations
 
 from colipri_core.io.checks import check_volume
+from colipri_core.io.labelmap import check_labelmap_output
 from colipri_core.io.labelmap import read_labelmap
 from colipri_core.io.labelmap import write_labelmap
 from colipri_core.io.names import derivative_name
 from colipri_core.io.read import read_volume
+from colipri_core.io.report import check_report_output
 from colipri_core.io.report import write_report
 from colipri_core.io.suffixes import LABELMAP_SUFFIXES
 from colipri_core.io.suffixes import REPORT_SUFFIXES
@@ -17,6 +19,7 @@ from colipri_core.io.suffixes import SURFACE_SUFFIXES
 from colipri_core.io.suffixes import VOLUME_SUFFIXES
 from colipri_core.io.surface import write_surface
 from colipri_core.io.surface import write_surfaces
+from colipri_core.io.write import check_map_output
 from colipri_core.io.write import convert
 from colipri_core.io.write import write_map
 from colipri_core.io.write import write_volume
@@ -26,6 +29,9 @@ __all__ = [
     "REPORT_SUFFIXES",
     "SURFACE_SUFFIXES",
     "VOLUME_SUFFIXES",
+    "check_labelmap_output",
+    "check_map_output",
+    "check_report_output",
     "check_volume",
     "convert",
     "derivative_name",

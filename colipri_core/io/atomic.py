@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from colipri_core.errors import OutputError
+
 
 @contextmanager
 def atomic_file(path: Path, suffix: str) -> Iterator[Path]:
@@ -24,10 +26,30 @@ def atomic_file(path: Path, suffix: str) -> Iterator[Path]:
 
     Raises:
         ValueError: If the folder does not exist.
+        OutputError: If the operating system refuses: a full disk, no permission, a folder at that place.
     """
     if not path.parent.is_dir():
         msg = f'Cannot write "{path.name}": its folder "{path.parent.name}" does not exist. Create it first.'
         raise ValueError(msg)
+    try:
+        with _replacing(path, suffix) as temporary:
+            yield temporary
+    except OSError as error:
+        msg = (
+            f'Cannot write "{path}": expected room and permission to write, found "{error.strerror or error}". '
+            "Free some space or choose another folder. What stood there before is unchanged."
+        )
+        raise OutputError(msg, error) from error
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON document, indented, atomically."""
+    with atomic_file(path, ".json") as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path: Path, suffix: str) -> Iterator[Path]:
     descriptor, name = tempfile.mkstemp(prefix=".colipri-", suffix=suffix, dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
@@ -39,12 +61,6 @@ def atomic_file(path: Path, suffix: str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON document, indented, atomically."""
-    with atomic_file(path, ".json") as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _umask() -> int:

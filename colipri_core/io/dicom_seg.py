@@ -15,11 +15,14 @@ from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import ras_to_lps
 from colipri_core.io.atomic import atomic_file
 from colipri_core.io.checks import refusal
+from colipri_core.io.checks import warn
 from colipri_core.io.dicom_export import PRODUCT
-from colipri_core.io.dicom_export import complete
 from colipri_core.io.dicom_export import product_version
 from colipri_core.io.dicom_export import require_highdicom
 from colipri_core.io.dicom_headers import quiet_pydicom
+from colipri_core.io.dicom_sources import invalid_identifiers
+from colipri_core.io.dicom_sources import restore_identifiers
+from colipri_core.io.dicom_sources import source_headers
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -30,10 +33,31 @@ _SERIES_NUMBER = 901  # our choice: far from the numbers scanners use
 _ANATOMY = ("123037004", "SCT", "Anatomical Structure")
 _TISSUE = ("85756007", "SCT", "Tissue")
 _ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
+_RESEARCH = "Research use only, not for diagnosis"
+_DERIVED = f"{_RESEARCH}; source UIDs derived"  # a description holds 64 characters
+
+
+def check_dicom_seg(name: str, source: Volume | None) -> None:
+    """Refuse a source no DICOM SEG can be written on, before there is a segmentation.
+
+    Args:
+        name: Name of the file to be written.
+        source: The volume to be segmented.
+
+    Raises:
+        UnsupportedVolumeError: If the source does not come from DICOM files, they are gone, or do not name themselves.
+        MissingDependencyError: If highdicom is not installed.
+    """
+    require_highdicom("DICOM SEG")
+    with quiet_pydicom():
+        _source_images(name, source)
 
 
 def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | None) -> None:
     """Write a segmentation as DICOM SEG, in the study of its source images.
+
+    Where these lack a valid study, series or frame of reference, it is derived from them; the content description then
+    says so, and a `VolumeWarning` names what was derived.
 
     Args:
         segmentation: Labelmap and segments on the source's grid; empty segments are left out.
@@ -41,13 +65,16 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | 
         source: The volume it was made on, read from a DICOM folder whose files are still there.
 
     Raises:
-        UnsupportedVolumeError: If the source does not come from DICOM files, they are gone, they lack valid
-            identifiers, the grids differ, or no voxel is labelled.
+        UnsupportedVolumeError: If the source does not come from DICOM files, they are gone or do not name themselves,
+            the grids differ, or no voxel is labelled.
         MissingDependencyError: If highdicom is not installed.
     """
     highdicom = require_highdicom("DICOM SEG")
     with quiet_pydicom():
-        datasets, frames = _source_images(path.name, segmentation, source)
+        datasets, frames, derived = _source_images(path.name, source)
+        _check_grid(path.name, segmentation, source)
+        for dataset in datasets:
+            _add_thickness(dataset, segmentation.geometry.spacing[2])
         present = _present(path.name, segmentation)
         planes = _planes(segmentation, present, frames)
         written = highdicom.seg.Segmentation(
@@ -63,13 +90,16 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | 
             manufacturer_model_name=segmentation.provenance.model.name if segmentation.provenance else PRODUCT,
             software_versions=product_version(),
             device_serial_number="0",
-            content_description="Research use only, not for diagnosis",
+            content_description=_DERIVED if derived else _RESEARCH,
             series_description=f"Segmentation, {PRODUCT} (research)",
             content_label="SEGMENTATION",
         )
         written.ContentDate = datetime.datetime.now().strftime("%Y%m%d")
         with atomic_file(path, ".dcm") as temporary:
             written.save_as(temporary)
+    if derived:
+        remark = "they were derived from the images, and an archive will not file it with them"
+        warn([f'"{path.name}": the source images have no valid {", ".join(derived)}; {remark}.'])
 
 
 def read_dicom_seg(path: Path) -> Segmentation:
@@ -109,34 +139,31 @@ def read_dicom_seg(path: Path) -> Segmentation:
     return Segmentation(labelmap=labelmap.astype(kind), geometry=geometry, segments=segments)
 
 
-def _source_images(
-    name: str, segmentation: Segmentation, source: Volume | None
-) -> tuple[list[Any], tuple[int | None, ...]]:
-    """The source data sets in the order of k (one alone if multi-frame), and the frame of each k in it."""
-    import pydicom
-
+def _source_images(name: str, source: Volume | None) -> tuple[list[Any], tuple[int | None, ...], tuple[str, ...]]:
+    """The source data sets in the order of k (one alone if multi-frame), the frame of each k, what was derived."""
     identifiers = source.metadata.get("dicom") if source else None
-    if source is None or not identifiers or not identifiers["files"]:
+    if not identifiers or not identifiers["files"]:
         raise _refused(name, "a volume that was not read from DICOM files on this machine", "Read the DICOM folder")
-    if source.geometry != segmentation.geometry:
-        found = f"a segmentation of shape {segmentation.geometry.shape} on a volume of shape {source.shape}"
-        raise _refused(name, f"{found}, or of another place", "Map the segmentation to the volume's grid")
-    files = list(dict.fromkeys(identifiers["files"]))
     try:
-        datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+        datasets = list(source_headers(identifiers["files"]).values())
     except OSError as error:
         raise _refused(name, "DICOM files that are no longer where they were", "Read the DICOM folder again") from error
-    required = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
-    for keyword in required:
-        if not all(pydicom.uid.UID(str(dataset.get(keyword, ""))).is_valid for dataset in datasets):
-            raise _refused(name, f"source images without a valid {keyword}", "Use images as the archive wrote them")
-    for dataset in datasets:
-        complete(dataset)
-        _add_thickness(dataset, segmentation.geometry.spacing[2])
+    derived = restore_identifiers(datasets)
+    for keyword in invalid_identifiers(datasets):
+        raise _refused(name, f"source images without a valid {keyword}", "Use images as the archive wrote them")
+    if len({dataset.SOPInstanceUID for dataset in datasets}) < len(datasets):
+        raise _refused(name, "source images that share a SOPInstanceUID", "Use images as the archive wrote them")
     numbers: tuple[int | None, ...] = identifiers["frame_numbers"]
-    if len(files) > 1 and numbers[0] is not None:
+    if len(datasets) > 1 and numbers[0] is not None:
         raise _refused(name, "a volume spread over several multi-frame files", "Use a single-frame export")
-    return datasets, numbers
+    return datasets, numbers, derived
+
+
+def _check_grid(name: str, segmentation: Segmentation, source: Volume | None) -> None:
+    if source is None or source.geometry != segmentation.geometry:
+        shape = None if source is None else source.shape
+        found = f"a segmentation of shape {segmentation.geometry.shape} on a volume of shape {shape}"
+        raise _refused(name, f"{found}, or of another place", "Map the segmentation to the volume's grid")
 
 
 def _add_thickness(dataset: Any, thickness: float) -> None:

@@ -8,6 +8,7 @@ identifiers were stripped, gets a study and a frame of reference of its own, and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from colipri_core.io.dicom_export import complete
 from colipri_core.io.dicom_export import product_version
 from colipri_core.io.dicom_export import require_highdicom
 from colipri_core.io.dicom_headers import quiet_pydicom
+from colipri_core.io.dicom_sources import IDENTIFIERS
+from colipri_core.io.dicom_sources import invalid_identifiers
+from colipri_core.io.dicom_sources import restore_identifiers
+from colipri_core.io.dicom_sources import source_headers
 from colipri_core.language.assertions import Assertion
 from colipri_core.report import Report
 from colipri_core.report import ReportSentence
@@ -51,8 +56,23 @@ _SOURCE_IMAGE = ("121112", "DCM", "Source of Measurement")
 _DEVICE = ("121007", "DCM", "Device")
 _ENGLISH = ("en", "RFC5646", "English")
 _PRIVATE = "99COLIPRI"
-_IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 _UNNAMED = "Refers to no images: the volume was not read from DICOM images with valid identifiers."
+
+
+def check_dicom_sr(name: str, source: Volume | None) -> None:
+    """Refuse a source no DICOM SR can be written on, before there is a report.
+
+    Args:
+        name: Name of the file to be written.
+        source: The volume to be reported on.
+
+    Raises:
+        UnsupportedVolumeError: If the source's DICOM files are gone.
+        MissingDependencyError: If highdicom is not installed.
+    """
+    require_highdicom("DICOM SR")
+    with quiet_pydicom():
+        _Images(name, source)
 
 
 def write_dicom_sr(report: Report, path: Path, *, source: Volume | None) -> None:
@@ -100,11 +120,11 @@ class _Images:
         identifiers = source.metadata.get("dicom") if source is not None else None
         files = tuple(identifiers["files"]) if identifiers else ()
         self._source = source
-        headers = {file: _header(name, file) for file in dict.fromkeys(files)}
-        self.are_named = bool(headers) and all(_has_identifiers(header) for header in headers.values())
+        headers = _headers(name, files)
+        self.are_named = bool(headers) and not invalid_identifiers(headers.values())
         self._frames: tuple[int | None, ...] = tuple(identifiers["frame_numbers"]) if identifiers else ()
         self._by_plane = [headers[file] for file in files] if self.are_named else []
-        self.evidence = list(headers.values()) if self.are_named else [_bare_study()]
+        self.evidence = list(headers.values()) if self.are_named else [_bare_study(list(headers.values()))]
         self.frame_of_reference = str(self.evidence[0].FrameOfReferenceUID)
 
     def at(self, place: tuple[float, float, float]) -> tuple[str, str, int | None] | None:
@@ -116,37 +136,31 @@ class _Images:
         return str(self._by_plane[k].SOPClassUID), str(self._by_plane[k].SOPInstanceUID), self._frames[k]
 
 
-def _header(name: str, file: Any) -> Any:
-    import pydicom
-
+def _headers(name: str, files: Sequence[str]) -> dict[str, Any]:
     try:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        return source_headers(files)
     except OSError as error:
         msg = (
             f'Cannot write "{name}": expected the DICOM images the report was drafted on, found that they are no '
             "longer where they were. Read the DICOM folder again, or write .html or .md instead."
         )
         raise UnsupportedVolumeError(msg) from error
-    complete(dataset)
-    return dataset
 
 
-def _has_identifiers(header: Any) -> bool:
-    from pydicom.uid import UID
-
-    return all(UID(str(header.get(keyword, ""))).is_valid for keyword in _IDENTIFIERS)
-
-
-def _bare_study() -> Any:
-    """Identifiers of a study that exists nowhere else, without a patient."""
+def _bare_study(stripped: Sequence[Any]) -> Any:
+    """Identifiers of a study without a patient: that of a DICOM SEG on the stripped images, or a new one."""
     import pydicom
     from pydicom.uid import CTImageStorage
     from pydicom.uid import generate_uid
 
     dataset = pydicom.Dataset()
-    for keyword in _IDENTIFIERS:
+    for keyword in IDENTIFIERS:
         setattr(dataset, keyword, generate_uid())
     dataset.SOPClassUID = CTImageStorage
+    restore_identifiers(stripped)
+    if stripped and not invalid_identifiers(stripped):
+        dataset.StudyInstanceUID = stripped[0].StudyInstanceUID
+        dataset.FrameOfReferenceUID = stripped[0].FrameOfReferenceUID
     complete(dataset)
     return dataset
 

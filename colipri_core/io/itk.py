@@ -5,6 +5,8 @@ ITK turns the spaces an NRRD may be written in (RAS, LAS, LPS) into LPS itself.
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,13 @@ from colipri_core.io.checks import replace_non_finite
 from colipri_core.io.voxels import compact
 from colipri_core.volume import Volume
 
+_HEADER_BYTES = 2**20
+_HEADER_END = re.compile(rb"\r?\n\r?\n|^ElementDataFile", re.MULTILINE)
+# NRRD writes NaN where a spacing is not known, https://teem.sourceforge.net/nrrd/format.html#spacings
+_SPACING = re.compile(
+    rb"^(?:spacings:(?!.*nan)|space directions:|Element(?:Spacing|Size)\s*=)", re.MULTILINE | re.IGNORECASE
+)
+
 
 def read_itk(path: Path, *, name: str) -> Volume:
     """Read a .nrrd, .nhdr, .mha or .mhd file.
@@ -40,6 +49,8 @@ def read_itk(path: Path, *, name: str) -> Volume:
     notes = replaced
     if path.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in fields:
         notes = ("The NRRD header states no anatomical space; left and right, front and back are guessed.", *notes)
+    if not _states_spacing(path):
+        notes = ("The header states no spacing; 1 mm was assumed, so sizes and volumes may be wrong.", *notes)
     file_format = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
     return Volume(voxels=voxels, affine=affine, name=name, metadata={"format": file_format, "warnings": notes})
 
@@ -77,6 +88,9 @@ def save(
         voxels: Array of an integer or floating type.
         geometry: Their grid.
         fields: Text fields of an NRRD header.
+
+    Raises:
+        OSError: If not all of it could be written, as on a full disk.
     """
     import SimpleITK
 
@@ -87,7 +101,17 @@ def save(
     image.SetDirection((lps[:3, :3] / np.asarray(geometry.spacing)).ravel().tolist())
     for key, value in (fields or {}).items():
         image.SetMetaData(key, value)
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:  # ITK's only one; with the suffixes and types there are here, it is the disk's
+        raise OSError(errno.EIO, "the file could not be written whole") from error
+
+
+def _states_spacing(path: Path) -> bool:
+    """Whether the text at the start of the file gives spacings; ITK does not tell, and takes 1 mm."""
+    with path.open("rb") as stream:
+        start = stream.read(_HEADER_BYTES)
+    return bool(_SPACING.search(re.split(_HEADER_END, start, maxsplit=1)[0]))
 
 
 def _check_header(name: str, reader: Any) -> None:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from colipri_core.errors import UnreadableInputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import VolumeGeometry
-from colipri_core.io.atomic import write_json
 from colipri_core.io.checks import refusal
+from colipri_core.io.dicom_seg import check_dicom_seg
 from colipri_core.io.dicom_seg import read_dicom_seg
 from colipri_core.io.dicom_seg import write_dicom_seg
 from colipri_core.io.itk import load
@@ -32,14 +32,38 @@ from colipri_core.io.suffixes import NIFTI_SUFFIXES
 from colipri_core.io.suffixes import NRRD_SUFFIXES
 from colipri_core.io.suffixes import SEG_NRRD_SUFFIX
 from colipri_core.io.suffixes import matching_suffix
+from colipri_core.io.write import check_sidecar
 from colipri_core.io.write import sidecar
 from colipri_core.io.write import write_array
+from colipri_core.io.write import write_sidecar
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
+_IN_ONE_FILE = (SEG_NRRD_SUFFIX, *NRRD_SUFFIXES)
 _MAX_LABEL = 65_535
 _COLORS = ((128, 174, 128), (241, 214, 145), (177, 122, 101), (111, 184, 210), (216, 101, 79), (221, 130, 101))
+
+
+def check_labelmap_output(path: str | os.PathLike[str], *, source: Volume | None) -> None:
+    """Refuse what `write_labelmap` would refuse, as far as it is known before there is a segmentation.
+
+    Args:
+        path: File to be written.
+        source: The volume to be segmented.
+
+    Raises:
+        ValueError: If the suffix is unknown.
+        UnsupportedVolumeError: If a DICOM SEG is asked for and the source was not read from DICOM files.
+        MissingDependencyError: If a DICOM SEG is asked for and highdicom is not installed.
+        OutputError: If a JSON file of this name holds something else.
+    """
+    target = Path(path)
+    suffix = matching_suffix(target, LABELMAP_SUFFIXES)
+    if suffix == DICOM_SUFFIX:
+        check_dicom_seg(target.name, source)
+    elif suffix not in _IN_ONE_FILE:
+        check_sidecar(target)
 
 
 def write_labelmap(segmentation: Segmentation, path: str | os.PathLike[str], *, source: Volume | None = None) -> Path:
@@ -58,17 +82,19 @@ def write_labelmap(segmentation: Segmentation, path: str | os.PathLike[str], *, 
         ValueError: If the suffix is unknown or the folder does not exist.
         UnsupportedVolumeError: If a DICOM SEG is asked for and the source was not read from DICOM files.
         MissingDependencyError: If a DICOM SEG is asked for and highdicom is not installed.
+        OutputError: If a JSON file of this name holds something else, or the disk is full.
     """
     target = Path(path)
     suffix = matching_suffix(target, LABELMAP_SUFFIXES)
     if suffix == DICOM_SUFFIX:
         write_dicom_seg(segmentation, target, source=source)
         return target
-    is_nrrd = suffix in (SEG_NRRD_SUFFIX, *NRRD_SUFFIXES)
-    fields = fields_of(segmentation) if is_nrrd else None
-    write_array(target, suffix, segmentation.labelmap, segmentation.geometry, fields=fields)
-    if not is_nrrd:
-        write_json(sidecar(target), segmentation.to_json())
+    if suffix in _IN_ONE_FILE:
+        write_array(target, suffix, segmentation.labelmap, segmentation.geometry, fields=fields_of(segmentation))
+        return target
+    check_sidecar(target)
+    write_array(target, suffix, segmentation.labelmap, segmentation.geometry)
+    write_sidecar(target, segmentation.to_json())
     return target
 
 

@@ -1,13 +1,15 @@
 """NIfTI files: exact affines through nibabel, integers kept as integers.
 
 World coordinates are the sform's if its code is set, else the qform's (nibabel's rule; ITK prefers the qform in some
-cases, so a file whose two disagree is warned about). Spatial units other than mm are converted.
+cases, so a file whose two disagree is warned about). Spatial units other than mm are converted. Where no sform gives
+the spacing, pixdim must: nibabel would put 1 mm in the place of zero.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import logging
 import zlib
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ _MAX_GZIP_RATIO = 1100  # deflate cannot compress beyond 1032:1, so a header tha
 _NIFTI2_START = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # header size 540 in either byte order
 _CHUNK = 2**20
 _RGB_INTENTS = (1007, 2003, 2004)
+_UNHEARD = logging.Logger("nibabel's repairs of headers", level=logging.CRITICAL)
+"""For what nibabel repairs and says on the terminal: what matters of it is refused or warned about here."""
 
 
 def read_nifti(path: Path, *, name: str) -> Volume:
@@ -91,13 +95,17 @@ def _read(path: Path, stream: io.BufferedIOBase, name: str) -> Volume:
 
     kind = nibabel.Nifti2Image if stream.read(4) in _NIFTI2_START else nibabel.Nifti1Image
     stream.seek(0)
+    header: Any = kind.header_class(stream.read(kind.header_class.sizeof_hdr), check=False)
+    stated = np.array(header["pixdim"][1:4], dtype=np.float64)
+    header.check_fix(logger=_UNHEARD)
     # Not mapped: the file may be changed or go away while the volume is in use.
-    image: Any = kind.from_file_map({"image": nibabel.FileHolder(fileobj=stream)}, mmap=False)
-    shape = check_shape(path.name, image.shape)
-    _check_scalar(path.name, image.header)
-    _check_size(path, image)
-    affine, notes = _affine(path.name, image, shape)
-    voxels, replaced = replace_non_finite(path.name, _voxels(image, shape))
+    stored: Any = kind.ImageArrayProxy(stream, header, mmap=False)
+    shape = check_shape(path.name, stored.shape)
+    _check_scalar(path.name, header)
+    _check_size(path, stored)
+    _check_spacing(path.name, header, stated)
+    affine, notes = _affine(path.name, header, shape)
+    voxels, replaced = replace_non_finite(path.name, _voxels(stored, shape))
     metadata = {"format": "nifti", "warnings": notes + replaced}
     return Volume(voxels=voxels, affine=affine, name=name, metadata=metadata)
 
@@ -110,9 +118,9 @@ def _check_scalar(name: str, header: Any) -> None:
         raise UnsupportedVolumeError(refusal(name, expected="one number a voxel", found=found, remedy=remedy))
 
 
-def _check_size(path: Path, image: Any) -> None:
+def _check_size(path: Path, stored: Any) -> None:
     """Refuse a header that claims more data than the file can hold, before memory is taken."""
-    claimed = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize + int(image.dataobj.offset)
+    claimed = int(np.prod(stored.shape, dtype=np.int64)) * stored.dtype.itemsize + int(stored.offset)
     held = path.stat().st_size * (_MAX_GZIP_RATIO if path.name.lower().endswith(".gz") else 1)
     if claimed > held:
         found = f"{path.stat().st_size} bytes, too few for {claimed} bytes of voxels"
@@ -120,8 +128,26 @@ def _check_size(path: Path, image: Any) -> None:
         raise UnreadableInputError(refusal(path.name, expected="the whole file", found=found, remedy=remedy))
 
 
-def _affine(name: str, image: Any, shape: tuple[int, int, int]) -> tuple[Affine, tuple[str, ...]]:
-    header = image.header
+def _check_spacing(name: str, header: Any, stated: npt.NDArray[np.float64]) -> None:
+    """Refuse spacings that the affine would be made of and that are none; with an sform it is made of that alone.
+
+    Args:
+        name: File name, for the message.
+        header: The header, repaired.
+        stated: Spacings as the file states them; a negative one counts as its length.
+    """
+    if int(header["sform_code"]) > 0 or bool((np.isfinite(stated) & (stated != 0)).all()):
+        return
+    message = refusal(
+        name,
+        expected="spacings above zero in pixdim, or an sform",
+        found=f"no sform, and spacings of {' x '.join(f'{value:g}' for value in stated)}",
+        remedy="Correct the header's spacing and orientation, or convert from the original DICOM again.",
+    )
+    raise UnsupportedVolumeError(message)
+
+
+def _affine(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Affine, tuple[str, ...]]:
     notes = []
     has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
     if not has_sform and not has_qform:
@@ -131,7 +157,7 @@ def _affine(name: str, image: Any, shape: tuple[int, int, int]) -> tuple[Affine,
         apart = np.abs(corners @ (np.asarray(header.get_sform()) - np.asarray(header.get_qform())).T).max()
         if not apart <= _FORMS_AGREE_MM:
             notes.append(f"The NIfTI header's two orientations differ by up to {apart:.3g} mm; the sform was used.")
-    affine = np.array(image.affine, dtype=np.float64)
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
     unit = header.get_xyzt_units()[0]
     if unit in _MM_PER_UNIT:
         affine[:3] *= _MM_PER_UNIT[unit]
@@ -139,12 +165,11 @@ def _affine(name: str, image: Any, shape: tuple[int, int, int]) -> tuple[Affine,
     return check_affine(name, affine, shape), tuple(notes)
 
 
-def _voxels(image: Any, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
-    stored = np.asarray(image.dataobj.get_unscaled()).reshape(shape, order="A")
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
-    if slope == 1 and intercept == 0:
-        return compact(stored)
-    return rescale(stored, float(slope), float(intercept))
+def _voxels(stored: Any, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
+    values = np.asarray(stored.get_unscaled()).reshape(shape, order="A")
+    if stored.slope == 1 and stored.inter == 0:
+        return compact(values)
+    return rescale(values, float(stored.slope), float(stored.inter))
 
 
 def _damaged(path: Path, error: Exception) -> str:

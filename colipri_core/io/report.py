@@ -19,6 +19,25 @@ from colipri_core.report_words import as_text
 from colipri_core.volume import Volume
 
 
+def check_report_output(path: str | os.PathLike[str], *, source: Volume | None) -> None:
+    """Refuse what `write_report` would refuse, as far as it is known before there is a report.
+
+    Args:
+        path: File to be written.
+        source: The CT to be reported on.
+
+    Raises:
+        ValueError: If the suffix is unknown.
+        UnsupportedVolumeError: If .dcm is asked for and the DICOM files of the source are gone.
+        MissingDependencyError: If .dcm is asked for and highdicom is not installed.
+    """
+    target = Path(path)
+    if matching_suffix(target, REPORT_SUFFIXES) == DICOM_SUFFIX:
+        from colipri_core.io.dicom_sr import check_dicom_sr
+
+        check_dicom_sr(target.name, source)
+
+
 def write_report(
     report: Report,
     path: str | os.PathLike[str],

@@ -31,10 +31,21 @@ def matching_suffix(path: Path, allowed: tuple[str, ...]) -> str:
         allowed: Suffixes in lower case; longer ones first where one ends with another.
 
     Raises:
-        ValueError: If it has none of them; the message lists them.
+        ValueError: If it has none of them (the message lists them), or is .seg.nrrd where no labelmap is written: that
+            name promises segments.
     """
+    name = path.name.lower()
     for suffix in allowed:
-        if path.name.lower().endswith(suffix):
+        if name.endswith(suffix):
+            if suffix == ".nrrd" and name.endswith(SEG_NRRD_SUFFIX):
+                raise ValueError(_promises_segments(path.name))
             return suffix
     msg = f'Cannot tell the format of "{path.name}": the name must end in one of {", ".join(allowed)}.'
     raise ValueError(msg)
+
+
+def _promises_segments(name: str) -> str:
+    return (
+        f'Expected the name of a file without segments, got "{name}": .seg.nrrd holds outlines with their names. '
+        f'Name it "{without_suffix(name)}.nrrd", or outline with `colipri segment -o {name}`.'
+    )

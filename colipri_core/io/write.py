@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from colipri_core.errors import OutputError
 from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.io.atomic import atomic_file
@@ -23,6 +25,8 @@ from colipri_core.io.suffixes import without_suffix
 from colipri_core.io.voxels import compact
 from colipri_core.volume import Volume
 
+_DESCRIBES = "describes"
+"""Key of a sidecar under which the name of its image file stands."""
 _STORED_AS_IS = ("uint8", "int16", "uint16", "int32", "float32")
 
 
@@ -45,6 +49,24 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def check_map_output(path: str | os.PathLike[str]) -> str:
+    """Refuse a file that `write_map` would refuse, before there is a map.
+
+    Args:
+        path: File to be written.
+
+    Returns:
+        Its suffix.
+
+    Raises:
+        ValueError: If the suffix is unknown.
+        OutputError: If a JSON file of this name holds something else.
+    """
+    suffix = matching_suffix(Path(path), VOLUME_SUFFIXES)
+    check_sidecar(Path(path))
+    return suffix
+
+
 def write_map(evidence: EvidenceMap, path: str | os.PathLike[str]) -> Path:
     """Write an evidence map as float32, with a JSON file beside it that says what it shows and what made it.
 
@@ -57,11 +79,12 @@ def write_map(evidence: EvidenceMap, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         ValueError: If the suffix is unknown or the folder does not exist.
+        OutputError: If a JSON file of this name holds something else, or the disk is full.
     """
     target = Path(path)
-    suffix = matching_suffix(target, VOLUME_SUFFIXES)
+    suffix = check_map_output(target)
     write_array(target, suffix, evidence.values.astype(np.float32, copy=False), evidence.geometry)
-    write_json(sidecar(target), evidence.to_json())
+    write_sidecar(target, evidence.to_json())
     return target
 
 
@@ -116,3 +139,41 @@ def write_array(
 def sidecar(path: Path) -> Path:
     """The JSON file that goes with an image file."""
     return path.with_name(f"{without_suffix(path.name)}.json")
+
+
+def write_sidecar(path: Path, document: dict[str, Any]) -> None:
+    """Write the JSON file that goes with an image file, which it names.
+
+    Args:
+        path: The image file.
+        document: What is said of it.
+
+    Raises:
+        OutputError: If a file of this name goes with something else, or the disk is full.
+    """
+    check_sidecar(path)
+    write_json(sidecar(path), {_DESCRIBES: path.name, **document})
+
+
+def check_sidecar(path: Path) -> None:
+    """Refuse an image file whose JSON file would take the place of another, such as a report.
+
+    Raises:
+        OutputError: If there is a file of this name that does not say that it goes with this image file.
+    """
+    beside = sidecar(path)
+    if not beside.exists() or _described_in(beside) == path.name:
+        return
+    msg = (
+        f'Cannot write "{path}": it needs "{beside.name}" beside it for what it shows, and found a file of that name '
+        "that goes with something else. Choose another name, or move that file away."
+    )
+    raise OutputError(msg)
+
+
+def _described_in(beside: Path) -> str | None:
+    try:
+        document = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document.get(_DESCRIBES) if isinstance(document, dict) else None

@@ -59,6 +59,28 @@ def test_stdout_is_one_document_and_monai_is_not_loaded(command: list[str], tmp_
     assert len(json.loads(out)["findings"]) == 18
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_where_no_more_can_be_written_it_is_3_and_the_old_file_stays(tmp_path: Path) -> None:
+    """Every writer meets the limit itself: nibabel, ITK's NRRD and MetaImage."""
+    ct = write_volume(chest(), tmp_path / "chest.nii.gz")
+    targets = [tmp_path / f"old{suffix}" for suffix in (".nii.gz", ".nii", ".nrrd", ".mha")]
+    for target in targets:
+        target.write_text("old")
+    script = (
+        "import resource, sys; from colipri_core.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "sys.exit([main(['convert', sys.argv[1], target]) for target in sys.argv[2:]] != [3] * (len(sys.argv) - 2))"
+    )
+    process = start(script, [str(ct), *map(str, targets)], tmp_path)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out == ""
+    for target in targets:
+        assert f'error: Cannot write "{target}"' in err
+        assert target.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == sorted([ct, *targets])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_cancels_with_130(command: list[str], tmp_path: Path) -> None:
     flag = tmp_path / "encoding"

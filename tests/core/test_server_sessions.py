@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from chests import chest
@@ -19,6 +21,7 @@ from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.log import replay_log
+from colipri_core.errors import AutosaveError
 from colipri_core.errors import ObjectLockedError
 from colipri_core.errors import OutOfStepError
 from colipri_core.errors import ServerBusyError
@@ -45,6 +48,26 @@ def session(caller: Caller) -> str:
 
 def stroke(*, at: int = 4, size: int = 3) -> Paint:
     return Paint(voxels=Crop(lower=(at, at, at), mask=np.ones((size,) * 3, dtype=bool)), label=1)
+
+
+def test_where_the_servers_disk_is_full_the_client_hears_so_and_no_path(
+    caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = caller.upload(VOLUME)
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("colipri_core.io.atomic.tempfile.mkstemp", full)
+        with pytest.raises(httpx2.HTTPStatusError) as caught:
+            caller.open(volume)
+    assert caught.value.response.status_code == 507
+    error = error_from_body(caught.value.response.json())
+    assert isinstance(error, AutosaveError)
+    assert "No space left" in str(error)
+    assert str(tmp_path) not in str(error)
+    assert caller.open(volume)
 
 
 class TestEdits:

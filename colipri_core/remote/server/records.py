@@ -16,6 +16,8 @@ from colipri_core.editing.journal import Event
 from colipri_core.editing.journal import JournalReader
 from colipri_core.editing.journal import journal_path
 from colipri_core.editing.journal import open_journal
+from colipri_core.errors import AutosaveError
+from colipri_core.errors import OutputError
 from colipri_core.errors import ProtocolError
 from colipri_core.errors import SessionUnknownError
 from colipri_core.io.atomic import write_json
@@ -87,7 +89,7 @@ class Records:
                     journal.append(Event(kind="undo" if kind == "undo" else "do", step=step))
             finally:
                 journal.close()
-            write_json(self.folder(session) / _RECORD, to_plain(record))
+            self._write(session, record)
         except BaseException:
             self.delete(session)
             raise
@@ -124,6 +126,13 @@ class Records:
     def touch(self, session: str) -> None:
         """Note that a session was in use until now."""
         os.utime(self.folder(session))
+
+    def _write(self, session: str, record: Record) -> None:
+        try:
+            write_json(self.folder(session) / _RECORD, to_plain(record))
+        except OutputError as error:  # whose text names a path of this host
+            msg = f"The session was not opened, because it could not be saved: {error.strerror}. Try again later."
+            raise AutosaveError(msg) from error
 
     def delete(self, session: str) -> None:
         """Delete what is kept of a session."""

@@ -195,6 +195,45 @@ class TestPlaces:
         path.write_bytes(image.header.binaryblock + bytes(4) + hu().tobytes())
         refused(path, UnsupportedVolumeError, "singular")
 
+    def without_spacing(self, path: Path, kind: str, value: float, *, sform: int = 0, qform: int = 0) -> Path:
+        """A whole file whose pixdim[3] is a number that is no spacing, as no writer of nibabel's would leave it."""
+        image = {"nifti1": nib.Nifti1Image, "nifti2": nib.Nifti2Image}[kind](hu((20, 20, 20)), AFFINE)
+        image.set_sform(AFFINE, code=sform)
+        image.set_qform(AFFINE, code=qform)
+        header = image.header
+        header["pixdim"][3] = value
+        header["vox_offset"] = header.single_vox_offset
+        header["scl_slope"], header["scl_inter"] = 1, 0
+        content = header.binaryblock + bytes(4) + image.get_fdata().astype(np.int16).tobytes(order="F")
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+        return path
+
+    @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+    @pytest.mark.parametrize("kind", ["nifti1", "nifti2"])
+    @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+    @pytest.mark.parametrize("qform", [1, 0], ids=["qform alone", "no codes"])
+    def test_nifti_whose_pixdim_is_no_spacing(self, tmp_path, caplog, value, kind, name, qform):
+        path = self.without_spacing(tmp_path / name, kind, value, qform=qform)
+        message = refused(path, UnsupportedVolumeError, "no sform, and spacings of 0.7 x 0.7 x")
+        assert f"x {value:g}." in message
+        assert caplog.records == []  # nibabel repairs the header aloud
+
+    @pytest.mark.parametrize("qform", [0, 1])
+    def test_nifti_whose_sform_gives_the_spacing_is_read(self, tmp_path, caplog, qform):
+        path = self.without_spacing(tmp_path / "scan.nii", "nifti1", 0.0, sform=1, qform=qform)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            volume = read_volume(path)
+        np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
+        np.testing.assert_array_equal(volume.voxels, hu((20, 20, 20)))
+        assert caplog.records == []  # nibabel repairs the header aloud
+
+    def test_negative_pixdim_is_a_length(self, tmp_path):
+        path = self.without_spacing(tmp_path / "scan.nii", "nifti1", -2.0, qform=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            np.testing.assert_allclose(read_volume(path).spacing, (0.7, 0.7, 2.0), rtol=1e-5)
+
     def test_zero_spacing_mha(self, tmp_path):
         path = tmp_path / "scan.mha"
         header = (

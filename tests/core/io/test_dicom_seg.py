@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import Paint
 from colipri_core.errors import UnreadableInputError
 from colipri_core.errors import UnsupportedVolumeError
+from colipri_core.errors import VolumeWarning
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.io import read_labelmap
 from colipri_core.io import read_volume
@@ -146,32 +148,40 @@ def test_edited_labels_come_back_voxel_for_voxel_on_the_sources_grid(affine, tmp
     np.testing.assert_array_equal(again, editor.labelmap)
 
 
+def read_by_dcmqi(path: Path, folder: Path, geometry: VolumeGeometry) -> tuple[list[dict], list[np.ndarray]]:
+    """What QIICR's reader, which 3D Slicer uses as well (https://github.com/QIICR/dcmqi), finds in a DICOM SEG.
+
+    Returns:
+        The segments as it describes them, and the voxels (N, 3) of each on a grid.
+    """
+    pytest.importorskip("dcmqi", reason="dcmqi is not installed: pip install dcmqi")
+    folder.mkdir()
+    program = Path(sys.executable).with_name("segimage2itkimage")
+    command = [program, "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nrrd"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=120)
+    meta = json.loads((folder / "meta.json").read_text())
+    described = [item for group in meta["segmentAttributes"] for item in group]
+    voxels = []
+    for number in range(1, len(described) + 1):
+        image = SimpleITK.ReadImage(str(folder / f"{number}.nrrd"))
+        indices = np.argwhere(SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0))
+        places = [image.TransformIndexToPhysicalPoint(index) for index in indices.tolist()]
+        found = geometry.world_to_index(np.asarray(places) * [-1.0, -1.0, 1.0])
+        assert np.abs(found - np.round(found)).max() < 1e-3
+        voxels.append(np.unique(np.round(found).astype(int), axis=0))
+    return described, voxels
+
+
 @pytest.mark.parametrize("affine", SOURCES.values(), ids=list(SOURCES))
 def test_dcmqi_reads_every_segment_voxel_for_voxel(affine, tmp_path):
-    """An independent reader, QIICR's (https://github.com/QIICR/dcmqi), which 3D Slicer uses as well."""
-    pytest.importorskip("dcmqi", reason="dcmqi is not installed: pip install dcmqi")
-    program = Path(sys.executable).with_name("segimage2itkimage")
     volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(13, 11, 7), affine=affine))
     segmentation = segmented(volume)
     path = write_labelmap(segmentation, tmp_path / "mask.dcm", source=volume)
-    (tmp_path / "out").mkdir()
-    command = [program, "--inputDICOM", path, "--outputDirectory", tmp_path / "out", "--outputType", "nrrd"]
-    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=120)
-    meta = json.loads((tmp_path / "out" / "meta.json").read_text())
-    described = [item for group in meta["segmentAttributes"] for item in group]
+    described, voxels = read_by_dcmqi(path, tmp_path / "out", volume.geometry)
     assert [item["SegmentLabel"] for item in described] == ["Left upper lung lobe", "Nodule"]
     assert described[0]["SegmentedPropertyTypeCodeSequence"]["CodeValue"] == "44714003"
-    for number, label in ((1, 2), (2, 5)):
-        image = SimpleITK.ReadImage(str(tmp_path / "out" / f"{number}.nrrd"))
-        k, j, i = np.nonzero(SimpleITK.GetArrayFromImage(image))
-        places = [
-            image.TransformIndexToPhysicalPoint(index) for index in zip(i.tolist(), j.tolist(), k.tolist(), strict=True)
-        ]
-        ras = np.asarray(places) * [-1.0, -1.0, 1.0]
-        found = volume.geometry.world_to_index(ras)
-        assert np.abs(found - np.round(found)).max() < 1e-3
-        expected = np.argwhere(segmentation.labelmap == label)
-        np.testing.assert_array_equal(np.unique(np.round(found).astype(int), axis=0), expected)
+    for found, label in zip(voxels, (2, 5), strict=True):
+        np.testing.assert_array_equal(found, np.argwhere(segmentation.labelmap == label))
 
 
 def test_a_real_ct_keeps_its_labels(shared_data, tmp_path):
@@ -193,6 +203,96 @@ def test_a_real_ct_keeps_its_labels(shared_data, tmp_path):
     step = np.round(np.linalg.inv(volume.affine[:3, :3]) @ found.geometry.affine[:3, :3]).astype(int)
     places = np.argwhere(found.labelmap) @ step.T + offset
     np.testing.assert_array_equal(np.unique(places, axis=0), np.argwhere(dense))
+
+
+class TestAnonymisedImages:
+    """Real ones: identifiers emptied, or text in their place; the files' meta information still names the images."""
+
+    FOLDERS = ("example_ct_dicom", "rspect_demo/train")
+
+    @pytest.fixture(params=FOLDERS)
+    def real(self, request, shared_data) -> Volume:
+        return read_volume(shared_data / "dicom" / request.param)
+
+    def bone(self, volume: Volume) -> Segmentation:
+        dense = (volume.voxels > 300).astype(np.uint8)
+        return Segmentation(
+            labelmap=dense, geometry=volume.geometry, segments=(Segment(label=1, name="Bone", code="SCT:272673000"),)
+        )
+
+    def test_highdicom_and_dcmqi_read_every_voxel_at_its_place(self, real, tmp_path):
+        edited = self.bone(real)
+        path = write_labelmap(edited, tmp_path / "mask.dcm", source=real)
+        found = read_labelmap(path)
+        offset = np.round(real.geometry.world_to_index(found.geometry.origin)).astype(int)
+        step = np.round(np.linalg.inv(real.affine[:3, :3]) @ found.geometry.affine[:3, :3]).astype(int)
+        places = np.argwhere(found.labelmap) @ step.T + offset
+        expected = np.argwhere(edited.labelmap)
+        np.testing.assert_array_equal(np.unique(places, axis=0), expected)
+        described, voxels = read_by_dcmqi(path, tmp_path / "out", real.geometry)
+        assert [item["SegmentLabel"] for item in described] == ["Bone"]
+        np.testing.assert_array_equal(voxels[0], expected)
+
+    def test_it_refers_to_the_images_by_their_own_names_and_says_what_was_derived(self, real, tmp_path):
+        with pytest.warns(VolumeWarning, match="no valid StudyInstanceUID"):
+            path = write_labelmap(self.bone(real), tmp_path / "mask.dcm", source=real)
+        stored = pydicom.dcmread(path)
+        assert "source UIDs derived" in stored.ContentDescription
+        assert "not for diagnosis" in stored.ContentDescription
+        metas = [pydicom.dcmread(file, stop_before_pixels=True).file_meta for file in real.metadata["dicom"]["files"]]
+        named = stored.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        assert {item.ReferencedSOPInstanceUID for item in named} == {meta.MediaStorageSOPInstanceUID for meta in metas}
+        assert {item.ReferencedSOPClassUID for item in named} == {pydicom.uid.CTImageStorage}
+
+    def test_every_export_of_one_series_is_in_the_same_study(self, real, tmp_path):
+        first, second = (
+            pydicom.dcmread(write_labelmap(self.bone(real), tmp_path / name, source=real))
+            for name in ("first.dcm", "second.dcm")
+        )
+        for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+            assert first[keyword].value == second[keyword].value
+            assert first[keyword].value.is_valid
+        referenced = [stored.ReferencedSeriesSequence[0].SeriesInstanceUID for stored in (first, second)]
+        assert referenced[0] == referenced[1]
+        assert first.SOPInstanceUID != second.SOPInstanceUID
+        assert referenced[0] != first.StudyInstanceUID
+
+    def test_a_valid_frame_of_reference_is_kept(self, shared_data, tmp_path):
+        volume = read_volume(shared_data / "dicom" / "example_ct_dicom")
+        with pytest.warns(VolumeWarning) as caught:
+            stored = pydicom.dcmread(write_labelmap(self.bone(volume), tmp_path / "mask.dcm", source=volume))
+        assert stored.FrameOfReferenceUID == volume.metadata["dicom"]["frame_of_reference_uid"]
+        assert not any("FrameOfReferenceUID" in str(warning.message) for warning in caught)
+
+    def test_two_series_do_not_share_what_is_derived(self, shared_data, tmp_path):
+        studies = set()
+        for number, folder in enumerate(self.FOLDERS):
+            volume = read_volume(shared_data / "dicom" / folder)
+            path = write_labelmap(self.bone(volume), tmp_path / f"{number}.dcm", source=volume)
+            studies.add(pydicom.dcmread(path).StudyInstanceUID)
+        assert len(studies) == 2
+
+
+def test_what_is_valid_is_neither_changed_nor_warned_about(tmp_path):
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VolumeWarning)
+        path = write_labelmap(segmented(volume), tmp_path / "mask.dcm", source=volume)
+    assert pydicom.dcmread(path).ContentDescription == "Research use only, not for diagnosis"
+
+
+def test_an_identifier_that_some_images_lost_is_that_of_the_others(tmp_path):
+    def strip(k, dataset):
+        if k % 2:
+            del dataset.FrameOfReferenceUID
+
+    geometry = VolumeGeometry(shape=(9, 8, 6), affine=AFFINE)
+    volume = read_series(tmp_path / "scan", geometry, edit=strip)
+    stored = pydicom.dcmread(write_labelmap(segmented(volume), tmp_path / "mask.dcm", source=volume))
+    images = [pydicom.dcmread(file, stop_before_pixels=True) for file in volume.metadata["dicom"]["files"]]
+    assert {stored.FrameOfReferenceUID} == {
+        image.FrameOfReferenceUID for image in images if "FrameOfReferenceUID" in image
+    }
 
 
 @pytest.mark.parametrize(
@@ -244,11 +344,18 @@ class TestRefusals:
 
     def test_identifiers_stripped_by_anonymisation(self, tmp_path):
         def strip(_k, dataset):
-            dataset.SOPInstanceUID = ""
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "anonymised"
 
         geometry = VolumeGeometry(shape=(9, 8, 6), affine=AFFINE)
         volume = read_series(tmp_path / "scan", geometry, edit=strip)
         self.refused(segmented(volume), volume, tmp_path / "mask.dcm", "valid SOPInstanceUID")
+
+    def test_images_of_one_name(self, tmp_path):
+        def rename(_k, dataset):
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+
+        volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE), edit=rename)
+        self.refused(segmented(volume), volume, tmp_path / "mask.dcm", "share a SOPInstanceUID")
 
     def test_reading_another_object(self, volume, tmp_path):
         image = next((tmp_path / "scan").iterdir()).rename(tmp_path / "mask.dcm")

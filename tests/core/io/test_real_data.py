@@ -6,7 +6,6 @@ import numpy as np
 import pydicom
 import pytest
 
-from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.errors import VolumeWarning
 from colipri_core.io import check_volume
 from colipri_core.io import read_labelmap
@@ -100,16 +99,18 @@ def test_windowed_eight_bit_images_are_not(shared_data, tmp_path):
         assert read_volume(path).unit == "unknown"
 
 
-def test_dicom_seg_on_real_slices_whose_identifiers_are_not_valid_is_refused(shared_data, tmp_path):
+@pytest.mark.parametrize("suffix", [".dcm", ".seg.nrrd"])
+def test_labels_on_real_slices_whose_identifiers_are_not_valid(shared_data, tmp_path, suffix):
+    pytest.importorskip("highdicom")
     volume = read_volume(shared_data / "dicom" / "rspect_demo")
     labels = (volume.voxels > 300).astype(np.uint8)
     bone = Segmentation(
         labelmap=labels, geometry=volume.geometry, segments=(Segment(label=1, name="Bone", code="SCT:272673000"),)
     )
-    with pytest.raises(UnsupportedVolumeError, match="valid"):
-        write_labelmap(bone, tmp_path / "bone.dcm", source=volume)
-    path = write_labelmap(bone, tmp_path / "bone.seg.nrrd", source=volume)
-    np.testing.assert_array_equal(read_labelmap(path).labelmap, labels)
+    found = read_labelmap(write_labelmap(bone, tmp_path / f"bone{suffix}", source=volume))
+    expected, places = (item.geometry.index_to_world(np.argwhere(item.labelmap)) for item in (bone, found))
+    order, other = (np.lexsort(np.round(points, 2).T) for points in (expected, places))
+    np.testing.assert_allclose(places[other], expected[order], atol=0.01)
 
 
 def test_dicom_seg_on_real_slices(shared_data, tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
 
+from colipri_core.errors import OutputError
 from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.io import convert
@@ -41,6 +44,13 @@ def test_unknown_suffixes_are_refused_with_the_list(tmp_path, name):
         write_volume(volume(), tmp_path / name)
 
 
+def test_a_volume_does_not_take_the_name_of_a_segmentation(tmp_path):
+    for write_to in (lambda path: write_volume(volume(), path), lambda path: convert(tmp_path / "none.nii", path)):
+        with pytest.raises(ValueError, match=r'"scan\.nrrd"'):
+            write_to(tmp_path / "scan.seg.nrrd")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match='"results" does not exist'):
         write_volume(volume(), tmp_path / "results" / "scan.nii.gz")
@@ -68,6 +78,23 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         write_volume(volume(), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["scan.nii.gz"]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_a_full_disk_is_named_with_the_file_and_the_remedy(tmp_path, monkeypatch, suffix):
+    path = write_volume(volume(), tmp_path / f"scan{suffix}")
+    before = path.read_bytes()
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"No space left on device.+Free some space") as caught:
+        write_volume(volume(), path)
+    assert str(path) in str(caught.value)
+    assert (caught.value.exit_code, caught.value.errno) == (3, errno.ENOSPC)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_evidence_keeps_nan_and_says_what_made_it(tmp_path):
