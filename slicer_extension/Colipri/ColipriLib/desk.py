@@ -59,7 +59,19 @@ class Desk:
     @property
     def case(self) -> Case | None:
         """The case of the chosen CT if there is one already, without looking whether the volume changed."""
-        node = self.volume_node
+        return self.case_of(self.volume_node)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of all CTs that are in the scene."""
+        return tuple(case for case in self._cases.values() if self.scene.IsNodePresent(case.node))
+
+    def case_of(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> Case | None:
+        """The case of a CT if there is one already.
+
+        Args:
+            node: The CT, or None.
+        """
         return self._cases.get(node.GetID()) if node is not None else None
 
     def choose(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
@@ -104,8 +116,9 @@ class Desk:
         replaceable: bool = False,
         waits: bool = False,
         stopped: Callable[[], None] | None = None,
+        case: Case | None = None,
     ) -> bool:
-        """Ask the session of the chosen CT on the worker.
+        """Ask the session of a CT on the worker.
 
         Args:
             title: What is being done.
@@ -114,27 +127,28 @@ class Desk:
             replaceable: See `Job`.
             waits: See `Job`.
             stopped: Called on the main thread if it failed or was cancelled.
+            case: The CT's case; None for that of the chosen CT.
 
         Returns:
             False if nothing was started: no fit CT (`problem` says why), or other work is running.
         """
         try:
-            case = self.take()
+            asked = self.take() if case is None else case
         except UnsupportedVolumeError as error:
             self.fail(error)
             return False
         self._prepare_client()
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Result:
-            session, rest = self.client.session(case.volume, progress, cancel)
+            session, rest = self.client.session(asked.volume, progress, cancel)
             return ask(session, rest, cancel)
 
         def done(result: Result) -> None:
             self.client.note(None)
             self.problem = ""
-            if self.scene.IsNodePresent(case.node):
-                self.note_model(case)
-                take(case, result)
+            if self.scene.IsNodePresent(asked.node):
+                self.note_model(asked)
+                take(asked, result)
             self.changed()
 
         return self.start(

@@ -39,11 +39,14 @@ class SimilarCases:
         self._desk = desk
         self._open_match = open_match
         self._found: tuple[Match, ...] = ()
+        self._searched: Case | None = None
 
     @property
     def rows(self) -> tuple[MatchRow, ...]:
-        """The matches found last, set against the findings of the chosen CT."""
+        """The matches found last, set against the findings of the chosen CT; none that were found for another CT."""
         case = self._desk.case
+        if self._searched is not None and self._searched is not case:
+            return ()
         here = frozenset(row.name for row in case.findings if row.probability >= PRESENT_FROM) if case else frozenset()
         return tuple(
             MatchRow(match=match, shared=match.shared_findings(here), other=match.other_findings(here))
@@ -73,7 +76,7 @@ class SimilarCases:
             return tuple(others[:NUM_MATCHES])
 
         def take(case: Case, found: tuple[Match, ...]) -> None:
-            self._show(found, "" if found else "The store has no other case.")
+            self._show(found, "" if found else "The store has no other case.", case)
 
         title = "Looking for the object elsewhere" if by_object else "Looking for similar cases"
         return self._desk.run(title, ask, take)
@@ -121,8 +124,8 @@ class SimilarCases:
             self.note = ""
         self._desk.changed()
 
-    def _show(self, found: tuple[Match, ...], note: str) -> None:
-        self._found, self.note = found, note
+    def _show(self, found: tuple[Match, ...], note: str, searched: Case | None = None) -> None:
+        self._found, self._searched, self.note = found, searched, note
         self._desk.problem = ""
         self._desk.changed()
 
