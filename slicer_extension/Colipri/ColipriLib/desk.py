@@ -206,9 +206,10 @@ class Desk:
             case.notice = self.client.info.card.notice
 
     def forget(self) -> None:
-        """Let go of all cases: the scene was closed."""
+        """Let go of all cases and of the session: the scene is closing. The connection stays."""
         self._cases.clear()
         self.runner.cancel()
+        self.runner.afterwards(self.client.release)
         self.problem = ""
 
     def close(self) -> None:

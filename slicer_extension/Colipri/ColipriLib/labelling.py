@@ -46,6 +46,7 @@ class Labelling:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._showing = False
 
     @property
     def node(self) -> slicer.vtkMRMLSegmentationNode | None:
@@ -120,6 +121,20 @@ class Labelling:
             self._desk.scene.RemoveNode(node)
             self._desk.params.set_node("drawing", None)
         return self.prompt(found[-1])
+
+    def prompt_placed(self, node: slicer.vtkMRMLMarkupsNode) -> bool:
+        """Ask the model about a point that the user has just placed.
+
+        Args:
+            node: The fiducials.
+
+        Returns:
+            False if it is no point of the user on the chosen CT, or see `Desk.run`.
+        """
+        role = next((role for role in POINT_ROLES if self._desk.params.node_of(role) is node), None)
+        if self._showing or role is None:
+            return False
+        return self.prompt_from(node, positive=POINT_ROLES[role])
 
     def prompt_at(
         self,
@@ -305,10 +320,14 @@ class Labelling:
         """Show the point prompts of the current object as the session of a CT has them."""
         case = self._desk.case_of(volume)
         mine = case.state.prompts.get(self._desk.params.object, ()) if case is not None and case.state else ()
-        for role, positive in POINT_ROLES.items():
-            node = self._desk.params.node_of(role, volume)
-            if node is not None:
-                markups.show_points(node, mine, positive=positive)
+        self._showing = True  # points that are shown say that they were placed, as those of the user do
+        try:
+            for role, positive in POINT_ROLES.items():
+                node = self._desk.params.node_of(role, volume)
+                if node is not None:
+                    markups.show_points(node, mine, positive=positive)
+        finally:
+            self._showing = False
 
     def _exists(self, label: int) -> bool:
         return self.state is not None and any(item.label == label for item in self.state.objects)

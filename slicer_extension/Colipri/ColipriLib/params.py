@@ -1,10 +1,10 @@
 """What is kept with the scene: names, defaults and checks, in plain Python.
 
 Parameters are strings under a name in the module's parameter node, a `vtkMRMLScriptedModuleNode`. Nodes are referred to
-by a role: the chosen CT and the markup being drawn by the parameter node, everything that belongs to a CT by that CT, so
-that two CTs in a scene never share labels or results. `Colipri.py` describes the same names to Slicer's parameter node
-wrapper, so widgets that are connected to it and the code here read and write one place. The server's token is never
-among them.
+by a role: the chosen CT and the markup being drawn by the parameter node, everything that belongs to a CT by that CT,
+so that two CTs in a scene never share labels or results. `Colipri.py` describes the same names to Slicer's parameter
+node wrapper, so widgets that are connected to it and the code here read and write one place. The server's token is
+never among them.
 """
 
 from __future__ import annotations

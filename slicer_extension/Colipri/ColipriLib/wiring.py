@@ -73,6 +73,20 @@ class Wiring:
         finally:
             self._reading = False
 
+    def point_placed(self, node: Any) -> None:
+        """Ask about a point that was placed.
+
+        Args:
+            node: The fiducials.
+        """
+        self._guarded(lambda: self._logic.labelling.prompt_placed(node))()
+
+    def put_down(self) -> None:
+        """Put down the tool in hand: another CT was chosen, or another scene is there."""
+        if self._logic.desk.params.text("tool"):
+            self._logic.desk.params.set_text("tool", "")
+            self._host.place(None, persistent=False)
+
     def _connect_model(self) -> None:
         ui, desk = self._ui, self._logic.desk
         ui.connectButton.clicked.connect(self._guarded(self._connect))
@@ -169,8 +183,8 @@ class Wiring:
     def _take_tool(self, tool: str) -> None:
         params, labelling = self._logic.desk.params, self._logic.labelling
         chosen = "" if params.text("tool") == tool else tool
-        params.set_text("tool", chosen)
         node = labelling.markup(chosen, positive=params.positive) if chosen else None
+        params.set_text("tool", chosen)
         self._host.place(node, persistent=chosen == "point")
         self._logic.desk.changed()
 
