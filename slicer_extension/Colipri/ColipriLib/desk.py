@@ -130,14 +130,15 @@ class Desk:
             case: The CT's case; None for that of the chosen CT.
 
         Returns:
-            False if nothing was started: no fit CT (`problem` says why), or other work is running.
+            False if nothing was started: no fit CT or no address (`problem` says why), or other work is running.
         """
         try:
             asked = self.take() if case is None else case
         except UnsupportedVolumeError as error:
             self.fail(error)
             return False
-        self._prepare_client()
+        if not self.prepare_client():
+            return False
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Result:
             session, rest = self.client.session(asked.volume, progress, cancel)
@@ -175,9 +176,10 @@ class Desk:
             then: Called once it is connected.
 
         Returns:
-            False if other work is running.
+            False if other work is running, or the address is none.
         """
-        self._prepare_client()
+        if not self.prepare_client():
+            return False
 
         def done(words: str) -> None:
             self.client.note(None)
@@ -185,6 +187,19 @@ class Desk:
             then()
 
         return self.start(Job(title="Connecting", work=self.client.test, on_done=done))
+
+    def prepare_client(self) -> bool:
+        """Tell the client which server was chosen, before any work with it.
+
+        Returns:
+            False if what was entered is no address; `problem` says so.
+        """
+        try:
+            self.client.address = self.params.server
+        except ValueError as error:
+            self.fail(error)
+            return False
+        return True
 
     def fail(self, error: Exception) -> None:
         """Show an error where people look, and remember if the server is gone.
@@ -216,6 +231,3 @@ class Desk:
         """Cancel what runs and close the connection, on the worker."""
         self.runner.close(self.client.close)
         self._cases.clear()
-
-    def _prepare_client(self) -> None:
-        self.client.address = self.params.text("server")

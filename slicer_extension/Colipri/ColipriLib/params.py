@@ -80,6 +80,15 @@ class Parameters:
             self.node.SetParameter(name, checked)
 
     @property
+    def server(self) -> str:
+        """Address of the server in its normal form; what is typed is kept as it stands.
+
+        Raises:
+            ValueError: If it is no address.
+        """
+        return checked_server(self.text("server"))
+
+    @property
     def positive(self) -> bool:
         """Whether prompts show what belongs to the object."""
         return self.text("positive") == "true"

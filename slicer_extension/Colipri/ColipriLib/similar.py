@@ -23,7 +23,15 @@ NUM_MATCHES = 8
 PRESENT_FROM = 0.5
 """Probability from which a finding of the current scan counts as there when matches are compared with it."""
 
-NO_STORE = "Expected the name of a case store, found none. Choose one that the server offers, or enter its folder."
+NO_STORE = (
+    "Expected the name of a case store, found none. Choose one that the server offers; a local server offers the one "
+    "named under Local server."
+)
+
+UNKNOWN_PLACE = (
+    'The server does not say where the scan of "{}" lies: it tells of scans below its --root only. '
+    "Ask whoever runs it, or load the scan by hand."
+)
 
 
 class SimilarCases:
@@ -96,7 +104,8 @@ class SimilarCases:
         if not store:
             self._desk.fail(StoreError(NO_STORE))
             return False
-        self._desk.client.address = self._desk.params.text("server")
+        if not self._desk.prepare_client():
+            return False
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Match, ...]:
             engine = self._desk.client.connect(progress, cancel)
@@ -116,7 +125,9 @@ class SimilarCases:
             row: The match.
         """
         path = Path(row.match.path)
-        if not path.exists():
+        if not row.match.path:
+            self.note = UNKNOWN_PLACE.format(row.match.case)
+        elif not path.exists():
             self.note = f'The scan of "{row.match.case}" is not on this machine: {path.name}.'
         elif not self._open_match(path):
             self.note = f'"{path.name}" could not be loaded. Load it by hand: its path is in the row\'s tooltip.'
