@@ -17,17 +17,18 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from ColipriLib import requirements
+from ColipriLib import samples
 from ColipriLib import server_process
 from ColipriLib.params import DEFAULT_SERVER
+from ColipriLib.reading import read
 
 POLL_MS = 50
-SAMPLE = "ColipriPhantomChest"
-SAMPLE_URL = (
-    "https://raw.githubusercontent.com/napari-colipri/napari-colipri/main/napari_colipri/samples/phantom_chest.nii.gz"
-)
-SAMPLE_SHA256 = "e62c32fb0b02fca7b3d6513c70a5ea40233fdc578089ab2e21c9633b1134738d"
-MODEL_KEY = "Colipri/LocalModel"
-"""Name of the application setting that remembers the managed server's model."""
+LOCAL_FIELDS = {
+    "localModelEdit": "Colipri/LocalModel",
+    "localStoreEdit": "Colipri/LocalStore",
+    "localScansEdit": "Colipri/LocalScans",
+}
+"""Field of the managed server -> name of the application setting that remembers it."""
 
 
 class Colipri(ScriptedLoadableModule):
@@ -45,23 +46,7 @@ class Colipri(ScriptedLoadableModule):
             'diagnosis. <a href="https://github.com/napari-colipri/napari-colipri">Documentation</a>'
         )
         parent.acknowledgementText = _("Code under Apache-2.0; each model names its own licence in the panel Model.")
-        slicer.app.connect("startupCompleted()", register_sample_data)
-
-
-def register_sample_data() -> None:
-    """Offer the generated chest phantom in the module Sample Data."""
-    import SampleData
-
-    icon = Path(__file__).parent / "Resources" / "Icons" / "ColipriSample.png"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="COLIPRI",
-        sampleName=SAMPLE,
-        thumbnailFileName=str(icon),
-        uris=SAMPLE_URL,
-        fileNames="ColipriPhantomChest.nii.gz",
-        nodeNames=SAMPLE,
-        checksums=f"SHA256:{SAMPLE_SHA256}",
-    )
+        slicer.app.connect("startupCompleted()", samples.register)
 
 
 @parameterNodeWrapper
@@ -103,7 +88,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ColipriLogic()
         self.ui.deviceCombo.addItems(["auto", "cpu", "cuda", "mps"])
-        self.ui.localModelEdit.setText(slicer.app.userSettings().value(MODEL_KEY, "tiny"))
+        for field, key in LOCAL_FIELDS.items():
+            getattr(self.ui, field).setText(slicer.app.userSettings().value(key, ""))
         for name in ("install", "start", "stop", "remove"):
             getattr(self.ui, f"{name}ServerButton").clicked.connect(getattr(self, f"on_{name}_server"))
         for event, observer in (
@@ -134,7 +120,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return False
         if requirements.missing():
             pins, confirm = settings_folder() / "pins.txt", slicer.util.confirmOkCancelDisplay
-            if slicer.app.testingEnabled() or not requirements.install(slicer, pins, confirm=confirm):
+            source = requirements.source()
+            if slicer.app.testingEnabled() or not requirements.install(slicer, pins, confirm=confirm, source=source):
                 self.ui.problemLabel.setText(_("The client is not installed. Enter the module again to install it."))
                 return False
         import qt
@@ -212,16 +199,18 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         question = _("Install the COLIPRI server in {folder}? It downloads packages of some gigabytes, torch included.")
         if slicer.util.confirmOkCancelDisplay(question.format(folder=self.logic.server.folder)):
-            self.logic.server.install(python)
+            self.logic.server.install(python, package=requirements.source() + server_process.EXTRAS)
             self._timer.start()
             self.show_server()
 
     def on_start_server(self) -> None:
         """Start the managed server; the module connects to it once it answers."""
-        model = self.ui.localModelEdit.text.strip() or "tiny"
-        slicer.app.userSettings().setValue(MODEL_KEY, model)
+        model, store, scans = (read(getattr(self.ui, field), "text").strip() for field in LOCAL_FIELDS)
+        for key, value in zip(LOCAL_FIELDS.values(), (model, store, scans), strict=True):
+            slicer.app.userSettings().setValue(key, value)
         with slicer.util.tryWithErrorDisplay(_("The server could not be started.")):
-            self.logic.server.start(model, device=self.ui.deviceCombo.currentText)
+            device, options = read(self.ui.deviceCombo, "currentText"), server_process.store_options(store, scans)
+            self.logic.server.start(model or "tiny", device=device, options=options)
             self._timer.start()
         self.show_server()
 

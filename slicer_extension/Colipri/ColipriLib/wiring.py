@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ColipriLib.panels import TOOL_BUTTONS
 from ColipriLib.presenter import View
+from ColipriLib.reading import read
 
 if TYPE_CHECKING:
     from ColipriLib.module_logic import ModuleLogic
@@ -271,14 +272,3 @@ class Wiring:
         rows, row = self._logic.similar.rows, read(self._ui.matchesTable, "currentRow")
         if 0 <= row < len(rows):
             self._logic.similar.open(rows[row])
-
-
-def read(thing: Any, name: str) -> Any:
-    """A value of a widget or item: PythonQt has it as an attribute, PySide6 as a method.
-
-    Args:
-        thing: The widget or item.
-        name: Such as "text".
-    """
-    value = getattr(thing, name)
-    return value() if callable(value) else value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,12 @@ import slicer
 from application import Application
 from application import running
 from servers import RealServer
+from servers import server_python
+from servers import serving
 
+from colipri_core.cases import Match
+from ColipriLib import server_process
+from ColipriLib.rows import MatchRow
 from ColipriLib.scene import segments
 
 SAMPLE = Path(__file__).resolve().parents[3] / "napari_colipri" / "samples" / "phantom_chest.nii.gz"
@@ -153,3 +160,90 @@ def test_undo_and_redo_of_the_effect(ready: Application) -> None:
         buttons[name].click()
         ready.settle(0.2)
         assert segments.read(drawn, ready.core.desk.volume_node)[0].any() == there
+
+
+def test_a_typed_address_needs_no_scheme_and_no_test(ready: Application, server: RealServer) -> None:
+    ready.ui.serverEdit.setText(server.url.removeprefix("http://"))
+    ready.ui.analyseButton.click()
+    ready.settle(0.2)
+
+    assert ready.ui.problemLabel.text() == ""
+    assert ready.core.desk.client.address == server.url
+    assert ready.ui.findingsTable.rowCount() > 10
+
+
+def test_an_address_that_is_none_is_said_by_whatever_needs_it(ready: Application) -> None:
+    ready.core.desk.params.set_text("store", "lab")
+    ready.ui.serverEdit.setText("ftp://host")
+    ready.ui.analyseButton.click()
+    assert "Expected the address of a server" in ready.ui.problemLabel.text()
+    ready.core.desk.problem = ""
+    assert not ready.core.similar.search("nodule")
+
+    assert "Expected the address of a server" in ready.ui.problemLabel.text()
+
+
+@pytest.mark.parametrize("state", server_process.STATES)
+def test_the_managed_server_is_watched_while_it_is_at_work(application: Application, state: str) -> None:
+    application.logic.server._become(state)
+    application.widget.exit()
+
+    assert application.widget._timer.isActive() == (state in {"installing", "starting"})
+
+
+def test_the_managed_server_is_started_as_the_fields_say(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(application.logic.server, "start", lambda model, **options: started.append((model, options)))
+    application.ui.localStoreEdit.setText(" /cases/lab.store ")
+    application.ui.localScansEdit.setText("/scans")
+    application.ui.startServerButton.click()
+
+    options = ("--store", "lab=/cases/lab.store", "--root", "/scans")
+    assert started == [("tiny", {"device": "auto", "options": options})]
+    assert application.settings["Colipri/LocalStore"] == "/cases/lab.store"
+
+
+def test_the_managed_server_is_installed_from_the_checkout(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[Any] = []
+    monkeypatch.setattr(server_process, "find_python", lambda: "python3")
+    monkeypatch.setattr(application.logic.server, "install", lambda python, **options: installed.append(options))
+    application.ui.installServerButton.click()
+
+    assert installed == [{"package": f"{SAMPLE.parents[2]}[local,server,index]"}]
+
+
+def test_a_store_given_to_the_managed_server_is_searched(application: Application, tmp_path: Path) -> None:
+    python = server_python()
+    if python is None:
+        pytest.skip("no Python to serve with")
+    store = tmp_path / "lab.store"
+    index = "from colipri_core.cli.main import run; raise SystemExit(run())"
+    arguments = ["index", "add", str(store), str(SAMPLE), "--model", "tiny", "--device", "cpu"]
+    subprocess.run([python, "-c", index, *arguments], check=True, cwd=SAMPLE.parents[2])
+    options = server_process.store_options(str(store), str(SAMPLE.parent))
+    with serving(tmp_path / "state", options=options) as running_server:
+        application.ui.serverEdit.setText(running_server.url)
+        application.ui.connectButton.click()
+        application.settle(0.2)
+        assert application.ui.storeCombo.currentText() == "lab"
+        application.ui.searchEdit.setText("pleural effusion")
+        application.ui.searchButton.click()
+        application.settle(0.2)
+
+    assert application.ui.problemLabel.text() == ""
+    (row,) = application.core.similar.rows
+    assert row.match.path == SAMPLE.name
+
+
+def test_a_match_of_unknown_place_is_not_loaded(application: Application) -> None:
+    opened: list[Path] = []
+    application.core.similar._open_match = lambda path: not opened.append(path)
+    match = Match(case="c17", path="", report="", volume_sha256="0" * 64, distance=0.1)
+    application.core.similar.open(MatchRow(match=match, shared=(), other=()))
+
+    assert opened == []
+    assert 'does not say where the scan of "c17" lies' in application.ui.similarNote.text()
