@@ -184,7 +184,11 @@ class Wiring:
     def _take_tool(self, tool: str) -> None:
         params, labelling = self._logic.desk.params, self._logic.labelling
         chosen = "" if params.text("tool") == tool else tool
-        node = labelling.markup(chosen, positive=params.positive) if chosen else None
+        try:
+            node = labelling.markup(chosen, positive=params.positive) if chosen else None
+        except Exception:
+            getattr(self._ui, TOOL_BUTTONS[tool]).setChecked(False)
+            raise
         params.set_text("tool", chosen)
         self._host.place(node, persistent=chosen == "point")
         self._logic.desk.changed()
