@@ -128,6 +128,20 @@ def test_a_closed_and_loaded_scene_goes_on(ready: Application, tmp_path: Path) -
     assert core.view().report.rows
 
 
+def test_a_managed_server_goes_on_to_be_used_in_another_scene(application: Application) -> None:
+    managed, core = application.logic.server, application.core
+    managed._become("running")
+    managed.token, managed.url = "secret", "http://127.0.0.1:34567"
+    core.desk.client.token = "secret"
+    core.desk.params.set_text("server", managed.url)
+    slicer.mrmlScene.Clear(0)
+    assert core.desk.params.server == managed.url
+
+    core.desk.client.token = "of another server"
+    slicer.mrmlScene.Clear(0)
+    assert core.desk.params.server != managed.url
+
+
 def click_in_the_editor(ready: Application) -> slicer.vtkMRMLSegmentationNode:
     volume = ready.core.desk.volume_node
     drawn = segments.add_segmentation(slicer.mrmlScene, volume, "mine")
