@@ -100,6 +100,28 @@ def test_an_answer_goes_to_the_volume_that_was_asked_about(logic: ModuleLogic, p
     assert segments.read(logic.labelling.node, first)[0].any()
 
 
+def test_a_draft_stays_with_its_volume(logic: ModuleLogic, pair: tuple[Volume, Volume]) -> None:
+    first, second = pair
+    logic.desk.choose(first)
+    assert logic.reporting.draft()
+    logic.desk.choose(second)
+    assert logic.reporting.rows == ()
+    finish(logic)
+    assert logic.reporting.rows == ()
+
+    logic.desk.choose(first)
+    assert logic.reporting.rows
+    logic.reporting.add("A sentence of the reader.")
+    assert not logic.reporting.draft(), "an edited draft is replaced only when asked twice"
+    logic.desk.choose(second)
+    assert logic.reporting.draft()
+    finish(logic)
+    logic.reporting.add("Another one.")
+    logic.desk.choose(first)
+    logic.desk.choose(second)
+    assert not logic.reporting.draft()
+
+
 def test_both_are_saved_with_the_scene(logic: ModuleLogic, pair: tuple[Volume, Volume], tmp_path: Path) -> None:
     rows = {}
     for volume in pair:
