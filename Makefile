@@ -81,6 +81,8 @@ docs-images: $(STAMP)-demo ## render the pictures of README.md and docs/
 	$(BIN)/python scripts/report_picture.py docs/images/report.png
 	$(BIN)/python scripts/similar_picture.py docs/images/similar.png
 	scripts/slicer_tests.sh $(BIN)/python tests/slicer/mrml -k pictures --pictures docs/images
+	cp docs/images/slicer_label.png slicer_extension/Screenshots/label.png
+	cp docs/images/slicer_panels.png slicer_extension/Screenshots/panels.png
 	$(BIN)/python scripts/label_picture.py docs/images/label.png docs/images/project.png
 
 ##@ Housekeeping

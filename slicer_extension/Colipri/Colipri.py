@@ -17,17 +17,18 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from ColipriLib import requirements
+from ColipriLib import samples
 from ColipriLib import server_process
 from ColipriLib.params import DEFAULT_SERVER
+from ColipriLib.reading import read
 
 POLL_MS = 50
-SAMPLE = "ColipriPhantomChest"
-SAMPLE_URL = (
-    "https://raw.githubusercontent.com/napari-colipri/napari-colipri/main/napari_colipri/samples/phantom_chest.nii.gz"
-)
-SAMPLE_SHA256 = "e62c32fb0b02fca7b3d6513c70a5ea40233fdc578089ab2e21c9633b1134738d"
-MODEL_KEY = "Colipri/LocalModel"
-"""Name of the application setting that remembers the managed server's model."""
+LOCAL_FIELDS = {
+    "localModelEdit": "Colipri/LocalModel",
+    "localStoreEdit": "Colipri/LocalStore",
+    "localScansEdit": "Colipri/LocalScans",
+}
+"""Field of the managed server -> name of the application setting that remembers it."""
 
 
 class Colipri(ScriptedLoadableModule):
@@ -45,23 +46,7 @@ class Colipri(ScriptedLoadableModule):
             'diagnosis. <a href="https://github.com/napari-colipri/napari-colipri">Documentation</a>'
         )
         parent.acknowledgementText = _("Code under Apache-2.0; each model names its own licence in the panel Model.")
-        slicer.app.connect("startupCompleted()", register_sample_data)
-
-
-def register_sample_data() -> None:
-    """Offer the generated chest phantom in the module Sample Data."""
-    import SampleData
-
-    icon = Path(__file__).parent / "Resources" / "Icons" / "ColipriSample.png"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="COLIPRI",
-        sampleName=SAMPLE,
-        thumbnailFileName=str(icon),
-        uris=SAMPLE_URL,
-        fileNames="ColipriPhantomChest.nii.gz",
-        nodeNames=SAMPLE,
-        checksums=f"SHA256:{SAMPLE_SHA256}",
-    )
+        slicer.app.connect("startupCompleted()", samples.register)
 
 
 @parameterNodeWrapper
@@ -87,6 +72,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._panels: Any = None
         self._wiring: Any = None
         self._gui_tag: Any = None
+        self._volume_id: str | None = None
+        self._stores: tuple[str, ...] = ()
         self._parameter_node: ColipriParameterNode | None = None
         self._observed: Any = None
 
@@ -101,7 +88,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ColipriLogic()
         self.ui.deviceCombo.addItems(["auto", "cpu", "cuda", "mps"])
-        self.ui.localModelEdit.setText(slicer.app.userSettings().value(MODEL_KEY, "tiny"))
+        for field, key in LOCAL_FIELDS.items():
+            getattr(self.ui, field).setText(slicer.app.userSettings().value(key, ""))
         for name in ("install", "start", "stop", "remove"):
             getattr(self.ui, f"{name}ServerButton").clicked.connect(getattr(self, f"on_{name}_server"))
         for event, observer in (
@@ -112,16 +100,15 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(slicer.mrmlScene, event, observer)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self.poll)
+        self._timer.timeout.connect(self.poll)
 
     def enter(self) -> None:
         """The module is shown: make sure the client is there, and begin to poll."""
-        if self.ready():
-            self._timer.start()
+        self.ready()
 
     def ready(self) -> bool:
-        """Whether the client is there and the panels are connected; tries to bring that about."""
-        if self._wiring is None and self.begin():
+        """Whether the client is there and the panels are connected; tries to bring that about, and begins to poll."""
+        if self._wiring is not None or self.begin():
             self._timer.start()
         return self._wiring is not None
 
@@ -133,7 +120,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return False
         if requirements.missing():
             pins, confirm = settings_folder() / "pins.txt", slicer.util.confirmOkCancelDisplay
-            if slicer.app.testingEnabled() or not requirements.install(slicer, pins, confirm=confirm):
+            source = requirements.source()
+            if slicer.app.testingEnabled() or not requirements.install(slicer, pins, confirm=confirm, source=source):
                 self.ui.problemLabel.setText(_("The client is not installed. Enter the module again to install it."))
                 return False
         import qt
@@ -151,15 +139,14 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.windowCombo.currentTextChanged.connect(
             lambda name: core.desk.volume_node and set_window(core.desk.volume_node, name)
         )
-        self._connect_parameter_node()
         core.on_change = self.refresh
-        core.restore()
-        self.refresh()
+        self.on_scene_ready()
         return True
 
     def poll(self) -> None:
         """Take note of what happened on the worker and in the managed server."""
-        self.logic.core().poll()
+        if self._wiring is not None:
+            self.logic.core().poll()
         if self.logic.server.poll():
             self.show_server()
 
@@ -168,7 +155,8 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._wiring is not None:
             self._wiring.update(self._panels.show)
             stores = self.logic.core().view().similar.stores
-            if [self.ui.storeCombo.itemText(number) for number in range(self.ui.storeCombo.count)] != list(stores):
+            if stores != self._stores:
+                self._stores = stores
                 self.ui.storeCombo.clear()
                 self.ui.storeCombo.addItems(list(stores))
 
@@ -180,21 +168,28 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """The application ends or the module is reloaded."""
         self._timer.stop()
-        self.removeObservers()
         self._disconnect_parameter_node()
+        self.removeObservers()
         self.logic.close()
 
     def on_scene_closing(self, *_args: object) -> None:
         """The scene is about to be emptied."""
+        if self._wiring is not None:
+            self._wiring.put_down()
         self._disconnect_parameter_node()
         self.logic.forget()
 
     def on_scene_ready(self, *_args: object) -> None:
-        """The scene was emptied or loaded: take up what it holds."""
-        if self._wiring is not None:
-            self._connect_parameter_node()
-            self.logic.core().restore()
-            self.refresh()
+        """The scene was emptied or loaded: take up what it holds; a managed server that runs goes on to be used."""
+        if self._wiring is None:
+            return
+        core, server = self.logic.core(), self.logic.server
+        self._wiring.put_down()
+        if server.state == "running" and core.desk.client.token == server.token:
+            core.desk.params.set_text("server", server.url)
+        self._connect_parameter_node()
+        core.restore()
+        self.refresh()
 
     def on_install_server(self) -> None:
         """Install the managed server after the user agreed."""
@@ -204,15 +199,19 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         question = _("Install the COLIPRI server in {folder}? It downloads packages of some gigabytes, torch included.")
         if slicer.util.confirmOkCancelDisplay(question.format(folder=self.logic.server.folder)):
-            self.logic.server.install(python)
+            self.logic.server.install(python, package=requirements.source() + server_process.EXTRAS)
+            self._timer.start()
             self.show_server()
 
     def on_start_server(self) -> None:
         """Start the managed server; the module connects to it once it answers."""
-        model = self.ui.localModelEdit.text.strip() or "tiny"
-        slicer.app.userSettings().setValue(MODEL_KEY, model)
+        model, store, scans = (read(getattr(self.ui, field), "text").strip() for field in LOCAL_FIELDS)
+        for key, value in zip(LOCAL_FIELDS.values(), (model, store, scans), strict=True):
+            slicer.app.userSettings().setValue(key, value)
         with slicer.util.tryWithErrorDisplay(_("The server could not be started.")):
-            self.logic.server.start(model, device=self.ui.deviceCombo.currentText)
+            device, options = read(self.ui.deviceCombo, "currentText"), server_process.store_options(store, scans)
+            self.logic.server.start(model or "tiny", device=device, options=options)
+            self._timer.start()
         self.show_server()
 
     def on_stop_server(self) -> None:
@@ -255,8 +254,7 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def on_point(self, node: Any, _event: object) -> None:
         """A point was placed: ask the model."""
-        core = self.logic.core()
-        core.labelling.prompt_from(node, positive=core.desk.params.node_of("points") is node)
+        self._wiring.point_placed(node)
 
     def ask_path(self, title: str, name: str, files: str) -> Path | None:
         """Ask where to save a file; see `ColipriLib.wiring.Host`."""
@@ -291,11 +289,18 @@ class ColipriWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def on_parameters(self, *_args: object) -> None:
         """Another volume or server was chosen."""
+        core = self.logic.core()
+        node = core.desk.volume_node
+        chosen = node.GetID() if node is not None else None
+        if chosen != self._volume_id:
+            self._volume_id = chosen
+            self._wiring.put_down()
+            core.restore()
         self.refresh()
 
 
 class ColipriLogic(ScriptedLoadableModuleLogic):
-    """Makes the controllers of the scene, and holds the managed server; both live as long as the application."""
+    """Makes the controllers, and holds the managed server; both live as long as the application."""
 
     _core: Any = None
     _server: server_process.ManagedServer | None = None
@@ -305,15 +310,16 @@ class ColipriLogic(ScriptedLoadableModuleLogic):
         return ColipriParameterNode(super().getParameterNode())
 
     def core(self) -> Any:
-        """The controllers; the same for widget and Segment Editor effect. Needs the client to be installed."""
+        """The controllers; the same for all scenes, widget and Segment Editor effect. Needs the client."""
         node = super().getParameterNode()
-        if ColipriLogic._core is None or ColipriLogic._core.desk.params.node is not node:
+        if ColipriLogic._core is None:
             from ColipriLib.client import Client
             from ColipriLib.module_logic import ModuleLogic
 
-            self.forget()
             client = Client(edits_folder=settings_folder() / "edits")
             ColipriLogic._core = ModuleLogic(slicer.mrmlScene, node, client=client, open_match=load_volume)
+        elif ColipriLogic._core.desk.params.node is not node:
+            ColipriLogic._core.begin(node)
         return ColipriLogic._core
 
     @property
@@ -325,18 +331,21 @@ class ColipriLogic(ScriptedLoadableModuleLogic):
         return ColipriLogic._server
 
     def is_busy(self) -> bool:
-        """Whether something is running."""
-        return ColipriLogic._core is not None and ColipriLogic._core.desk.runner.busy
+        """Whether something is running, or the managed server is being installed or started."""
+        core, server = ColipriLogic._core, ColipriLogic._server
+        at_work = server is not None and server.state in ("installing", "starting")
+        return at_work or (core is not None and core.desk.runner.busy)
 
     def forget(self) -> None:
-        """Let go of the controllers of a scene."""
-        core, ColipriLogic._core = ColipriLogic._core, None
-        if core is not None:
-            core.close()
+        """Let go of what belongs to a scene that is closing."""
+        if ColipriLogic._core is not None:
+            ColipriLogic._core.forget()
 
     def close(self) -> None:
         """Let go of the controllers and end the managed server with all its processes."""
-        self.forget()
+        core, ColipriLogic._core = ColipriLogic._core, None
+        if core is not None:
+            core.close()
         if ColipriLogic._server is not None:
             ColipriLogic._server.stop()
 

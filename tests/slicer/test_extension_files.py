@@ -157,8 +157,15 @@ def test_the_library_knows_no_qt_and_no_model() -> None:
 
 
 def test_the_sample_is_the_one_that_ships() -> None:
-    text = (EXTENSION / "Colipri" / "Colipri.py").read_text(encoding="utf-8")
+    text = (EXTENSION / "Colipri" / "ColipriLib" / "samples.py").read_text(encoding="utf-8")
     sample = ROOT / "napari_colipri" / "samples" / "phantom_chest.nii.gz"
 
     assert f'"{hashlib.sha256(sample.read_bytes()).hexdigest()}"' in text
     assert text.count("napari_colipri/samples/phantom_chest.nii.gz") == 1
+
+
+@pytest.mark.parametrize("name", ["label", "panels"])
+def test_the_pictures_are_those_of_the_documentation(name: str) -> None:
+    shown = (EXTENSION / "Screenshots" / f"{name}.png").read_bytes()
+
+    assert shown == (ROOT / "docs" / "images" / f"slicer_{name}.png").read_bytes()

@@ -88,6 +88,15 @@ def test_damaged_values_are_none(params: Parameters) -> None:
     assert params.json("other") is None
 
 
+def test_an_address_that_a_widget_wrote_is_brought_to_its_form(params: Parameters) -> None:
+    params.node.SetParameter("server", "gpu-host:8765")
+    assert params.server == "http://gpu-host:8765"
+
+    params.node.SetParameter("server", "ftp://host")
+    with pytest.raises(ValueError, match="Expected the address"):
+        _ = params.server
+
+
 @pytest.mark.parametrize(
     ("typed", "address"),
     [

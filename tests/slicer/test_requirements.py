@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,9 @@ BLOCKED = (
 )
 MODULES = (
     "params",
+    "reading",
     "requirements",
+    "samples",
     "job",
     "server_process",
     "client",
@@ -42,11 +46,50 @@ MODULES = (
 
 
 def test_only_what_is_absent_is_missing() -> None:
-    nothing = requirements.missing(find=lambda name: object())
+    nothing = requirements.missing(find=lambda name: object(), version=lambda name: requirements.VERSION)
     everything = requirements.missing(find=lambda name: None)
 
     assert nothing == ()
     assert everything == (requirements.PACKAGE, *requirements.CLIENT.values())
+
+
+@pytest.mark.parametrize(("installed", "wanted"), [("0.0.9", True), (requirements.VERSION, False), ("99.0", False)])
+def test_a_client_older_than_the_extension_is_replaced(installed: str, *, wanted: bool) -> None:
+    found = requirements.missing(find=lambda name: object(), version=lambda name: installed)
+
+    assert found == ((requirements.PACKAGE,) if wanted else ())
+
+
+def test_a_client_that_no_distribution_brought_is_left_alone() -> None:
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    assert requirements.missing(find=lambda name: object(), version=unknown) == ()
+
+
+def test_versions_are_put_in_order() -> None:
+    rising = ("0.1.0.dev0", "0.1.0.dev3", "0.1.0", "0.2.0rc1", "0.2.0", "0.10.0")
+
+    for number, (first, second) in enumerate(itertools.pairwise(rising)):
+        assert requirements.is_older(first, second), number
+        assert not requirements.is_older(second, first), number
+    assert not requirements.is_older("0.1.0+local", "0.1.0")
+
+
+def test_the_extension_knows_the_version_it_was_made_with() -> None:
+    project = tomllib.loads((extension.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert project["version"] == requirements.VERSION
+    assert project["name"] == requirements.PACKAGE
+
+
+def test_a_checkout_is_the_source_of_what_lies_in_it(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "slicer_extension" / "Colipri" / "ColipriLib" / "requirements.py"
+    assert requirements.source() == str(extension.ROOT)
+    assert requirements.source(elsewhere) == "napari-colipri"
+
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n', encoding="utf-8")
+    assert requirements.source(elsewhere) == "napari-colipri"
 
 
 def test_torch_and_what_slicer_owns_are_never_asked_for() -> None:
@@ -54,8 +97,6 @@ def test_torch_and_what_slicer_owns_are_never_asked_for() -> None:
 
 
 def test_the_requirements_are_those_the_package_declares() -> None:
-    import tomllib
-
     project = tomllib.loads((extension.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {
         *project["dependencies"],
@@ -76,7 +117,7 @@ def test_the_package_goes_in_alone_and_last(tmp_path: Path) -> None:
 
     assert calls == (
         ["--no-compile", "--constraint", str(tmp_path / "pins.txt"), "blosc2>=3"],
-        ["--no-compile", "--no-deps", "napari-colipri"],
+        ["--no-compile", "--no-deps", "--upgrade", "napari-colipri"],
     )
 
 
@@ -111,7 +152,7 @@ def test_older_slicers_use_pip_with_the_pins(tmp_path: Path) -> None:
 
     assert slicer.asked == [
         ["--no-compile", "--constraint", str(tmp_path / "pins.txt"), "blosc2>=3"],
-        ["--no-compile", "--no-deps", "napari-colipri"],
+        ["--no-compile", "--no-deps", "--upgrade", "napari-colipri"],
     ]
     assert "numpy==" in (tmp_path / "pins.txt").read_text(encoding="utf-8")
 
@@ -124,7 +165,7 @@ def test_newer_slicers_ensure_with_the_pins(tmp_path: Path) -> None:
     needed, options = slicer.asked[0]
     assert needed == ["blosc2>=3"]
     assert options["constraints"] == tmp_path / "pins.txt"
-    assert slicer.asked[-1] == ["--no-compile", "--no-deps", "napari-colipri"]
+    assert slicer.asked[-1] == ["--no-compile", "--no-deps", "--upgrade", "napari-colipri"]
 
 
 @pytest.mark.parametrize(("version", "fits"), [((3, 9), False), ((3, 10), False), ((3, 11), True), ((3, 12), True)])

@@ -188,3 +188,15 @@ def test_a_python_outside_slicer_is_found() -> None:
         )
         assert check.stdout.strip() == b"True"
     assert server_process.find_python(path="/nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("store", "scans", "options"),
+    [
+        ("", "", ()),
+        ("/cases/lab.store", "", ("--store", "lab=/cases/lab.store")),
+        ("/cases/a=b", "/scans", ("--store", "a-b=/cases/a=b", "--root", "/scans")),
+    ],
+)
+def test_a_case_store_is_offered_under_the_name_of_its_folder(store: str, scans: str, options: tuple[str, ...]) -> None:
+    assert server_process.store_options(store, scans) == options

@@ -173,15 +173,15 @@ class Analysis:
 
     @property
     def structures_node(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """The segmentation node of the outlined structures."""
+        """The segmentation node of the chosen CT's outlined structures."""
         return self._desk.params.node_of("structures")
 
     def _take_outlines(self, case: Case, answer: _Outlines) -> None:
         segmentation, rows = answer
-        node = self.structures_node
+        node = self._desk.params.node_of("structures", case.node)
         if node is None:
             node = segments.add_segmentation(self._desk.scene, case.node, f"{case.node.GetName()} structures")
-            self._desk.params.set_node("structures", node)
+            self._desk.params.set_node("structures", node, case.node)
         segments.place_on(node, case.node)
         segments.write(node, case.node, segmentation.labelmap, segmentation.segments)
         hidden = [row.label for row in rows if row.name.casefold() in HIDDEN_AT_FIRST]

@@ -6,6 +6,7 @@ came back and seeds it anew; so after an error both are kept, and the next call 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -187,12 +188,14 @@ class Client:
         if session is not None:
             session.close()
 
+    def release(self) -> None:
+        """Close the session; nothing is said of a server that is gone, which has closed it already."""
+        with contextlib.suppress(ColipriError):
+            self.close_session()
+
     def close(self) -> None:
         """Close session and engine."""
-        try:
-            self.close_session()
-        except ColipriError:  # a server that is gone has closed it already
-            self._session = self._volume = None
+        self.release()
         engine, self._engine, self._opened, self.info = self._engine, None, ("", ""), None
         if engine is not None:
             engine.close()

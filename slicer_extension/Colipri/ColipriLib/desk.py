@@ -59,7 +59,19 @@ class Desk:
     @property
     def case(self) -> Case | None:
         """The case of the chosen CT if there is one already, without looking whether the volume changed."""
-        node = self.volume_node
+        return self.case_of(self.volume_node)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of all CTs that are in the scene."""
+        return tuple(case for case in self._cases.values() if self.scene.IsNodePresent(case.node))
+
+    def case_of(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> Case | None:
+        """The case of a CT if there is one already.
+
+        Args:
+            node: The CT, or None.
+        """
         return self._cases.get(node.GetID()) if node is not None else None
 
     def choose(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
@@ -104,8 +116,9 @@ class Desk:
         replaceable: bool = False,
         waits: bool = False,
         stopped: Callable[[], None] | None = None,
+        case: Case | None = None,
     ) -> bool:
-        """Ask the session of the chosen CT on the worker.
+        """Ask the session of a CT on the worker.
 
         Args:
             title: What is being done.
@@ -114,27 +127,29 @@ class Desk:
             replaceable: See `Job`.
             waits: See `Job`.
             stopped: Called on the main thread if it failed or was cancelled.
+            case: The CT's case; None for that of the chosen CT.
 
         Returns:
-            False if nothing was started: no fit CT (`problem` says why), or other work is running.
+            False if nothing was started: no fit CT or no address (`problem` says why), or other work is running.
         """
         try:
-            case = self.take()
+            asked = self.take() if case is None else case
         except UnsupportedVolumeError as error:
             self.fail(error)
             return False
-        self._prepare_client()
+        if not self.prepare_client():
+            return False
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Result:
-            session, rest = self.client.session(case.volume, progress, cancel)
+            session, rest = self.client.session(asked.volume, progress, cancel)
             return ask(session, rest, cancel)
 
         def done(result: Result) -> None:
             self.client.note(None)
             self.problem = ""
-            if self.scene.IsNodePresent(case.node):
-                self.note_model(case)
-                take(case, result)
+            if self.scene.IsNodePresent(asked.node):
+                self.note_model(asked)
+                take(asked, result)
             self.changed()
 
         return self.start(
@@ -161,9 +176,10 @@ class Desk:
             then: Called once it is connected.
 
         Returns:
-            False if other work is running.
+            False if other work is running, or the address is none.
         """
-        self._prepare_client()
+        if not self.prepare_client():
+            return False
 
         def done(words: str) -> None:
             self.client.note(None)
@@ -171,6 +187,19 @@ class Desk:
             then()
 
         return self.start(Job(title="Connecting", work=self.client.test, on_done=done))
+
+    def prepare_client(self) -> bool:
+        """Tell the client which server was chosen, before any work with it.
+
+        Returns:
+            False if what was entered is no address; `problem` says so.
+        """
+        try:
+            self.client.address = self.params.server
+        except ValueError as error:
+            self.fail(error)
+            return False
+        return True
 
     def fail(self, error: Exception) -> None:
         """Show an error where people look, and remember if the server is gone.
@@ -192,15 +221,13 @@ class Desk:
             case.notice = self.client.info.card.notice
 
     def forget(self) -> None:
-        """Let go of all cases: the scene was closed."""
+        """Let go of all cases and of the session: the scene is closing. The connection stays."""
         self._cases.clear()
         self.runner.cancel()
+        self.runner.afterwards(self.client.release)
         self.problem = ""
 
     def close(self) -> None:
         """Cancel what runs and close the connection, on the worker."""
         self.runner.close(self.client.close)
         self._cases.clear()
-
-    def _prepare_client(self) -> None:
-        self.client.address = self.params.text("server")

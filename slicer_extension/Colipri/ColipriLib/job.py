@@ -148,6 +148,15 @@ class Runner:
                 raise TimeoutError(msg)
             time.sleep(0.002)
 
+    def afterwards(self, cleanup: Callable[[], None]) -> None:
+        """Let the worker do something after the job that runs, without telling anybody.
+
+        Args:
+            cleanup: Runs on the worker, and must not raise.
+        """
+        if not self._closed:
+            self._tasks.put(cleanup)
+
     def close(self, cleanup: Callable[[], None] | None = None) -> None:
         """Cancel, take no more jobs, and let the thread end by itself; nothing is waited for.
 

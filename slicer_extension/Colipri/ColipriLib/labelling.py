@@ -31,6 +31,9 @@ from ColipriLib.reconcile import reconcile
 from ColipriLib.scene import markups
 from ColipriLib.scene import segments
 
+POINT_ROLES = {"points": True, "antipoints": False}
+"""Role of a fiducial node -> whether its points show what belongs to the object."""
+
 _Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
 _Answer = tuple[Change | None, EditingState, Segmentation | None]
 
@@ -44,10 +47,11 @@ class Labelling:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._showing = False
 
     @property
     def node(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """The segmentation node that is edited."""
+        """The segmentation node of the chosen CT that is edited."""
         return self._desk.params.node_of("labels")
 
     @property
@@ -86,7 +90,11 @@ class Labelling:
         Args:
             tool: "point", "scribble", "lasso" or "box".
             positive: Whether it shows what belongs to the object.
+
+        Raises:
+            UnsupportedVolumeError: If no CT is chosen.
         """
+        self._desk.take()
         role = ("points" if positive else "antipoints") if tool == "point" else "drawing"
         node = self._desk.params.node_of(role)
         if node is not None and role == "drawing":
@@ -114,6 +122,20 @@ class Labelling:
             self._desk.scene.RemoveNode(node)
             self._desk.params.set_node("drawing", None)
         return self.prompt(found[-1])
+
+    def prompt_placed(self, node: slicer.vtkMRMLMarkupsNode) -> bool:
+        """Ask the model about a point that the user has just placed.
+
+        Args:
+            node: The fiducials.
+
+        Returns:
+            False if it is no point of the user on the chosen CT, or see `Desk.run`.
+        """
+        role = next((role for role in POINT_ROLES if self._desk.params.node_of(role) is node), None)
+        if self._showing or role is None:
+            return False
+        return self.prompt_from(node, positive=POINT_ROLES[role])
 
     def prompt_at(
         self,
@@ -173,7 +195,7 @@ class Labelling:
 
         def choose(case: Case) -> None:
             added = [item.label for item in case.state.objects if item.label not in before] if case.state else []
-            if added:
+            if added and case is self._desk.case:
                 self.choose_object(added[-1])
 
         return self._act("Adding an object", lambda session, progress, cancel: session.edit(AddObject()), then=choose)
@@ -185,7 +207,7 @@ class Labelling:
             label: The object.
         """
         self._desk.params.set_text("object", str(label))
-        self._show_prompts()
+        self._show_prompts(self._desk.volume_node)
         self._desk.changed()
 
     def rename_object(self, name: str) -> bool:
@@ -269,41 +291,49 @@ class Labelling:
                 self._desk.problem = answer_notice(prompt, change, state, policy=policy)  # type: ignore[arg-type]
             then(case)
 
-        return self._desk.run(title, ask, take, waits=True, stopped=self._show_prompts)
+        volume = self._desk.volume_node
+        return self._desk.run(title, ask, take, waits=True, stopped=lambda: self._show_prompts(volume))
 
     def _show(self, case: Case, answer: _Answer, read_at: int | None) -> None:
         change, state, whole = answer
         case.state = state
-        node = self.node
+        node = self._desk.params.node_of("labels", case.node)
         if node is None:
             node = segments.add_segmentation(self._desk.scene, case.node, f"{case.node.GetName()} labels")
-            self._desk.params.set_node("labels", node)
+            self._desk.params.set_node("labels", node, case.node)
         touched = read_at is not None and segments.stamp(node) != read_at and case.stamp != segments.stamp(node)
         items = [item.segment for item in state.objects]
         if whole is not None:
             segments.write(node, case.node, whole.labelmap, items)
         elif change is not None and not segments.write_box(node, change.lower, change.labels, items):
-            self._refresh()
+            self._refresh(case)
         if not touched:
             case.stamp = segments.stamp(node)
-        self._show_prompts()
+        self._show_prompts(case.node)
 
-    def _refresh(self) -> None:
+    def _refresh(self, case: Case) -> None:
         """Write the whole anew: the node no longer has the layer that edits could be written to."""
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
             return None, session.editing, session.segmentation
 
-        self._desk.run("Drawing labels", ask, lambda case, answer: self._show(case, answer, None), waits=True)
+        def take(case: Case, answer: _Answer) -> None:
+            self._show(case, answer, None)
 
-    def _show_prompts(self) -> None:
-        """Show the point prompts of the current object as the session has them."""
-        state = self.state
-        mine = state.prompts.get(self._desk.params.object, ()) if state is not None else ()
-        for role, positive in (("points", True), ("antipoints", False)):
-            node = self._desk.params.node_of(role)
-            if node is not None:
-                markups.show_points(node, mine, positive=positive)
+        self._desk.run("Drawing labels", ask, take, waits=True, case=case)
+
+    def _show_prompts(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Show the point prompts of the current object as the session of a CT has them."""
+        case = self._desk.case_of(volume)
+        mine = case.state.prompts.get(self._desk.params.object, ()) if case is not None and case.state else ()
+        self._showing = True  # points that are shown say that they were placed, as those of the user do
+        try:
+            for role, positive in POINT_ROLES.items():
+                node = self._desk.params.node_of(role, volume)
+                if node is not None:
+                    markups.show_points(node, mine, positive=positive)
+        finally:
+            self._showing = False
 
     def _exists(self, label: int) -> bool:
         return self.state is not None and any(item.label == label for item in self.state.objects)

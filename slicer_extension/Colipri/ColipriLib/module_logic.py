@@ -1,4 +1,4 @@
-"""All controllers on one desk: what `Colipri.py` makes once a scene, and what the Segment Editor effect talks to."""
+"""All controllers on one desk, made once by `Colipri.py` for all scenes; the Segment Editor effect talks to them."""
 
 from __future__ import annotations
 
@@ -61,8 +61,21 @@ class ModuleLogic:
         self.desk.runner.wait(timeout_s)
 
     def restore(self) -> None:
-        """Take up what a loaded scene holds."""
+        """Take up what the scene holds of the chosen CT."""
         saving.restore(self.desk)
+
+    def forget(self) -> None:
+        """Let go of what belongs to the scene, which is closing; connection and callbacks stay."""
+        self.desk.forget()
+
+    def begin(self, node: Any) -> None:
+        """Go on with a scene that was emptied or loaded.
+
+        Args:
+            node: The module's parameter node in it.
+        """
+        self.desk.params.node = node
+        self.restore()
 
     def close(self) -> None:
         """Cancel what runs and close the connection."""

@@ -1,8 +1,10 @@
-"""What is kept with the scene, in the module's parameter node: names, defaults and checks, in plain Python.
+"""What is kept with the scene: names, defaults and checks, in plain Python.
 
-The node is a `vtkMRMLScriptedModuleNode`, or anything with its methods: parameters are strings under a name, nodes are
-referred to by a role. `Colipri.py` describes the same names to Slicer's parameter node wrapper, so widgets that are
-connected to it and the code here read and write one place. The server's token is never among them.
+Parameters are strings under a name in the module's parameter node, a `vtkMRMLScriptedModuleNode`. Nodes are referred to
+by a role: the chosen CT and the markup being drawn by the parameter node, everything that belongs to a CT by that CT,
+so that two CTs in a scene never share labels or results. `Colipri.py` describes the same names to Slicer's parameter
+node wrapper, so widgets that are connected to it and the code here read and write one place. The server's token is
+never among them.
 """
 
 from __future__ import annotations
@@ -13,9 +15,18 @@ from urllib.parse import urlsplit
 
 DEFAULT_SERVER = "http://127.0.0.1:8765"
 
-NODE_ROLES = ("volume", "structures", "labels", "report", "results", "points", "antipoints", "drawing")
-"""Roles of the nodes that are referred to: the CT, outlined structures, edited labels, draft report, stored results,
-points on the object, points beside it, and the markup that is being drawn."""
+VOLUME_ROLES = ("structures", "labels", "report", "results", "points", "antipoints")
+"""Roles of the nodes that a CT refers to: outlined structures, edited labels, draft report, stored results, points on
+the object, and points beside it."""
+
+NODE_ROLES = ("volume", "drawing", *VOLUME_ROLES)
+"""All roles: the chosen CT, the markup that is being drawn, and those of `VOLUME_ROLES`."""
+
+OWNER = "Colipri.volume"
+"""Role by which a node refers back to its CT. A copied CT takes its references along, and has none of these."""
+
+_GRID = "referenceImageGeometryRef"
+"""Role by which Slicer's segmentations refer to the volume they were made on."""
 
 DEFAULTS: dict[str, str] = {
     "server": DEFAULT_SERVER,
@@ -69,6 +80,15 @@ class Parameters:
             self.node.SetParameter(name, checked)
 
     @property
+    def server(self) -> str:
+        """Address of the server in its normal form; what is typed is kept as it stands.
+
+        Raises:
+            ValueError: If it is no address.
+        """
+        return checked_server(self.text("server"))
+
+    @property
     def positive(self) -> bool:
         """Whether prompts show what belongs to the object."""
         return self.text("positive") == "true"
@@ -78,28 +98,59 @@ class Parameters:
         """Label of the object that is edited."""
         return int(self.text("object"))
 
-    def node_of(self, role: str) -> Any:
+    def node_of(self, role: str, volume: Any = None) -> Any:
         """Return the node of a role, None if there is none.
 
         Args:
             role: One of `NODE_ROLES`.
+            volume: The CT whose node is wanted, of those in `VOLUME_ROLES`; None for the chosen one.
 
         Raises:
             KeyError: If there is no such role.
         """
-        return self.node.GetNodeReference(_role(role))
+        if _role(role) not in VOLUME_ROLES:
+            return self.node.GetNodeReference(role)
+        owner = self.node_of("volume") if volume is None else volume
+        found = owner.GetNodeReference(f"Colipri.{role}") if owner is not None else None
+        return found if found is not None and found.GetNodeReferenceID(OWNER) == owner.GetID() else None
 
-    def set_node(self, role: str, node: Any) -> None:
+    def set_node(self, role: str, node: Any, volume: Any = None) -> None:
         """Refer to a node; None refers to none.
 
         Args:
             role: One of `NODE_ROLES`.
             node: The node.
+            volume: The CT it belongs to, of those in `VOLUME_ROLES`; None for the chosen one.
 
         Raises:
             KeyError: If there is no such role.
+            ValueError: If it belongs to a CT, and none is chosen.
         """
-        self.node.SetNodeReferenceID(_role(role), node.GetID() if node is not None else None)
+        found = node.GetID() if node is not None else None
+        if _role(role) not in VOLUME_ROLES:
+            self.node.SetNodeReferenceID(role, found)
+            return
+        owner = self.node_of("volume") if volume is None else volume
+        if owner is None:
+            msg = f"Expected a CT that the node of the {role} belongs to, found none. Choose a CT volume first."
+            raise ValueError(msg)
+        if node is not None:
+            node.SetNodeReferenceID(OWNER, owner.GetID())
+        owner.SetNodeReferenceID(f"Colipri.{role}", found)
+
+    def take_over_nodes(self) -> None:
+        """Give CTs what the parameter node refers to in scenes of earlier versions, which had one node a role for all.
+
+        A segmentation goes to the volume it was made on, anything else to the chosen one.
+        """
+        for role in VOLUME_ROLES:
+            node = self.node.GetNodeReference(role)
+            if node is None:
+                continue
+            volume = node.GetNodeReference(_GRID) or self.node_of("volume")
+            if volume is not None and self.node_of(role, volume) is None:
+                self.set_node(role, node, volume)
+            self.node.SetNodeReferenceID(role, None)
 
     def set_json(self, name: str, value: Any) -> None:
         """Keep plain values with the scene under a name of their own.

@@ -39,7 +39,8 @@ class Reporting:
         self._desk = desk
         self._analysis = analysis
         self._written: list[ReportSentence] | None = None
-        self._may_replace = False
+        self._drafted: Case | None = None
+        self._may_replace: Report | None = None
 
     @property
     def report(self) -> Report | None:
@@ -53,8 +54,8 @@ class Reporting:
 
     @property
     def rows(self) -> tuple[DraftRow, ...]:
-        """The sentences written so far, or the draft."""
-        if self._written is not None:
+        """The sentences written so far, or the draft, of the chosen CT."""
+        if self._written is not None and self._drafted is self._desk.case:
             return streamed_rows(self._written)
         return report_rows(self.report) if self.report is not None else ()
 
@@ -65,8 +66,8 @@ class Reporting:
             False if nothing was started.
         """
         case = self._desk.case
-        if case is not None and case.report_edited and not self._may_replace:
-            self._may_replace = True
+        if case is not None and case.report_edited and self._may_replace is not case.report:
+            self._may_replace = case.report
             self._say(AGAIN)
             return False
         written: list[ReportSentence] = []
@@ -80,7 +81,9 @@ class Reporting:
 
         self._written = written
         started = self._desk.run("Drafting the report", ask, self._take, stopped=self._stopped)
-        if not started:
+        if started:
+            self._drafted = self._desk.case
+        else:
             self._written = None
         return started
 
@@ -150,13 +153,13 @@ class Reporting:
             case: The case; without a draft nothing is written.
         """
         if case.report is not None:
-            node = self._desk.params.node_of("report")
+            node = self._desk.params.node_of("report", case.node)
             node = texts.write_text(self._desk.scene, node, title(case.report), as_markdown(case.report))
-            self._desk.params.set_node("report", node)
+            self._desk.params.set_node("report", node, case.node)
 
     def _take(self, case: Case, report: Report) -> None:
         case.report, case.report_edited = report, False
-        self._written, self._may_replace = None, False
+        self._written, self._may_replace = None, None
         case.warn(report.provenance.warnings)
         self.show_text(case)
         self._say("")
@@ -169,7 +172,7 @@ class Reporting:
         case = self._desk.case
         if case is not None and report is not case.report:
             case.report, case.report_edited = report, True
-            self._may_replace = False
+            self._may_replace = None
             self.show_text(case)
         self._say("")
 

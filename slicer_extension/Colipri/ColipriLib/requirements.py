@@ -19,6 +19,9 @@ from typing import Any
 PACKAGE = "napari-colipri"
 """The distribution that holds `colipri_core`."""
 
+VERSION = "0.1.0.dev0"
+"""Version this extension was made with; an older client is replaced, since both ends speak one protocol."""
+
 CLIENT: dict[str, str] = {
     "blosc2": "blosc2>=3",
     "httpx2": "httpx2>=2",
@@ -37,14 +40,43 @@ CONFIRMATION = (
 PipInstall = Callable[[list[str]], Any]
 
 
-def missing(find: Callable[[str], object | None] = importlib.util.find_spec) -> tuple[str, ...]:
-    """What is still to be installed, as pip takes it; the package itself comes first.
+def missing(
+    find: Callable[[str], object | None] = importlib.util.find_spec,
+    version: Callable[[str], str] = importlib.metadata.version,
+) -> tuple[str, ...]:
+    """What is still to be installed, as pip takes it; the package itself comes first, also when it is too old.
 
     Args:
         find: Looks a module up.
+        version: Looks the version of a distribution up.
     """
     absent = [requirement for module, requirement in CLIENT.items() if find(module) is None]
-    return (*(() if find("colipri_core") is not None else (PACKAGE,)), *absent)
+    fits = find("colipri_core") is not None and not _is_old(version)
+    return (*(() if fits else (PACKAGE,)), *absent)
+
+
+def source(library: Path = Path(__file__)) -> str:
+    """Where the package comes from: the checkout that the extension lies in, or else the package index.
+
+    Args:
+        library: A file of this folder.
+    """
+    checkout = library.resolve().parents[3]
+    try:
+        is_ours = f'name = "{PACKAGE}"' in (checkout / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        is_ours = False
+    return str(checkout) if is_ours else PACKAGE
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether one version of the package comes before another; a pre-release comes before its release.
+
+    Args:
+        version: Such as "0.2.0" or "0.2.0.dev1".
+        other: Another one.
+    """
+    return _order(version) < _order(other)
 
 
 def pins(distributions: Iterable[importlib.metadata.Distribution] | None = None) -> tuple[str, ...]:
@@ -87,7 +119,7 @@ def pip_arguments(wanted: Iterable[str], constraints: Path, *, source: str = PAC
     if others:
         calls.append(["--no-compile", "--constraint", str(constraints), *others])
     if PACKAGE in needed:
-        calls.append(["--no-compile", "--no-deps", source])
+        calls.append(["--no-compile", "--no-deps", "--upgrade", source])
     return tuple(calls)
 
 
@@ -135,3 +167,18 @@ def python_problem(version: tuple[int, ...] = sys.version_info[:2]) -> str:
         return ""
     found = ".".join(str(part) for part in version)
     return f"Expected Python 3.11 or newer, found {found}. Use 3D Slicer 5.10 or later."
+
+
+def _is_old(version: Callable[[str], str]) -> bool:
+    try:
+        return is_older(version(PACKAGE), VERSION)
+    except importlib.metadata.PackageNotFoundError:  # a checkout on the path
+        return False
+
+
+def _order(version: str) -> tuple[tuple[int, ...], bool, tuple[int, ...]]:
+    release = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    head = release.group() if release else ""
+    rest = version[len(head) :]
+    is_final = not rest or rest.startswith(("+", ".post"))
+    return tuple(map(int, head.split("."))) if head else (), is_final, tuple(map(int, re.findall(r"[0-9]+", rest)))

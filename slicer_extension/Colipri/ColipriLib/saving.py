@@ -26,14 +26,17 @@ OF_ANOTHER_VOLUME = "The volume differs from the one these results were saved fo
 
 
 def save(desk: Desk) -> None:
-    """Write the results of the chosen CT into the scene; to be called whenever they changed.
+    """Write the results of all CTs into the scene; to be called whenever they changed.
 
     Args:
         desk: The desk.
     """
-    case = desk.case
-    if case is None or not (case.findings or case.structures or case.report):
-        return
+    for case in desk.cases:
+        if case.findings or case.structures or case.report:
+            _save(desk, case)
+
+
+def _save(desk: Desk, case: Case) -> None:
     document = {
         "version": VERSION,
         "volume_sha256": case.volume.sha256,
@@ -45,15 +48,15 @@ def save(desk: Desk) -> None:
         "warnings": list(case.warnings),
     }
     text = json.dumps(document)
-    node = desk.params.node_of("results")
+    node = desk.params.node_of("results", case.node)
     if node is None or node.GetText() != text:
         node = texts.write_text(desk.scene, node, NAME, text)
         texts.hide(node)
-        desk.params.set_node("results", node)
+        desk.params.set_node("results", node, case.node)
 
 
 def restore(desk: Desk) -> bool:
-    """Take up the results of a scene that was loaded.
+    """Take up the results that the scene holds of the chosen CT, unless the CT has some already.
 
     Args:
         desk: The desk.
@@ -61,8 +64,9 @@ def restore(desk: Desk) -> bool:
     Returns:
         Whether there were any, for the volume as it is now.
     """
+    desk.params.take_over_nodes()
     node = desk.params.node_of("results")
-    if node is None or desk.volume_node is None:
+    if node is None or desk.volume_node is None or desk.case is not None:
         return False
     try:
         case = Case.take(desk.volume_node)

@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TOKEN_VARIABLE = "COLIPRI_SERVER_TOKEN"
-PACKAGE = "napari-colipri[local,server,index]"
+EXTRAS = "[local,server,index]"
+PACKAGE = f"napari-colipri{EXTRAS}"
 LOG_LINES = 400
 HEALTH_EVERY_S = 0.25
 START_TIMEOUT_S = 180.0
@@ -229,6 +230,17 @@ class ManagedServer:
         if self._process is not None:
             msg = f"Expected no managed server at work, found it {self._state}. Stop it first."
             raise RuntimeError(msg)
+
+
+def store_options(store: str, scans: str) -> tuple[str, ...]:
+    """Options of `colipri serve` that offer a case store, under the name of its folder.
+
+    Args:
+        store: Its folder; empty for none.
+        scans: The folder below which its scans lie, which may then be opened; empty for none.
+    """
+    name = Path(store).stem.replace("=", "-")
+    return (*(("--store", f"{name}={store}") if store else ()), *(("--root", scans) if scans else ()))
 
 
 def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,15 @@ NUM_MATCHES = 8
 PRESENT_FROM = 0.5
 """Probability from which a finding of the current scan counts as there when matches are compared with it."""
 
-NO_STORE = "Expected the name of a case store, found none. Choose one that the server offers, or enter its folder."
+NO_STORE = (
+    "Expected the name of a case store, found none. Choose one that the server offers; a local server offers the one "
+    "named under Local server."
+)
+
+UNKNOWN_PLACE = (
+    'The server does not say where the scan of "{}" lies: it tells of scans below its --root only. '
+    "Ask whoever runs it, or load the scan by hand."
+)
 
 
 class SimilarCases:
@@ -39,11 +47,14 @@ class SimilarCases:
         self._desk = desk
         self._open_match = open_match
         self._found: tuple[Match, ...] = ()
+        self._searched: Case | None = None
 
     @property
     def rows(self) -> tuple[MatchRow, ...]:
-        """The matches found last, set against the findings of the chosen CT."""
+        """The matches found last, set against the findings of the chosen CT; none that were found for another CT."""
         case = self._desk.case
+        if self._searched is not None and self._searched is not case:
+            return ()
         here = frozenset(row.name for row in case.findings if row.probability >= PRESENT_FROM) if case else frozenset()
         return tuple(
             MatchRow(match=match, shared=match.shared_findings(here), other=match.other_findings(here))
@@ -73,7 +84,7 @@ class SimilarCases:
             return tuple(others[:NUM_MATCHES])
 
         def take(case: Case, found: tuple[Match, ...]) -> None:
-            self._show(found, "" if found else "The store has no other case.")
+            self._show(found, "" if found else "The store has no other case.", case)
 
         title = "Looking for the object elsewhere" if by_object else "Looking for similar cases"
         return self._desk.run(title, ask, take)
@@ -93,7 +104,8 @@ class SimilarCases:
         if not store:
             self._desk.fail(StoreError(NO_STORE))
             return False
-        self._desk.client.address = self._desk.params.text("server")
+        if not self._desk.prepare_client():
+            return False
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Match, ...]:
             engine = self._desk.client.connect(progress, cancel)
@@ -113,7 +125,9 @@ class SimilarCases:
             row: The match.
         """
         path = Path(row.match.path)
-        if not path.exists():
+        if not row.match.path:
+            self.note = UNKNOWN_PLACE.format(row.match.case)
+        elif not path.exists():
             self.note = f'The scan of "{row.match.case}" is not on this machine: {path.name}.'
         elif not self._open_match(path):
             self.note = f'"{path.name}" could not be loaded. Load it by hand: its path is in the row\'s tooltip.'
@@ -121,8 +135,8 @@ class SimilarCases:
             self.note = ""
         self._desk.changed()
 
-    def _show(self, found: tuple[Match, ...], note: str) -> None:
-        self._found, self.note = found, note
+    def _show(self, found: tuple[Match, ...], note: str, searched: Case | None = None) -> None:
+        self._found, self._searched, self.note = found, searched, note
         self._desk.problem = ""
         self._desk.changed()
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ColipriLib.panels import TOOL_BUTTONS
 from ColipriLib.presenter import View
+from ColipriLib.reading import read
 
 if TYPE_CHECKING:
     from ColipriLib.module_logic import ModuleLogic
@@ -72,6 +73,20 @@ class Wiring:
             show(self._logic.view())
         finally:
             self._reading = False
+
+    def point_placed(self, node: Any) -> None:
+        """Ask about a point that was placed.
+
+        Args:
+            node: The fiducials.
+        """
+        self._guarded(lambda: self._logic.labelling.prompt_placed(node))()
+
+    def put_down(self) -> None:
+        """Put down the tool in hand: another CT was chosen, or another scene is there."""
+        if self._logic.desk.params.text("tool"):
+            self._logic.desk.params.set_text("tool", "")
+            self._host.place(None, persistent=False)
 
     def _connect_model(self) -> None:
         ui, desk = self._ui, self._logic.desk
@@ -169,8 +184,12 @@ class Wiring:
     def _take_tool(self, tool: str) -> None:
         params, labelling = self._logic.desk.params, self._logic.labelling
         chosen = "" if params.text("tool") == tool else tool
+        try:
+            node = labelling.markup(chosen, positive=params.positive) if chosen else None
+        except Exception:
+            getattr(self._ui, TOOL_BUTTONS[tool]).setChecked(False)
+            raise
         params.set_text("tool", chosen)
-        node = labelling.markup(chosen, positive=params.positive) if chosen else None
         self._host.place(node, persistent=chosen == "point")
         self._logic.desk.changed()
 
@@ -257,14 +276,3 @@ class Wiring:
         rows, row = self._logic.similar.rows, read(self._ui.matchesTable, "currentRow")
         if 0 <= row < len(rows):
             self._logic.similar.open(rows[row])
-
-
-def read(thing: Any, name: str) -> Any:
-    """A value of a widget or item: PythonQt has it as an attribute, PySide6 as a method.
-
-    Args:
-        thing: The widget or item.
-        name: Such as "text".
-    """
-    value = getattr(thing, name)
-    return value() if callable(value) else value

@@ -43,7 +43,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Undo and redo of the session, which know the prompts as well."""
         for name in ("Undo", "Redo"):
             button = qt.QPushButton(f"{name} click")
-            button.clicked.connect(lambda name=name: self._act(lambda core: getattr(core.labelling, name.lower())()))
+            button.clicked.connect(lambda *_, name=name: self._step(name.lower()))
             self.scriptedEffect.addOptionsWidget(button)
 
     def processInteractionEvents(self, callerInteractor: Any, eventId: int, viewWidget: Any) -> bool:
@@ -54,6 +54,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         positive = not callerInteractor.GetControlKey()
         self._act(lambda core: self._prompt(core, place, positive=positive))
         return True
+
+    def _step(self, name: str) -> None:
+        self._act(lambda core: getattr(core.labelling, name)())
 
     def _act(self, action: Any) -> None:
         logic = slicer.util.getModuleLogic("Colipri")

@@ -77,6 +77,15 @@ def test_no_volume_is_said(window: Window) -> None:
     assert "Choose a CT volume" in window.ui.problemLabel.text()
 
 
+def test_without_a_volume_no_tool_is_taken(window: Window) -> None:
+    window.ui.pointButton.click()
+
+    assert "Choose a CT volume" in window.ui.problemLabel.text()
+    assert not window.ui.pointButton.isChecked()
+    assert window.logic.desk.params.text("tool") == ""
+    assert window.host.placing == []
+
+
 def test_an_address_that_is_none_is_said(window: Window) -> None:
     window.ui.serverEdit.setText("ftp://host")
     window.ui.connectButton.click()
