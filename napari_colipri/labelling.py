@@ -27,12 +27,14 @@ from colipri_core.progress import Reporter
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Prompt
 from colipri_core.session import Session
+from napari_colipri.backend import ModelInfo
 from napari_colipri.label_canvas import LabelCanvas
 from napari_colipri.label_layers import Sheet
 from napari_colipri.label_layers import make_sheet
 from napari_colipri.tools import drawn_prompt
 from napari_colipri.work import Job
 from napari_colipri.work import Runner
+from napari_colipri.writer import save_session
 
 if TYPE_CHECKING:
     import napari.components
@@ -100,14 +102,16 @@ class Labelling:
         if case is None:
             return False
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[np.ndarray, EditingState]:
-            _, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
+        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, np.ndarray, EditingState]:
+            info, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
             labelmap = case.source.grid.to_layer(session.segmentation.labelmap)
-            return np.array(labelmap, dtype=np.uint16, order="C"), session.editing
+            return info, np.array(labelmap, dtype=np.uint16, order="C"), session.editing
 
-        def done(result: tuple[np.ndarray, EditingState]) -> None:
+        def done(result: tuple[ModelInfo, np.ndarray, EditingState]) -> None:
+            info, labelmap, state = result
+            self._workflow.set_model(info)
             if case.layer in self.viewer.layers and case.layer not in self._sheets:
-                self._take_sheet(make_sheet(self.viewer, case, *result))
+                self._take_sheet(make_sheet(self.viewer, case, labelmap, state))
             if then is not None and self.sheet is not None:
                 then()
 
@@ -258,17 +262,8 @@ class Labelling:
         case, label = sheet.case, sheet.current
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Path:
-            from colipri_core.io import SURFACE_SUFFIXES
-            from colipri_core.io import write_labelmap
-            from colipri_core.io import write_surface
-            from colipri_core.io.atomic import write_json
-            from colipri_core.io.suffixes import without_suffix
-
             _, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
-            if path.suffix.lower() in SURFACE_SUFFIXES:
-                return write_surface(session.segmentation, path, label=label)
-            write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
-            return write_labelmap(session.segmentation, path, source=case.source.volume)
+            return save_session(session, path, label=label, source=case.source.volume)
 
         self._runner.start(Job(title=f"Saving {path.name}", work=work, on_done=lambda _: None, waits=True))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
+from colipri_core.session import Session
 from colipri_core.volume import Volume
 from napari_colipri.source import layer_grid
 from napari_colipri.source import layer_source
@@ -24,6 +25,30 @@ if TYPE_CHECKING:
 
 _MAX_LABEL = 65_535
 _MM_TOLERANCE = 1e-3
+
+
+def save_session(session: Session, path: Path, *, label: int, source: Volume) -> Path:
+    """Save what is edited in a session, with the log of edits beside a labelmap.
+
+    Args:
+        session: The session.
+        path: File of a labelmap, or ending in .stl or .obj for a surface of one object (without a log).
+        label: That object.
+        source: The CT.
+
+    Returns:
+        The path written.
+    """
+    from colipri_core.io import SURFACE_SUFFIXES
+    from colipri_core.io import write_labelmap
+    from colipri_core.io import write_surface
+    from colipri_core.io.atomic import write_json
+    from colipri_core.io.suffixes import without_suffix
+
+    if path.suffix.lower() in SURFACE_SUFFIXES:
+        return write_surface(session.segmentation, path, label=label)
+    write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
+    return write_labelmap(session.segmentation, path, source=source)
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

@@ -261,6 +261,11 @@ class TestDock:
         self.open(dock, settle)
         assert viewer.layers["labels: chest-like"].data[3, 5, 5] == 1
 
+    def test_the_model_is_named_as_soon_as_labels_are_open(self, dock, settle) -> None:
+        self.open(dock, settle)
+        assert "scripted (5c21b7ed)" in dock.footer.model.text()
+        assert not dock.footer.synthetic.isHidden()
+
     def test_without_a_ct_nothing_happens(self, dock, viewer) -> None:
         viewer.layers.clear()
         assert not dock.labelling.begin()
