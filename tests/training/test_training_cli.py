@@ -28,6 +28,28 @@ def test_every_verb_and_option_explains_itself(verb: str) -> None:
     assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
+STAGES = ["phantoms", "prepare", "stem", "pretrain", "structures", "clicks", "report", "export", "evaluate"]
+
+
+@pytest.mark.parametrize("verb", STAGES)
+def test_every_stage_takes_resume(verb: str) -> None:
+    assert "--resume" in {flag for parameter in VERBS[verb].params for flag in parameter.opts}
+
+
+def test_resume_goes_on_and_says_where_there_is_nothing_to_go_on_from(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    command = ["pretrain", "--recipe", "smoke-c", "--output", str(folder), "--resume", "--set", "optimizer.steps=1"]
+    assert main(command) == 0
+    assert "Nothing to resume" in capsys.readouterr().err
+    steps = (folder / "log.jsonl").read_text()
+    assert main(command) == 0
+    assert "Nothing to resume" not in capsys.readouterr().err
+    assert (folder / "log.jsonl").read_text() == steps
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

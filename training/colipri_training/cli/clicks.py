@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from colipri_training.cli.stages import HalfOption
+from colipri_training.cli.stages import tell_start
 from colipri_training.cli.structures import NO_LICENCE
 from colipri_training.cli.structures import AllOption
 from colipri_training.cli.structures import LicenceOption
@@ -60,6 +61,7 @@ def clicks(
         config = dataclasses.replace(config, steps=steps)
     learned, judged = _labels(project, seed, only_done=not all_cases) if project else ((), ())
     trainer = ClickTrainer(config, output, minutes=minutes, source=_scenes(learned), judged=_scenes(judged))
+    tell_start(output, "checkpoints", resume=resume)
     begun = trainer.resume() if resume else trainer.has_checkpoint()
     if begun and not resume:
         msg = f"{output} holds a run already; pass --resume to go on with it, or choose an empty folder."

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import tell_start
+
 
 def report(
     store: Annotated[Path, typer.Argument(help="Folder of prepared phantoms on the bundle's grid.")],
     language_model: Annotated[str, typer.Option(help="Folder or hub id of a causal language model.")],
     output: Annotated[Path, typer.Option(help="Folder of the run; goes on where it stopped.")],
     *,
+    resume: ResumeOption = False,
     model: Annotated[str, typer.Option(help="Shipped bundle or bundle folder: the encoder, kept frozen.")] = "tiny",
     steps: Annotated[int, typer.Option(help="Steps in all.")] = 2000,
     batch: Annotated[int, typer.Option(help="Reports a step.")] = 8,
@@ -30,6 +34,7 @@ def report(
     from colipri_training.reporter.train import ReporterTraining
     from colipri_training.reporter.train import train
 
+    tell_start(output, "checkpoints", resume=resume)
     bundle = load_bundle(model)
     width = bundle.model.config.image.width
     config = ReporterConfig(language_model=language_model, token_width=width, rank=rank)

@@ -13,6 +13,8 @@ import typer
 from colipri_training.cli.stages import HalfOption
 from colipri_training.cli.stages import OutputOption
 from colipri_training.cli.stages import RecipeOption
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import tell_start
 
 if TYPE_CHECKING:
     from colipri_training.project.structures import FineTuning
@@ -31,6 +33,7 @@ def structures(
     output: OutputOption,
     recipe: RecipeOption = None,
     *,
+    resume: ResumeOption = False,
     project: ProjectOption = None,
     init: Annotated[
         str, typer.Option(help="With --project: where to begin; tiny, official, or a bundle's folder.")
@@ -56,6 +59,7 @@ def structures(
     Run it again to go on where it stopped. With --project the head outlines what is labelled there, starts from the
     head of INIT where that has one, and is written as a bundle that the viewers open.
     """
+    tell_start(output, "structures.pt", resume=resume)
     if project is None:
         from colipri_training.run import Run
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import typer
 
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import tell_start
+
 if TYPE_CHECKING:
     from colipri_training.transfer.config import Task
     from colipri_training.transfer.config import TransferConfig
@@ -55,6 +58,7 @@ def segmentation(
     encoder: EncoderOption = None,
     seeds: SeedsOption = 3,
     first_seed: FirstSeedOption = 0,
+    resume: ResumeOption = False,
     settings: SettingsOption = None,
     volumes: VolumesOption = None,
     workers: WorkersOption = 1,
@@ -62,6 +66,7 @@ def segmentation(
     json: JsonOption = False,
 ) -> None:
     """Train a U-Net decoder on encoders, and measure Dice and NSD of organs and lesions."""
+    tell_start(output, "*/config.json", resume=resume)
     config = _config(recipe, "segmentation", settings)
     uses = [("train", use) for use in encoder or ["finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
@@ -82,6 +87,7 @@ def classification(
     ] = None,
     seeds: SeedsOption = 3,
     first_seed: FirstSeedOption = 0,
+    resume: ResumeOption = False,
     settings: SettingsOption = None,
     volumes: VolumesOption = None,
     workers: WorkersOption = 1,
@@ -89,6 +95,7 @@ def classification(
     json: JsonOption = False,
 ) -> None:
     """Tell the 18 findings of sub-volumes, by a linear probe or by fine-tuning, and measure AUROC."""
+    tell_start(output, "*/config.json", resume=resume)
     config = _config(recipe, "classification", settings)
     uses = [("probe", "frozen") if use == "probe" else ("train", use) for use in encoder or ["probe", "finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
