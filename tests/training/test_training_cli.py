@@ -50,6 +50,17 @@ def test_resume_goes_on_and_says_where_there_is_nothing_to_go_on_from(
     assert (folder / "log.jsonl").read_text() == steps
 
 
+def test_overrides_may_stand_bare(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    bare = ["optimizer.steps=1", "compute.tensorboard=true"]
+    assert main(["pretrain", "--recipe", "smoke-c", "--output", str(folder), "--set", "seed=3", *bare]) == 0
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["optimizer"]["steps"], config["compute"]["tensorboard"], config["seed"]) == (1, True, 3)
+    assert main(["cost", "smoke-c", "optimizer.steps=7"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[::2] == ["smoke-c", "7"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -60,6 +71,14 @@ def test_resume_goes_on_and_says_where_there_is_nothing_to_go_on_from(
         (["pretrain", "--output", "F", "--recipe", "colipri-crm"], 2, "--data"),
         (["pretrain", "--output", "F", "--recipe", "smoke-crm"], 2, "colipri-train prepare --recipe smoke-crm"),
         (["pretrain", "--output", "F", "--set", "optimizer.step=1"], 2, "Fields there"),
+        (["pretrain", "--output", "F", "optimizer.step=1"], 2, "Fields there"),
+        (["pretrain", "--output", "F", "optimizer.steps=many"], 2, "optimizer.steps must be int"),
+        (["pretrain", "--output", "F", "tiny"], 2, 'got "tiny"'),
+        (["clicks", "--output", "F", "pace=1"], 2, 'got "pace=1"'),
+        (["transfer", "segmentation", "--output", "F", "--init", "tiny", "pace=1"], 2, 'got "pace=1"'),
+        (["prepare", "none.csv", "other.csv", "--output", "F"], 2, "one manifest"),
+        (["prepare", "none.csv", "seed=1", "--output", "F"], 2, "--set"),
+        (["cost", "smoke-c", "pace=1"], 2, 'got "pace=1"'),
         (["pretrain", "--output", "F", "--recipe", "smoke-crm", "--data", "F/none"], 3, "found none"),
         (["prepare", "none.csv", "--output", "F", "--set", "seed=1"], 2, "--set"),
         (["prepare", "none.csv", "--output", "F"], 3, "none.csv"),

@@ -16,6 +16,10 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set a field of the config otherwise, such as optimizer.steps=2000; repeatable."),
 ]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Fields of the config, as with --set.", show_default=False),
+]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Say so where nothing is there to go on from; it goes on without this as well.")
 ]
@@ -24,6 +28,8 @@ HalfOption = Annotated[bool, typer.Option("--half", help="Store the weights as f
 
 def pretrain(
     output: OutputOption,
+    overrides: OverridesArgument = None,
+    *,
     recipe: Annotated[
         str, typer.Option(help="tiny, smoke, a variant of tiny, smoke or colipri such as colipri-crm-opposite, or t3d.")
     ] = "tiny",
@@ -55,7 +61,7 @@ def pretrain(
         data=tuple(str(folder) for folder in data or ()),
         init=init,
         text_init=init_text,
-        settings=tuple(settings or ()),
+        settings=(*(settings or ()), *(overrides or ())),
     )
     with processes() as here:
         if not here.first:

@@ -11,7 +11,9 @@ from typing import Any
 
 import typer
 
+from colipri_training.cli.stages import OverridesArgument
 from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import SettingsOption
 from colipri_training.cli.stages import tell_start
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ EncoderOption = Annotated[
 ]
 SeedsOption = Annotated[int, typer.Option(min=1, help="Seeds: few-shot subset, new weights, crops.")]
 FirstSeedOption = Annotated[int, typer.Option(min=0, help="The first of them.")]
-SettingsOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Set a field of the config otherwise, such as optimizer.steps=2000.")
-]
 VolumesOption = Annotated[Path | None, typer.Option(help="Where sub-volumes are kept; OUTPUT/volumes if omitted.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that generate sub-volumes.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -50,6 +49,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the rows as JSON
 
 @app.command()
 def segmentation(
+    overrides: OverridesArgument = None,
     *,
     output: OutputOption,
     init: InitOption,
@@ -67,7 +67,7 @@ def segmentation(
 ) -> None:
     """Train a U-Net decoder on encoders, and measure Dice and NSD of organs and lesions."""
     tell_start(output, "*/config.json", resume=resume)
-    config = _config(recipe, "segmentation", settings)
+    config = _config(recipe, "segmentation", (*(settings or ()), *(overrides or ())))
     uses = [("train", use) for use in encoder or ["finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
     cells = list(_cells(config, init, uses, fraction or [1.0], seed_range))
@@ -76,6 +76,7 @@ def segmentation(
 
 @app.command()
 def classification(
+    overrides: OverridesArgument = None,
     *,
     output: OutputOption,
     init: InitOption,
@@ -96,7 +97,7 @@ def classification(
 ) -> None:
     """Tell the 18 findings of sub-volumes, by a linear probe or by fine-tuning, and measure AUROC."""
     tell_start(output, "*/config.json", resume=resume)
-    config = _config(recipe, "classification", settings)
+    config = _config(recipe, "classification", (*(settings or ()), *(overrides or ())))
     uses = [("probe", "frozen") if use == "probe" else ("train", use) for use in encoder or ["probe", "finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
     cells = list(_cells(config, init, uses, fraction or [1.0], seed_range))
@@ -122,10 +123,10 @@ def table(
     typer.echo(markdown(results, order=order or ()))
 
 
-def _config(recipe: str, task: Task, settings: Sequence[str] | None) -> TransferConfig:
+def _config(recipe: str, task: Task, settings: Sequence[str]) -> TransferConfig:
     from colipri_training.transfer.recipes import recipe as make
 
-    return make(recipe, task).changed(settings or ())
+    return make(recipe, task).changed(settings)
 
 
 def _cells(
