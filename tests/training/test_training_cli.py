@@ -17,7 +17,7 @@ VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 def test_verbs_stand_in_the_order_of_the_work() -> None:
     order = ["phantoms", "manifest", "sort-reports", "prepare", "stem", "pretrain", "structures", "clicks"]
-    order += ["report", "export", "evaluate"]
+    order += ["probe", "report", "export", "evaluate"]
     assert list(VERBS)[: len(order)] == order
 
 
@@ -28,7 +28,7 @@ def test_every_verb_and_option_explains_itself(verb: str) -> None:
     assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
-STAGES = ["phantoms", "prepare", "stem", "pretrain", "structures", "clicks", "report", "export", "evaluate"]
+STAGES = ["phantoms", "prepare", "stem", "pretrain", "structures", "clicks", "probe", "report", "export", "evaluate"]
 
 
 @pytest.mark.parametrize("verb", STAGES)
@@ -84,6 +84,8 @@ def test_overrides_may_stand_bare(run_folder: Path, tmp_path: Path, capsys: pyte
         (["prepare", "none.csv", "--output", "F"], 3, "none.csv"),
         (["export", "--output", "F", "F/bundle"], 2, "No run was begun"),
         (["structures", "--output", "F"], 2, "No run was begun"),
+        (["probe", "--output", "F"], 2, "No run was begun"),
+        (["probe", "--output", "F", "--init", "tiny", "--cases", "small-segmentation"], 2, "Available: findings"),
         (["compare", "F"], 2, "config.json"),
         (["cost", "smoke-x"], 2, "Unknown recipe"),
     ],
@@ -112,6 +114,14 @@ def test_a_run_from_phantoms_to_a_bundle_and_a_table(
     common = ["--output", str(folder), "--set", "optimizer.steps=1", "--set", "compute.tensorboard=true"]
     assert main(["pretrain", "--recipe", "smoke-cm", *common]) == 0
     assert list((folder / "tensorboard").glob("events.*"))
+    probing = ["volumes.size=[16,16,16]", "volumes.spacing_mm=[8,8,8]", "crop=[16,16,16]", "volumes.train=4"]
+    probing = ["probe", "--output", str(folder), "--seeds", "1", "--json", "volumes.test=2", *probing]
+    assert main([*probing, "--recipe", "smoke-c"]) == 2
+    capsys.readouterr()
+    assert main(probing) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["label"], row["use"], row["train_cases"]) == ("smoke-cm", "probe", 4)
+    assert list((folder / "probe").glob("smoke-cm-*/result.json"))
     assert main(["export", "--output", str(folder), str(tmp_path / "bundle"), "--recipe", "smoke-c"]) == 2
     assert main(["export", "--output", str(folder), str(tmp_path / "bundle"), "--name", "mine"]) == 0
     assert json.loads((tmp_path / "bundle" / "spec.json").read_text())["name"] == "mine"

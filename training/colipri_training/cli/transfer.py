@@ -67,11 +67,11 @@ def segmentation(
 ) -> None:
     """Train a U-Net decoder on encoders, and measure Dice and NSD of organs and lesions."""
     tell_start(output, "*/config.json", resume=resume)
-    config = _config(recipe, "segmentation", (*(settings or ()), *(overrides or ())))
+    config = config_of(recipe, "segmentation", (*(settings or ()), *(overrides or ())))
     uses = [("train", use) for use in encoder or ["finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
-    cells = list(_cells(config, init, uses, fraction or [1.0], seed_range))
-    _run(cells, output, volumes, workers=workers, device=device, as_json=json)
+    cells = list(cells_of(config, init, uses, fraction or [1.0], seed_range))
+    run_cells(cells, output, volumes, workers=workers, device=device, as_json=json)
 
 
 @app.command()
@@ -97,11 +97,11 @@ def classification(
 ) -> None:
     """Tell the 18 findings of sub-volumes, by a linear probe or by fine-tuning, and measure AUROC."""
     tell_start(output, "*/config.json", resume=resume)
-    config = _config(recipe, "classification", (*(settings or ()), *(overrides or ())))
+    config = config_of(recipe, "classification", (*(settings or ()), *(overrides or ())))
     uses = [("probe", "frozen") if use == "probe" else ("train", use) for use in encoder or ["probe", "finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
-    cells = list(_cells(config, init, uses, fraction or [1.0], seed_range))
-    _run(cells, output, volumes, workers=workers, device=device, as_json=json)
+    cells = list(cells_of(config, init, uses, fraction or [1.0], seed_range))
+    run_cells(cells, output, volumes, workers=workers, device=device, as_json=json)
 
 
 @app.command()
@@ -123,19 +123,29 @@ def table(
     typer.echo(markdown(results, order=order or ()))
 
 
-def _config(recipe: str, task: Task, settings: Sequence[str]) -> TransferConfig:
+def config_of(recipe: str, task: Task, settings: Sequence[str]) -> TransferConfig:
+    """The config of a downstream recipe with some of its fields set otherwise."""
     from colipri_training.transfer.recipes import recipe as make
 
     return make(recipe, task).changed(settings)
 
 
-def _cells(
+def cells_of(
     config: TransferConfig,
     inits: Sequence[str],
     uses: Sequence[tuple[str, str]],
     fractions: Sequence[float],
     seeds: Sequence[int],
 ) -> Iterator[Experiment]:
+    """Every experiment of a table.
+
+    Args:
+        config: What they share.
+        inits: Encoders, as LABEL=SOURCE or SOURCE.
+        uses: Method and use of the encoder, such as ("probe", "frozen").
+        fractions: Shares of the labelled cases.
+        seeds: Seeds.
+    """
     from colipri_training.evaluation.names import file_name
     from colipri_training.transfer.experiment import Experiment
 
@@ -154,7 +164,7 @@ def _cells(
                     )
 
 
-def _run(
+def run_cells(
     cells: Sequence[Experiment], output: Path, place: Path | None, *, workers: int, device: str, as_json: bool
 ) -> None:
     """Generate what is missing, run every experiment, and print their table or rows."""
