@@ -11,6 +11,10 @@ CT = Annotated[
     Path,
     typer.Argument(metavar="CT", help="CT volume: NIfTI, NRRD, MHA, DICOM folder, file or zip.", show_default=False),
 ]
+CTs = Annotated[
+    list[Path],
+    typer.Argument(metavar="CT...", help="CT volumes, DICOM folders, or folders of scans.", show_default=False),
+]
 
 Model = Annotated[
     str,
@@ -44,6 +48,8 @@ Series = Annotated[
         show_default=False,
     ),
 ]
+
+Suffix = Annotated[str, typer.Option("--suffix", metavar="SUFFIX", help="Format of the files in a folder.")]
 
 Store = Annotated[
     str,
