@@ -65,6 +65,22 @@ OnlyFinding = Annotated[
     str, typer.Option("--finding", metavar="NAME", help="Only cases known to have this finding.", show_default=False)
 ]
 OnlyTag = Annotated[str, typer.Option("--tag", metavar="WORD", help="Only cases with this tag.", show_default=False)]
+OnlySex = Annotated[str, typer.Option("--sex", metavar="F|M|O", help="Only cases of this sex.", show_default=False)]
+OnlyAge = Annotated[
+    str,
+    typer.Option(
+        "--age", metavar="LOW..HIGH", help="Only cases of this age in years; 40.. or ..70 too.", show_default=False
+    ),
+]
+OnlyDate = Annotated[
+    str,
+    typer.Option(
+        "--date",
+        metavar="FIRST..LAST",
+        help="Only cases of these days, such as 2024-01-01..2024-12-31.",
+        show_default=False,
+    ),
+]
 
 UnusedModel = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="Accepted by every verb; this one runs no model.")
