@@ -131,6 +131,23 @@ def test_a_run_from_phantoms_to_a_bundle_and_a_table(
     assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["name"] == "smoke-cm"
 
 
+def test_overrides_of_the_structure_head_are_exported(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    output = ["--output", str(folder)]
+    assert main(["pretrain", "--recipe", "smoke", *output, "optimizer.steps=1", "sentence_steps=0"]) == 0
+    assert main(["structures", *output, "chanels=2"]) == 2
+    assert main(["structures", *output, "channels=2", "optimizer.steps=1"]) == 0
+    assert len((folder / "structures.jsonl").read_text().splitlines()) == 1
+    assert main(["structures", *output, "channels=4"]) == 2
+    assert "other settings" in capsys.readouterr().err
+    assert main(["structures", *output, "--resume"]) == 0
+    assert main(["export", *output]) == 0
+    assert json.loads((folder / "bundle" / "spec.json").read_text())["structures"]["config"]["channels"] == 2
+
+
 def test_cost_prints_a_line_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cost", "smoke-c", "smoke-crm", "--like", "smoke-crm", "--steps", "100"]) == 0
     first, second = (line.split() for line in capsys.readouterr().out.splitlines())

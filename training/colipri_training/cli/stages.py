@@ -71,17 +71,26 @@ def pretrain(
         Run(recipe, output, options).trainer().run()
 
 
-def stem(output: OutputOption, recipe: RecipeOption = None, resume: ResumeOption = False) -> None:
+def stem(
+    output: OutputOption,
+    overrides: OverridesArgument = None,
+    *,
+    recipe: RecipeOption = None,
+    resume: ResumeOption = False,
+    settings: SettingsOption = None,
+) -> None:
     """Teach the stem what the lesions of the phantoms look like, before `pretrain`; needs `prepare`."""
     from colipri_training.run import Run
 
     tell_start(output, "stem.pt", resume=resume)
-    Run.begun(output, recipe).stem_trainer().run()
+    Run.begun(output, recipe).stem_trainer((*(settings or ()), *(overrides or ()))).run()
 
 
 def export(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Folder of the bundle to write; OUTPUT/bundle if omitted.", show_default=False)
+    ] = None,
     *,
     recipe: RecipeOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
@@ -98,7 +107,8 @@ def export(
     from colipri_training.export import export as write
     from colipri_training.run import Run
 
-    spec = write(Run.begun(output, recipe), bundle, overwrite=overwrite, name=name, licence=licence, half=half)
+    place = bundle or output / "bundle"
+    spec = write(Run.begun(output, recipe), place, overwrite=overwrite, name=name, licence=licence, half=half)
     typer.echo(f"{spec.name}: {spec.files['model.safetensors']}")
 
 
