@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Any
@@ -15,15 +13,12 @@ from colipri_core.cli import options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from colipri_core.cli.terminal import Terminal
-    from colipri_core.cli.work import ModelChoice
     from colipri_core.findings import Findings
+    from colipri_core.session import Session
 
 
 def classify(
-    ct: Annotated[
-        list[Path], typer.Argument(metavar="CT...", help="CT volumes: files or DICOM folders.", show_default=False)
-    ],
+    ct: options.CTs,
     *,
     finding: Annotated[
         list[str] | None,
@@ -37,66 +32,37 @@ def classify(
 ) -> int:
     """Write the probability of each finding.
 
-    One CT gives {"case", "model", "findings", "provenance"}. Several give {"cases": [...]} of these; one that cannot
-    be used is {"case", "error"} there, the others are done all the same, and the exit status is that of the error.
+    One CT gives {"case", "model", "findings", "provenance"}. Several, or a folder of scans, give {"cases": [...]} of
+    these; one that cannot be used is {"case", "error"} there, the others are done all the same, and the exit status is
+    that of the error.
     """
+    from colipri_core.cli.batch import each
+    from colipri_core.cli.batch import scans_of
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
+    from colipri_core.cli.work import opened
+    from colipri_core.cli.work import opened_engine
     from colipri_core.vocabulary.wordings import wording
 
     for text in finding or ():
         wording(text)  # empty text is refused before anything is read
     terminal = Terminal(json=json, quiet=quiet)
     choice = ModelChoice(model=model, device=device)
-    if len(ct) == 1:
-        return _one(ct[0], choice, terminal, findings=finding, series=series)
-    return _many(ct, choice, terminal, findings=finding, series=series)
+    scans = scans_of(ct, series=series)
+    if scans is None:
+        with opened(ct[0], choice, terminal, series=series) as (session, control):
+            found = session.classify(finding, progress=control.progress, cancel=control.cancel)
+        terminal.warn(found.provenance.warnings)
+        terminal.result(found.to_json(), lambda: _table(found))
+        return 0
+    with opened_engine(choice, terminal) as (engine, control):
 
-
-def _one(
-    ct: Path, choice: ModelChoice, terminal: Terminal, *, findings: Sequence[str] | None, series: str | None
-) -> int:
-    from colipri_core.cli.work import opened
-
-    with opened(ct, choice, terminal, series=series) as (session, control):
-        found = session.classify(findings, progress=control.progress, cancel=control.cancel)
-    terminal.warn(found.provenance.warnings)
-    terminal.result(found.to_json(), lambda: _table(found))
-    return 0
-
-
-def _many(
-    cts: Sequence[Path], choice: ModelChoice, terminal: Terminal, *, findings: Sequence[str] | None, series: str | None
-) -> int:
-    import warnings
-
-    from rich.console import Group
-
-    from colipri_core.cli.work import controlled
-    from colipri_core.cli.work import engine_of
-    from colipri_core.errors import InputError
-    from colipri_core.errors import VolumeWarning
-    from colipri_core.io import read_volume
-
-    warnings.simplefilter("ignore", VolumeWarning)  # they come again with the result, under the name of their CT
-    documents: list[dict[str, Any]] = []
-    tables: list[RenderableType] = []
-    status = 0
-    with controlled(terminal) as control, engine_of(choice, control) as engine:
-        for ct in cts:
-            try:
-                with engine.open(read_volume(ct, series=series)) as session:
-                    found = session.classify(findings, progress=control.progress, cancel=control.cancel)
-            except InputError as error:
-                terminal.error(f"{ct.name}: {error}")
-                documents.append({"case": ct.name, "error": {"code": error.code, "message": str(error)}})
-                status = error.exit_code
-                continue
+        def work(session: Session) -> tuple[dict[str, Any], RenderableType]:
+            found = session.classify(finding, progress=control.progress, cancel=control.cancel)
             terminal.warn([f"{found.case}: {warning}" for warning in found.provenance.warnings])
-            documents.append(found.to_json())
-            tables.append(_table(found))
-    terminal.result({"cases": documents}, lambda: Group(*tables))
-    return status
+            return found.to_json(), _table(found)
+
+        return each(scans, engine, terminal, work, series=series)
 
 
 def _table(findings: Findings) -> RenderableType:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated
+from typing import Any
 
 import typer
 
 from colipri_core.cli import options
 
+if TYPE_CHECKING:
+    from colipri_core.cli.work import Control
+    from colipri_core.findings import EvidenceMap
+    from colipri_core.session import Session
+
 
 def evidence(
-    ct: options.CT,
+    ct: options.CTs,
     *,
     text: Annotated[str, typer.Option("--text", metavar="TEXT", help="Finding or free text.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help=".nii.gz, .nii, .nrrd or .mha.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=".nii.gz, .nii, .nrrd or .mha; of several CTs a folder.",
+            show_default=False,
+        ),
     ],
+    suffix: options.Suffix = ".nii.gz",
     series: options.Series = None,
     model: options.Model = "tiny",
     device: options.Device = "auto",
@@ -26,27 +40,56 @@ def evidence(
 ) -> int:
     """Write where the model sees a phrase.
 
-    The map lies on the CT's own grid. Its values are differences of cosine similarities, no probabilities.
+    The map lies on the CT's own grid. Its values are differences of cosine similarities, no probabilities. Several CTs,
+    or a folder of scans, give {"cases": [...]}, as `classify` does.
     """
+    from colipri_core.cli.batch import Outputs
+    from colipri_core.cli.batch import check_folder
+    from colipri_core.cli.batch import each
+    from colipri_core.cli.batch import scans_of
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
+    from colipri_core.cli.work import opened_engine
     from colipri_core.io import check_map_output
-    from colipri_core.io import write_map
     from colipri_core.io.suffixes import VOLUME_SUFFIXES
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)
-    check_output(output, suffixes=VOLUME_SUFFIXES)
-    check_map_output(output)
-    terminal = Terminal(json=json, quiet=quiet)
-    with opened(ct, ModelChoice(model=model, device=device), terminal, series=series) as (session, control):
+    scans = scans_of(ct, series=series)
+    in_folder = scans is not None or output.is_dir()
+    if in_folder:
+        check_folder(output, suffix=suffix, suffixes=VOLUME_SUFFIXES, what="maps")
+    else:
+        check_output(output, suffixes=VOLUME_SUFFIXES)
+        check_map_output(output)
+    terminal, choice = Terminal(json=json, quiet=quiet), ModelChoice(model=model, device=device)
+    outputs = Outputs(output, description=text, kind="map", suffix=suffix)
+
+    def work(session: Session, control: Control) -> tuple[dict[str, Any], str]:
+        case = session.volume.name
+        place = outputs.take(case) if in_folder else output
+        check_map_output(place)
         found = session.evidence(text, progress=control.progress, cancel=control.cancel)
+        terminal.warn([f"{case}: {text}" if scans else text for text in found.provenance.warnings])
+        return _written(found, case, place)
+
+    if scans is None:
+        with opened(ct[0], choice, terminal, series=series) as (session, control):
+            document, summary = work(session, control)
+        terminal.result(document, lambda: summary)
+        return 0
+    with opened_engine(choice, terminal) as (engine, control):
+        return each(scans, engine, terminal, lambda session: work(session, control), series=series)
+
+
+def _written(found: EvidenceMap, case: str, output: Path) -> tuple[dict[str, Any], str]:
+    """Write a map; return its JSON values and a summary for people."""
+    from colipri_core.io import write_map
+
     write_map(found, output)
-    terminal.warn(found.provenance.warnings)
-    document = {"case": session.volume.name, **found.to_json(), "output": str(output)}
+    document = {"case": case, **found.to_json(), "output": str(output)}
     r, a, s = (f"{value:.1f}" for value in found.peak_ras)
-    summary = f"{text}: peak {found.peak_value:+.3f} at RAS ({r}, {a}, {s}) mm -> {output}"
-    terminal.result(document, lambda: f"{summary}\n{found.provenance.model.notice}")
-    return 0
+    summary = f"{case}: {found.text}: peak {found.peak_value:+.3f} at RAS ({r}, {a}, {s}) mm -> {output}"
+    return document, f"{summary}\n{found.provenance.model.notice}"

@@ -20,6 +20,7 @@ from typing import Any
 
 import typer
 
+from colipri_core.cli.bench import bench
 from colipri_core.cli.classify import classify
 from colipri_core.cli.convert import convert
 from colipri_core.cli.demo import demo
@@ -52,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich for it would cost a third of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, classify, evidence, segment, report, similar, search, serve, project, convert, info, doctor):
+for verb in (demo, classify, evidence, segment, report, similar, search, serve, project, convert, info, doctor, bench):
     app.command()(verb)
 app.add_typer(index, name="index")
 

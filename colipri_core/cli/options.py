@@ -11,6 +11,10 @@ CT = Annotated[
     Path,
     typer.Argument(metavar="CT", help="CT volume: NIfTI, NRRD, MHA, DICOM folder, file or zip.", show_default=False),
 ]
+CTs = Annotated[
+    list[Path],
+    typer.Argument(metavar="CT...", help="CT volumes, DICOM folders, or folders of scans.", show_default=False),
+]
 
 Model = Annotated[
     str,
@@ -45,6 +49,8 @@ Series = Annotated[
     ),
 ]
 
+Suffix = Annotated[str, typer.Option("--suffix", metavar="SUFFIX", help="Format of the files in a folder.")]
+
 Store = Annotated[
     str,
     typer.Option(
@@ -59,6 +65,22 @@ OnlyFinding = Annotated[
     str, typer.Option("--finding", metavar="NAME", help="Only cases known to have this finding.", show_default=False)
 ]
 OnlyTag = Annotated[str, typer.Option("--tag", metavar="WORD", help="Only cases with this tag.", show_default=False)]
+OnlySex = Annotated[str, typer.Option("--sex", metavar="F|M|O", help="Only cases of this sex.", show_default=False)]
+OnlyAge = Annotated[
+    str,
+    typer.Option(
+        "--age", metavar="LOW..HIGH", help="Only cases of this age in years; 40.. or ..70 too.", show_default=False
+    ),
+]
+OnlyDate = Annotated[
+    str,
+    typer.Option(
+        "--date",
+        metavar="FIRST..LAST",
+        help="Only cases of these days, such as 2024-01-01..2024-12-31.",
+        show_default=False,
+    ),
+]
 
 UnusedModel = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="Accepted by every verb; this one runs no model.")

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
+from typing import Any
 
 import typer
 
@@ -15,17 +16,26 @@ from colipri_core.report import DEFAULT_THRESHOLD
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from colipri_core.cli.batch import Outputs
     from colipri_core.remote.stores import Archive
     from colipri_core.report import Report
+    from colipri_core.session import Session
 
 
 def report(
-    ct: options.CT,
+    ct: options.CTs,
     *,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help=".md, .txt, .json, .html or .dcm.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=".md, .txt, .json, .html or .dcm; of several CTs a folder.",
+            show_default=False,
+        ),
     ] = None,
+    suffix: options.Suffix = ".html",
     threshold: Annotated[
         float, typer.Option("--threshold", metavar="P", help="Probability from which a finding counts as there.")
     ] = DEFAULT_THRESHOLD,
@@ -45,41 +55,75 @@ def report(
     """Draft a report; each sentence names its finding, its place and the model's second opinion.
 
     A model with a report decoder writes the draft, for others it is composed from their findings, and what is found is
-    worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a DICOM SR, UNVERIFIED.
+    worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a DICOM SR, UNVERIFIED. Several CTs,
+    or a folder of scans, give {"cases": [...]}, as `classify` does.
     """
+    from colipri_core.cli.batch import each
+    from colipri_core.cli.batch import scans_of
     from colipri_core.cli.terminal import Terminal
-    from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened_engine
     from colipri_core.cli.work import opened_store
-    from colipri_core.io import REPORT_SUFFIXES
     from colipri_core.io import check_report_output
     from colipri_core.io import read_volume
-    from colipri_core.io import write_report
     from colipri_core.report import DraftOptions
 
     wanted = DraftOptions(threshold=threshold, beams=beams)
-    if output is not None:
-        check_output(output, suffixes=REPORT_SUFFIXES)
+    scans = scans_of(ct, series=series)
+    outputs = None if output is None else _outputs(output, suffix, is_batch=scans is not None)
     terminal = Terminal(json=json, quiet=quiet)
     choice = ModelChoice(model=model, device=device)
-    volume = read_volume(ct, series=series)
-    if output is not None:
-        check_report_output(output, source=volume)
+    volume = None if scans else read_volume(ct[0], series=series)  # unfit input fails before the model is loaded
+    if volume is not None and output is not None:
+        check_report_output(output if outputs is None else outputs.name(volume.name), source=volume)
     with contextlib.ExitStack() as stack:
         earlier: Archive | None = None
         if store:
             engine, earlier, control = stack.enter_context(opened_store(store, choice, terminal))
         else:
             engine, control = stack.enter_context(opened_engine(choice, terminal))
-        session = stack.enter_context(engine.open(volume))
-        drafted = session.draft_report(store=earlier, options=wanted, progress=control.progress, cancel=control.cancel)
-        if output is not None:
-            write_report(drafted, output, source=session.volume, evidence=session.evidence)
-    terminal.warn(drafted.provenance.warnings)
-    document = drafted.to_json() if output is None else {**drafted.to_json(), "output": str(output)}
-    terminal.result(document, lambda: _shown(drafted))
+
+        def work(session: Session) -> tuple[dict[str, Any], RenderableType]:
+            case = session.volume.name
+            place = output if outputs is None else outputs.take(case)
+            if place is not None:
+                check_report_output(place, source=session.volume)
+            drafted = session.draft_report(
+                store=earlier, options=wanted, progress=control.progress, cancel=control.cancel
+            )
+            terminal.warn([f"{case}: {text}" if scans else text for text in drafted.provenance.warnings])
+            return _written(drafted, session, place), _shown(drafted)
+
+        if scans is not None:
+            return each(scans, engine, terminal, work, series=series)
+        assert volume is not None
+        document, words = work(stack.enter_context(engine.open(volume)))
+    terminal.result(document, lambda: words)
     return 0
+
+
+def _outputs(output: Path, suffix: str, *, is_batch: bool) -> Outputs | None:
+    """The files in a folder of drafts; None for one draft in a file of its own. Refuses other formats."""
+    from colipri_core.cli.batch import Outputs
+    from colipri_core.cli.batch import check_folder
+    from colipri_core.cli.terminal import check_output
+    from colipri_core.io import REPORT_SUFFIXES
+
+    if is_batch or output.is_dir():
+        check_folder(output, suffix=suffix, suffixes=REPORT_SUFFIXES, what="drafts")
+        return Outputs(output, description="draft", kind="report", suffix=suffix)
+    check_output(output, suffixes=REPORT_SUFFIXES)
+    return None
+
+
+def _written(drafted: Report, session: Session, output: Path | None) -> dict[str, Any]:
+    """Write a draft, if it is to be; return its JSON values."""
+    from colipri_core.io import write_report
+
+    if output is None:
+        return drafted.to_json()
+    write_report(drafted, output, source=session.volume, evidence=session.evidence)
+    return {**drafted.to_json(), "output": str(output)}
 
 
 def _shown(drafted: Report) -> RenderableType:

@@ -16,6 +16,9 @@ def search(
     k: options.Count = 5,
     finding: options.OnlyFinding = "",
     tag: options.OnlyTag = "",
+    sex: options.OnlySex = "",
+    age: options.OnlyAge = "",
+    date: options.OnlyDate = "",
     model: options.Model = "tiny",
     device: options.Device = "auto",
     json: options.Json = False,
@@ -25,7 +28,7 @@ def search(
 
     The images are searched, not the reports: the phrase is compared with every part of every case.
     """
-    from colipri_core.cases import CaseFilter
+    from colipri_core.cli.filters import case_filter
     from colipri_core.cli.similar import show
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
@@ -34,7 +37,7 @@ def search(
 
     wording(text)  # empty text is refused before anything is read
     terminal = Terminal(json=json, quiet=quiet)
-    where = CaseFilter(finding=finding, tag=tag)
+    where = case_filter(finding=finding, tag=tag, sex=sex, age=age, date=date)
     with opened_store(store, ModelChoice(model=model, device=device), terminal) as (engine, cases, _):
         query = engine.embed_text(text, contrast=True)
         matches = cases.search(query, k, where=where, by_region=True)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import Control
-    from colipri_core.cli.work import ModelChoice
     from colipri_core.prompts import Prompt
     from colipri_core.segmentation import Segmentation
     from colipri_core.session import Session
@@ -71,9 +70,7 @@ Log = Annotated[
 
 
 def segment(
-    ct: Annotated[
-        list[Path], typer.Argument(metavar="CT...", help="CT volumes: files or DICOM folders.", show_default=False)
-    ],
+    ct: options.CTs,
     *,
     output: Output,
     structure: Structures = None,
@@ -88,7 +85,7 @@ def segment(
         Surface | None,
         typer.Option("--surface", help="Write the surface of each object beside it.", show_default=False),
     ] = None,
-    suffix: Annotated[str, typer.Option("--suffix", help="Format of the files in a folder.")] = ".nii.gz",
+    suffix: options.Suffix = ".nii.gz",
     series: options.Series = None,
     model: options.Model = "tiny",
     clicks_model: options.ClicksModel = SHIPPED_CLICKS,
@@ -99,11 +96,19 @@ def segment(
     """Write a labelmap of structures, or of what points, boxes, strokes and phrases show.
 
     It lies on the CT's own grid; the suffix of the file decides the format. Prompts make one object: phrases are
-    answered first, then boxes, lassos, scribbles and points, each in the order given.
+    answered first, then boxes, lassos, scribbles and points, each in the order given. Several CTs, or a folder of
+    scans, give {"cases": [...]}, as `classify` does.
     """
+    from colipri_core.cli.batch import Outputs
+    from colipri_core.cli.batch import each
+    from colipri_core.cli.batch import scans_of
     from colipri_core.cli.prompts import PromptTexts
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
+    from colipri_core.cli.work import opened
+    from colipri_core.cli.work import opened_engine
+    from colipri_core.io import check_labelmap_output
+    from colipri_core.io.atomic import write_json
 
     texts = PromptTexts(
         phrases=phrase or (), boxes=box or (), lassos=lasso or (), scribbles=scribble or (), points=point or ()
@@ -118,10 +123,30 @@ def segment(
     choice = ModelChoice(model=model, device=device, clicks_model=clicks_model)
     terminal.warn(choice.notices)
     _check(wish, needs_prompt=bool(name or log))
-    _check_outputs(ct, output, log, suffix)
-    if len(ct) == 1:
-        return _one(ct[0], wish, choice, terminal, files=(output, log), series=series)
-    return _many(ct, wish, choice, terminal, files=(output, suffix), series=series)
+    scans = scans_of(ct, series=series)
+    _check_outputs(output, log, suffix, is_batch=scans is not None)
+    description = "prompted" if wish.prompts else "structures"
+    outputs = Outputs(output, description=description, kind="dseg", suffix=suffix) if output.is_dir() else None
+
+    def work(session: Session, control: Control) -> tuple[dict[str, Any], RenderableType]:
+        place = output if outputs is None else outputs.take(session.volume.name)
+        check_labelmap_output(place, source=session.volume)
+        found = _outlined(session, wish, control)
+        document = _written(found, session, wish, place, terminal)
+        return document, _table(found, title=session.volume.name if scans else None)
+
+    def check(volume: Volume) -> None:
+        check_labelmap_output(output if outputs is None else outputs.name(volume.name), source=volume)
+
+    if scans is None:
+        with opened(ct[0], choice, terminal, series=series, check=check) as (session, control):
+            document, table = work(session, control)
+            if log is not None:
+                write_json(log, session.edit_log())
+        terminal.result(document, lambda: table)
+        return 0
+    with opened_engine(choice, terminal) as (engine, control):
+        return each(scans, engine, terminal, lambda session: work(session, control), series=series)
 
 
 def _check(wish: Wish, *, needs_prompt: bool) -> None:
@@ -133,122 +158,26 @@ def _check(wish: Wish, *, needs_prompt: bool) -> None:
         raise ValueError(msg)
 
 
-def _check_outputs(cts: Sequence[Path], output: Path, log: Path | None, suffix: str) -> None:
+def _check_outputs(output: Path, log: Path | None, suffix: str, *, is_batch: bool) -> None:
     """Refuse outputs before any work is done for them."""
+    from colipri_core.cli.batch import check_folder
     from colipri_core.cli.terminal import check_output
     from colipri_core.io.suffixes import LABELMAP_SUFFIXES
     from colipri_core.io.write import sidecar
 
-    if len(cts) == 1:
+    if is_batch or output.is_dir():
+        check_folder(output, suffix=suffix, suffixes=LABELMAP_SUFFIXES, what="labelmaps")
+    else:
         check_output(output, suffixes=LABELMAP_SUFFIXES)
-        if log is not None:
-            check_output(log, suffixes=(".json",))
-            if log.resolve() == sidecar(output).resolve():
-                msg = f'Expected two files, got "{log.name}" for the log, which goes with "{output.name}". Rename one.'
-                raise ValueError(msg)
+    if log is None:
         return
-    if not output.is_dir():
-        msg = f'Expected a folder for the labelmaps of {len(cts)} CTs, got "{output}". Create it first.'
+    if is_batch:
+        msg = "Expected no --log with several CTs, got one. Run the command once for each CT."
         raise ValueError(msg)
-    if log is not None or suffix not in LABELMAP_SUFFIXES:
-        found = "--log" if log is not None else f'the suffix "{suffix}"'
-        msg = f"Expected, for several CTs, no --log and a suffix of {', '.join(LABELMAP_SUFFIXES)}, got {found}."
+    check_output(log, suffixes=(".json",))
+    if log.resolve() == sidecar(output).resolve():
+        msg = f'Expected two files, got "{log.name}" for the log, which goes with "{output.name}". Rename one.'
         raise ValueError(msg)
-
-
-def _one(
-    ct: Path,
-    wish: Wish,
-    choice: ModelChoice,
-    terminal: Terminal,
-    *,
-    files: tuple[Path, Path | None],
-    series: str | None,
-) -> int:
-    from colipri_core.cli.work import opened
-    from colipri_core.io import check_labelmap_output
-    from colipri_core.io.atomic import write_json
-
-    output, log = files
-
-    def check(volume: Volume) -> None:
-        check_labelmap_output(output, source=volume)
-
-    with opened(ct, choice, terminal, series=series, check=check) as (session, control):
-        found = _outlined(session, wish, control)
-        if log is not None:
-            write_json(log, session.edit_log())
-    document = _written(found, session, wish, output, terminal)
-    terminal.result(document, lambda: _table(found))
-    return 0
-
-
-def _many(
-    cts: Sequence[Path],
-    wish: Wish,
-    choice: ModelChoice,
-    terminal: Terminal,
-    *,
-    files: tuple[Path, str],
-    series: str | None,
-) -> int:
-    from rich.console import Group
-
-    from colipri_core.cli.work import controlled
-    from colipri_core.cli.work import engine_of
-    from colipri_core.errors import ColipriError
-    from colipri_core.errors import InputError
-    from colipri_core.errors import OutputError
-    from colipri_core.io import check_labelmap_output
-
-    documents: list[dict[str, Any]] = []
-    tables: list[RenderableType] = []
-    taken: set[Path] = set()
-    status = 0
-    with controlled(terminal) as control, engine_of(choice, control) as engine:
-        for ct in cts:
-            try:
-                volume = _read(ct, series)
-                output = _named(volume.name, wish, files, taken)
-                check_labelmap_output(output, source=volume)
-                with engine.open(volume) as session:
-                    found = _outlined(session, wish, control)
-                    taken.add(output)
-                    documents.append(_written(found, session, wish, output, terminal))
-            except (InputError, OutputError, ValueError) as error:
-                failed, code = (error.exit_code, error.code) if isinstance(error, ColipriError) else (2, "usage")
-                terminal.error(f"{ct.name}: {error}")
-                documents.append({"case": ct.name, "error": {"code": code, "message": str(error)}})
-                status = failed
-                continue
-            tables.append(_table(found, title=volume.name))
-    terminal.result({"cases": documents}, lambda: Group(*tables))
-    return status
-
-
-def _read(ct: Path, series: str | None) -> Volume:
-    """One of several CTs; its warnings come again with the result, under its name."""
-    import warnings
-
-    from colipri_core.errors import VolumeWarning
-    from colipri_core.io import read_volume
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VolumeWarning)
-        return read_volume(ct, series=series)
-
-
-def _named(case: str, wish: Wish, files: tuple[Path, str], taken: set[Path]) -> Path:
-    """The file of a case in a folder; two cases of one name must not overwrite each other."""
-    from colipri_core.io import derivative_name
-
-    folder, suffix = files
-    description = "prompted" if wish.prompts else "structures"
-    path = folder / derivative_name(case, description=description, kind="dseg", suffix=suffix)
-    if path in taken:
-        msg = f'Expected cases of different names, got another "{case}". Run it with a folder of its own.'
-        raise ValueError(msg)
-    return path
 
 
 def _outlined(session: Session, wish: Wish, control: Control) -> Segmentation:

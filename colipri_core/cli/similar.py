@@ -24,6 +24,9 @@ def similar(
     k: options.Count = 5,
     finding: options.OnlyFinding = "",
     tag: options.OnlyTag = "",
+    sex: options.OnlySex = "",
+    age: options.OnlyAge = "",
+    date: options.OnlyDate = "",
     series: options.Series = None,
     model: options.Model = "tiny",
     device: options.Device = "auto",
@@ -35,14 +38,14 @@ def similar(
     A distance is 1 - cosine similarity, in [0, 2]: it ranks cases, it is no probability. The CT itself is among them
     if it is in the store.
     """
-    from colipri_core.cases import CaseFilter
+    from colipri_core.cli.filters import case_filter
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened_store
     from colipri_core.io import read_volume
 
     terminal = Terminal(json=json, quiet=quiet)
-    where = CaseFilter(finding=finding, tag=tag)
+    where = case_filter(finding=finding, tag=tag, sex=sex, age=age, date=date)
     volume = read_volume(ct, series=series)
     with opened_store(store, ModelChoice(model=model, device=device), terminal) as (engine, cases, control):
         with engine.open(volume) as session:

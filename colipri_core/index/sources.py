@@ -18,13 +18,11 @@ from colipri_core.cases import CaseSource
 from colipri_core.errors import UnreadableInputError
 from colipri_core.index.table import Known
 from colipri_core.index.table import read_reports
-from colipri_core.io.dicom_headers import is_dicom
-from colipri_core.io.suffixes import ITK_SUFFIXES
-from colipri_core.io.suffixes import NIFTI_SUFFIXES
-from colipri_core.io.suffixes import SEG_NRRD_SUFFIX
+from colipri_core.io.scans import SCAN_SUFFIXES
+from colipri_core.io.scans import case_below
+from colipri_core.io.scans import scans_in
 from colipri_core.io.suffixes import without_suffix
 
-_IMAGES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".zip")
 _TABLE = ".csv"
 
 
@@ -54,31 +52,15 @@ def _below(path: Path) -> Iterator[CaseSource]:
     if not path.is_dir():
         yield CaseSource(case=without_suffix(path.name), path=str(path.resolve()))
         return
-    found = list(_scans_in(path))
+    found = list(scans_in(path))
     if not found:
         msg = (
-            f'Expected scans in the folder "{path.name}", found none. Scans are {", ".join(_IMAGES)} files, '
+            f'Expected scans in the folder "{path.name}", found none. Scans are {", ".join(SCAN_SUFFIXES)} files, '
             "or folders of DICOM files."
         )
         raise UnreadableInputError(msg)
     for scan in found:
-        name = scan.relative_to(path).as_posix()
-        yield CaseSource(case=without_suffix(name) if scan != path else path.resolve().name, path=str(scan.resolve()))
-
-
-def _scans_in(folder: Path) -> Iterator[Path]:
-    """Image files, and folders with a DICOM file directly in them; labelmaps of ours are no scans."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(parent, name) for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR"]
-        images = [file for file in files if file.name.lower().endswith(_IMAGES)]
-        yield from (file for file in images if not file.name.lower().endswith((SEG_NRRD_SUFFIX, *_LABELMAPS)))
-        if any(is_dicom(file) for file in files if file not in images):
-            yield Path(parent)
-
-
-_LABELMAPS = tuple(f"_dseg{suffix}" for suffix in _IMAGES)
-"""Endings of labelmaps in BIDS derivatives."""
+        yield CaseSource(case=case_below(scan, path), path=str(scan.resolve()))
 
 
 def _with_known(source: CaseSource, by_name: Mapping[str, Known], by_path: Mapping[str, Known]) -> CaseSource:

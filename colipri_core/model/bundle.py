@@ -32,6 +32,7 @@ from colipri_core.model.export import save_bundle
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.spec import HEAD_PREFIX
+from colipri_core.model.spec import KINDS
 from colipri_core.model.spec import REPORT_PREFIX
 from colipri_core.model.spec import SPEC_FILE
 from colipri_core.model.spec import WEIGHTS_FILE
@@ -231,6 +232,9 @@ def read_any_spec(folder: Path) -> BundleSpec | ClickSpec | DenseSpec:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         kind = document.get("kind") if isinstance(document, dict) else None
+        if kind is not None and kind not in (known := (*KINDS, *_SPECS)):
+            msg = f"kind must be one of {', '.join(known)}, got {kind!r}"
+            raise ValueError(msg)
         return _SPECS.get(str(kind), BundleSpec).from_json(document)
     except (ValueError, TypeError, KeyError) as error:
         msg = f"Expected a bundle spec in {path}, got a wrong one: {error}. Export the model again."

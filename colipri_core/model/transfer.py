@@ -136,15 +136,17 @@ def _hub_errors(repo_id: str, name: str, url: str) -> Iterator[None]:
         yield
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         msg = (
-            f"Expected {name} in the hub repository {repo_id}, but {url} does not exist or is not open to you "
-            f"({type(error).__name__}). Check the id and revision; for a gated repository, log in with: hf auth login"
+            f"Expected {name} in the hub repository {repo_id} (there is no such folder here), but {url} does not exist "
+            f"or is not open to you ({type(error).__name__}). Check the id and revision; for a gated repository, log "
+            "in with: hf auth login"
         )
         raise ModelUnavailableError(msg) from error
     except (TransportError, OfflineModeIsEnabled) as error:
         msg = (
-            f"Expected to fetch {name} of {repo_id}, but {url} cannot be reached ({error}), and there is no verified "
-            "copy on this machine. Connect once, set HF_ENDPOINT to a mirror of the hub, or copy the folder "
-            "COLIPRI_MODELS points to from a machine that has the model. What has arrived is kept."
+            f"Expected to fetch {name} of {repo_id} (there is no such folder here), but {url} cannot be reached "
+            f"({error}), and there is no verified copy on this machine. Connect once, set HF_ENDPOINT to a mirror of "
+            "the hub, or copy the folder COLIPRI_MODELS points to from a machine that has the model. What has arrived "
+            "is kept."
         )
         raise ModelUnavailableError(msg) from error
     except HTTPError as error:

@@ -218,7 +218,7 @@ class TestRefusedSpecs:
     @pytest.mark.parametrize(
         ("path", "value", "message"),
         [
-            (("kind",), "segmenter", r"kind must be one of"),
+            (("kind",), "segmenter", r"kind must be one of colipri, clicks, dense, got 'segmenter'"),
             (("format_version",), 99, r"format_version"),
             (("surprise",), 1, r"unknown \['surprise'\]"),
             (("architecture", "image", "surprise"), 1, r"ImageEncoderConfig.*unknown \['surprise'\]"),

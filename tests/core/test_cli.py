@@ -138,7 +138,7 @@ class TestUsage:
         assert cli("--version")[1].startswith("colipri ")
 
     @pytest.mark.parametrize(
-        "verb", ["demo", "classify", "evidence", "segment", "similar", "search", "convert", "info", "doctor"]
+        "verb", ["demo", "classify", "evidence", "segment", "similar", "search", "convert", "info", "doctor", "bench"]
     )
     def test_every_verb_takes_the_common_options(self, cli, verb: str) -> None:
         status, out, _ = cli(verb, "--help")
@@ -247,6 +247,29 @@ class TestDemo:
         assert found == {"case": "chest", "model": "notice", "top_finding": "Emphysema", "screenshot": str(picture)}
         assert (asked["ct"], asked["screenshot"], asked["model"]) == (Path(ct), picture, "other")
         assert_refused(cli("demo", "--screenshot", "a.jpg", "--json"), status=2, code="usage", said=".png")
+
+
+class TestBench:
+    def test_every_step_has_its_seconds_and_what_they_include(self, cli, bundle: str, ct: str) -> None:
+        found = document(cli("bench", ct, "--model", bundle, "--json", "--quiet"))
+        steps = ["read", "open", "encode", "next phrase", "evidence", "structures", "first click", "next click"]
+        assert list(found["seconds"]) == list(found["includes"]) == steps
+        assert all(seconds > 0 for seconds in found["seconds"].values())
+        assert (found["case"], found["model"]["name"], found["device"]) == ("chest", "random", "cpu")
+        assert {"python", "torch"} <= set(found["versions"])
+        assert not found["encode_was_cached"]
+
+    def test_a_missing_part_is_named_and_the_rest_is_timed(self, cli, tmp_path: Path) -> None:
+        plain = save_random_bundle(tmp_path / "plain", structures=False)
+        found = document(cli("bench", "--model", str(plain), "--json", "--quiet"))
+        assert found["case"] == "phantom_chest"
+        assert found["unsupported"] == ["structures"]
+        assert "structures" not in found["seconds"]
+
+    def test_for_people(self, cli, bundle: str, ct: str) -> None:
+        status, out, _ = cli("bench", ct, "--model", bundle)
+        assert status == 0
+        assert all(word in out for word in ("next click", "not for diagnosis", "warming up"))
 
 
 class TestInfo:

@@ -48,6 +48,6 @@ def test_readers_are_loaded_when_a_file_is_read(statement: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    for verb in ("['classify', '--help']", "['index', 'add', '--help']", "['serve', '--help']"):
+    for verb in ("['classify', '--help']", "['bench', '--help']", "['index', 'add', '--help']", "['serve', '--help']"):
         statement = f"from colipri_core.cli.main import main\nassert main({verb}) == 0"
         assert not loaded_by(statement) & (HEAVY | READERS | STORES | SERVING)

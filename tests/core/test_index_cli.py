@@ -33,7 +33,8 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         write_volume(chest(spacing=(12, 12, 14), seed=number), folder / f"scan{number}.nii.gz")
     (folder.parent / "reports.csv").write_text(
-        f"case,report,age,sex,tags\nscan1,{REPORT},61,F,ward 3\n", encoding="utf-8"
+        f"case,report,age,sex,tags,date\nscan0,,40,M,,2024-01-31\nscan1,{REPORT},61,F,ward 3,2024-05-31\n",
+        encoding="utf-8",
     )
     return folder
 
@@ -84,9 +85,17 @@ def test_search_lists_cases_for_a_phrase_and_heeds_filters(cli, filled: Path, bu
     assert sorted(match["case"] for match in found["matches"]) == ["scan0", "scan1", "scan2"]
     distances = [match["distance"] for match in found["matches"]]
     assert distances == sorted(distances)
-    for option, value in (("--finding", "pleural fluid"), ("--tag", "ward 3")):
+    for option, value in (
+        ("--finding", "pleural fluid"),
+        ("--tag", "ward 3"),
+        ("--sex", "f"),
+        ("--age", "60..61"),
+        ("--age", "61"),
+        ("--date", "2024-02-01.."),
+    ):
         found, _ = cli("search", "lung nodule", "--store", filled, option, value, "--model", bundle)
-        assert [match["case"] for match in found["matches"]] == ["scan1"]
+        assert [match["case"] for match in found["matches"]] == ["scan1"], option
+    assert cli("search", "x", "--store", filled, "--age", "..39", "--model", bundle)[0]["matches"] == []
 
 
 def test_list_and_info(cli, filled: Path) -> None:
@@ -198,6 +207,10 @@ def test_a_newer_store_is_3_and_untouched(cli, store: Path) -> None:
         (["search", " ", "--store", "x"], "empty text"),
         (["search", "x"], "--store"),
         (["similar", "x", "--store", "y", "-k", "0"], "-k"),
+        (["similar", "x", "--store", "y", "--age", "old"], "--age 40..70"),
+        (["search", "x", "--store", "y", "--age", "70..40"], "--age 40..70"),
+        (["search", "x", "--store", "y", "--date", "May"], "--date 2024-01-01..2024-12-31"),
+        (["search", "x", "--store", "y", "--sex", "female"], "--sex F, M, O"),
     ],
 )
 def test_wrong_usage_is_2(cli, arguments: list[str], said: str) -> None:

@@ -196,12 +196,14 @@ class RunOptions:
         init: Bundle or hub id that all weights start from.
         text_init: Folder or hub id of a BERT that the text encoder starts from.
         settings: Fields to set otherwise, such as "optimizer.steps=2000".
+        structures: The same of the structure stage; kept with the run.
     """
 
     data: tuple[str, ...] = ()
     init: str | None = None
     text_init: str | None = None
     settings: tuple[str, ...] = ()
+    structures: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,15 @@ def changed(document: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
     return result
 
 
+def with_settings(config: _Config, settings: Iterable[str]) -> _Config:
+    """Return a config, a dataclass, with some of its fields set otherwise; see `changed`.
+
+    Raises:
+        ValueError: If there is no such field, or the value does not fit; the message names the field.
+    """
+    return build(type(config), changed(dataclasses.asdict(config), settings))  # type: ignore[call-overload]
+
+
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)

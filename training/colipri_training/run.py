@@ -7,6 +7,7 @@ config.json     the resolved config
 stem.jsonl, stem.pt     the maps of the stem, where the recipe teaches them before the pretraining
 log.jsonl, sentences.jsonl, tensorboard/, checkpoints/      pretraining
 structures.jsonl, structures.pt     the structure head
+stem.settings.json, structures.settings.json     what these stages do otherwise than the recipe
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import logging
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,7 @@ from colipri_training.recipes.registry import RECIPES
 from colipri_training.recipes.registry import STEM_RECIPES
 from colipri_training.recipes.registry import STRUCTURE_RECIPES
 from colipri_training.recipes.registry import check_recipe
+from colipri_training.stage_settings import with_stage_settings
 from colipri_training.start import provide
 from colipri_training.start import read_start
 from colipri_training.start import starting_weights
@@ -107,12 +110,13 @@ class Run:
         self.options = options or RunOptions()
 
     @classmethod
-    def begun(cls, folder: Path, recipe: str | None = None) -> Run:
+    def begun(cls, folder: Path, recipe: str | None = None, options: RunOptions | None = None) -> Run:
         """A run that was begun in a folder, with the config it has.
 
         Args:
             folder: Its folder.
             recipe: Name that its recipe must have, if any.
+            options: Of later stages.
 
         Raises:
             ValueError: If no run was begun there, or one of another recipe.
@@ -126,7 +130,7 @@ class Run:
         if recipe not in (None, config.name):
             msg = f'The run in "{folder}" is of the recipe "{config.name}", not "{recipe}".'
             raise ValueError(msg)
-        run = cls(config.name, folder)
+        run = cls(config.name, folder, options)
         run.config = config
         return run
 
@@ -192,11 +196,14 @@ class Run:
             self._write_config()
         return trainer
 
-    def stem_trainer(self) -> StemTrainer:
+    def stem_trainer(self, settings: Sequence[str] = ()) -> StemTrainer:
         """The stem stage at its last checkpoint, or at its start; needs the phantoms.
 
+        Args:
+            settings: Fields to set otherwise; kept with the run.
+
         Raises:
-            ValueError: If the recipe has no such stage.
+            ValueError: If the recipe has no such stage, or a setting does not fit.
         """
         config, teach = self.config, STEM_RECIPES.get(self.recipe)
         if teach is None or not isinstance(config, PretrainConfig):
@@ -204,7 +211,8 @@ class Run:
             raise ValueError(msg)
         torch.manual_seed(config.seed)
         embedding = PatchEmbedding(config.model.image)
-        return _resumed(StemTrainer(teach(config), embedding, store=self.store, folder=self.folder))
+        taught = with_stage_settings(teach(config), self.folder, "stem", settings)
+        return _resumed(StemTrainer(taught, embedding, store=self.store, folder=self.folder))
 
     def structure_trainer(self) -> StructureTrainer:
         """The structure stage at its last checkpoint, or at its start; needs the pretrained encoder, and phantoms."""
@@ -352,7 +360,8 @@ class Run:
             known = ", ".join(STRUCTURE_RECIPES)
             msg = f'The recipe "{self.recipe}" has no structure head; these and their variants have one: {known}.'
             raise ValueError(msg)
-        return STRUCTURE_RECIPES[base](self.config)
+        config = STRUCTURE_RECIPES[base](self.config)
+        return with_stage_settings(config, self.folder, "structures", self.options.structures)
 
     def new_head(self) -> StructureHead:
         """A structure head with fresh weights from the run's seed."""

@@ -12,7 +12,10 @@ _TERA = 1e12
 
 
 def cost(
-    recipes: Annotated[list[str], typer.Argument(help="Recipes to count.")],
+    recipes: Annotated[
+        list[str],
+        typer.Argument(metavar="RECIPE | KEY=VALUE", help="Recipes to count, and fields as with --set."),
+    ],
     like: Annotated[str | None, typer.Option(help="Recipe whose total cost the others are to match.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Its steps; those of its config if omitted.")] = None,
     settings: Annotated[
@@ -27,11 +30,11 @@ def cost(
     from colipri_training.cost import steps_of_equal_cost
     from colipri_training.recipes.registry import recipe
 
-    changes = settings or []
+    changes = [*(settings or ()), *(word for word in recipes if "=" in word)]
     target = None if like is None else recipe(like, vocabulary).changed(changes)
     if target is not None and steps is not None:
         target = dataclasses.replace(target, optimizer=dataclasses.replace(target.optimizer, steps=steps))
-    for name in recipes:
+    for name in (word for word in recipes if "=" not in word):
         config = recipe(name, vocabulary).changed(changes)
         number = config.optimizer.steps if target is None else steps_of_equal_cost(config, target)
         typer.echo(f"{name} {step_cost(config).training / _TERA:.4g} {number}")

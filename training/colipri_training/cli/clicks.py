@@ -10,6 +10,9 @@ from typing import Annotated
 import typer
 
 from colipri_training.cli.stages import HalfOption
+from colipri_training.cli.stages import OverridesArgument
+from colipri_training.cli.stages import SettingsOption
+from colipri_training.cli.stages import tell_start
 from colipri_training.cli.structures import NO_LICENCE
 from colipri_training.cli.structures import AllOption
 from colipri_training.cli.structures import LicenceOption
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 def clicks(
     output: Annotated[Path, typer.Option(help="Folder of the run: log and checkpoints.")],
+    overrides: OverridesArgument = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     steps: Annotated[
@@ -40,6 +44,7 @@ def clicks(
     bundle: Annotated[Path | None, typer.Option(help="Where to write the bundle afterwards, in place of one.")] = None,
     licence: LicenceOption = NO_LICENCE,
     half: HalfOption = False,
+    settings: SettingsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, scenes and prompts.")] = 0,
 ) -> None:
     """Train the interactive segmenter with simulated users; saves and stops on SIGTERM.
@@ -51,6 +56,7 @@ def clicks(
     from colipri_training.clicks.config import adapting
     from colipri_training.clicks.export import export
     from colipri_training.clicks.trainer import ClickTrainer
+    from colipri_training.config_json import with_settings
 
     if steps is not None and minutes is not None:
         msg = "Give --steps or --minutes, not both."
@@ -58,8 +64,10 @@ def clicks(
     config = dataclasses.replace(adapting() if project else ClickConfig(), seed=seed)
     if steps is not None:
         config = dataclasses.replace(config, steps=steps)
+    config = with_settings(config, (*(settings or ()), *(overrides or ())))
     learned, judged = _labels(project, seed, only_done=not all_cases) if project else ((), ())
     trainer = ClickTrainer(config, output, minutes=minutes, source=_scenes(learned), judged=_scenes(judged))
+    tell_start(output, "checkpoints", resume=resume)
     begun = trainer.resume() if resume else trainer.has_checkpoint()
     if begun and not resume:
         msg = f"{output} holds a run already; pass --resume to go on with it, or choose an empty folder."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -38,10 +39,15 @@ def manifest(
 
 def prepare(
     output: Annotated[Path, typer.Option(help="Folder to fill; what is finished in it is kept.")],
-    manifest: Annotated[
-        Path | None,
-        typer.Argument(help="Manifest (.csv, .parquet); without one, the phantoms of the recipe.", show_default=False),
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MANIFEST | KEY=VALUE",
+            help="Manifest (.csv, .parquet); without one, the phantoms of the recipe, with fields set as with --set.",
+            show_default=False,
+        ),
     ] = None,
+    *,
     recipe: Annotated[
         str | None, typer.Option(help="Whose grid; if omitted tiny, with a manifest the published one (2 mm).")
     ] = None,
@@ -56,16 +62,27 @@ def prepare(
 
     With a manifest, OUTPUT is what `pretrain --data` reads; without one, it is the folder of the run itself.
     """
-    if manifest is None:
+    manifests, overrides = _told_apart(sources or ())
+    changes = (*(settings or ()), *overrides)
+    if not manifests:
         if spacing is not None:
             msg = "--spacing goes with a manifest; a recipe's phantoms take --set preprocessing.spacing_mm=[...]."
             raise ValueError(msg)
-        _prepare_phantoms(recipe or "tiny", output, workers, tuple(settings or ()))
-    elif settings:
+        _prepare_phantoms(recipe or "tiny", output, workers, changes)
+    elif len(manifests) > 1:
+        msg = f"Expected one manifest, got {', '.join(map(str, manifests))}. Prepare each into a folder of its own."
+        raise ValueError(msg)
+    elif changes:
         msg = "--set goes with the phantoms of a recipe; a manifest is prepared by its grid alone."
         raise ValueError(msg)
     else:
-        _prepare_manifest(manifest, output, _grid_of(recipe, spacing), workers=workers, resume=resume)
+        _prepare_manifest(manifests[0], output, _grid_of(recipe, spacing), workers=workers, resume=resume)
+
+
+def _told_apart(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Manifests and settings; a file may have an equals sign in its name."""
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    return [Path(word) for word in words if word not in settings], settings
 
 
 def _prepare_phantoms(recipe: str, output: Path, workers: int, settings: tuple[str, ...]) -> None:

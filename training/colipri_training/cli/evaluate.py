@@ -19,6 +19,9 @@ from rich.progress import TaskID
 from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
 
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import tell_start
+
 if TYPE_CHECKING:
     from colipri_training.evaluation.cases import Source
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 def evaluate(
     *,
     output: Annotated[Path, typer.Option(help="Folder of the results; what was computed in it is kept.")],
+    resume: ResumeOption = False,
     model: Annotated[
         list[str] | None, typer.Option(help="Shipped bundle, folder or hub id; repeat it to compare. tiny if omitted.")
     ] = None,
@@ -80,6 +84,7 @@ def evaluate(
         device=device,
         real=data,
     )
+    tell_start(output, "features", "cases", resume=resume)
     sources = _prepared(prepared or [], external or [], train_cases)
     phantoms = (0 if sources else 500) if cases is None else cases
     if phantoms:

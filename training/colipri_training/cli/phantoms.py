@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import tell_start
+
 
 def phantoms(
     output: Annotated[Path, typer.Option(help="Folder to fill; finished phantoms in it are kept.")],
@@ -21,11 +24,13 @@ def phantoms(
         tuple[int, int, int] | None, typer.Option(help="Voxels per axis; as many as 384 mm need if omitted.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    resume: ResumeOption = False,
 ) -> None:
     """Generate chest CT: NIfTI volumes (int16 HU), structure and lesion masks, reports, and a manifest.csv."""
     from colipri_training.phantoms.dataset import write_dataset
     from colipri_training.phantoms.grid import PhantomGrid
 
+    tell_start(output, "phantoms.json", resume=resume)
     size = shape or (max(1, round(384 / spacing)),) * 3
     grid = PhantomGrid(shape=size, spacing=(spacing,) * 3)
     seeds = range(first_seed, first_seed + count)

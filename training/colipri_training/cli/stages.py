@@ -16,11 +16,20 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set a field of the config otherwise, such as optimizer.steps=2000; repeatable."),
 ]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Fields of the config, as with --set.", show_default=False),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Say so where nothing is there to go on from; it goes on without this as well.")
+]
 HalfOption = Annotated[bool, typer.Option("--half", help="Store the weights as float16, in half the space.")]
 
 
 def pretrain(
     output: OutputOption,
+    overrides: OverridesArgument = None,
+    *,
     recipe: Annotated[
         str, typer.Option(help="tiny, smoke, a variant of tiny, smoke or colipri such as colipri-crm-opposite, or t3d.")
     ] = "tiny",
@@ -37,6 +46,7 @@ def pretrain(
             help="Start the text encoder from this BERT: a folder or hub id with model.safetensors, vocab.txt."
         ),
     ] = None,
+    resume: ResumeOption = False,
     settings: SettingsOption = None,
 ) -> None:
     """Train the encoders. Run it again to go on from the last checkpoint; SIGTERM saves and stops.
@@ -51,24 +61,37 @@ def pretrain(
         data=tuple(str(folder) for folder in data or ()),
         init=init,
         text_init=init_text,
-        settings=tuple(settings or ()),
+        settings=(*(settings or ()), *(overrides or ())),
     )
     with processes() as here:
         if not here.first:
             logging.getLogger().setLevel(logging.WARNING)
+        else:
+            tell_start(output, "checkpoints", resume=resume)
         Run(recipe, output, options).trainer().run()
 
 
-def stem(output: OutputOption, recipe: RecipeOption = None) -> None:
+def stem(
+    output: OutputOption,
+    overrides: OverridesArgument = None,
+    *,
+    recipe: RecipeOption = None,
+    resume: ResumeOption = False,
+    settings: SettingsOption = None,
+) -> None:
     """Teach the stem what the lesions of the phantoms look like, before `pretrain`; needs `prepare`."""
     from colipri_training.run import Run
 
-    Run.begun(output, recipe).stem_trainer().run()
+    tell_start(output, "stem.pt", resume=resume)
+    Run.begun(output, recipe).stem_trainer((*(settings or ()), *(overrides or ()))).run()
 
 
 def export(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Folder of the bundle to write; OUTPUT/bundle if omitted.", show_default=False)
+    ] = None,
+    *,
     recipe: RecipeOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a bundle that is there.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the run's if omitted.")] = None,
@@ -76,10 +99,26 @@ def export(
         str | None, typer.Option(help="Licence of the weights; Apache-2.0 for phantoms, else needed.")
     ] = None,
     half: HalfOption = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="As for the other stages; a bundle is always written as a whole.")
+    ] = False,
 ) -> None:
     """Write the last checkpoint of a run as a bundle that the viewers open."""
     from colipri_training.export import export as write
     from colipri_training.run import Run
 
-    spec = write(Run.begun(output, recipe), bundle, overwrite=overwrite, name=name, licence=licence, half=half)
+    place = bundle or output / "bundle"
+    spec = write(Run.begun(output, recipe), place, overwrite=overwrite, name=name, licence=licence, half=half)
     typer.echo(f"{spec.name}: {spec.files['model.safetensors']}")
+
+
+def tell_start(folder: Path, *kept: str, resume: bool) -> None:
+    """Say where a command that is to go on begins instead.
+
+    Args:
+        folder: Of the run.
+        kept: Patterns of what an earlier call would have left in it.
+        resume: Whether the command is to go on.
+    """
+    if resume and not any(True for pattern in kept for _ in folder.glob(pattern)):
+        typer.echo(f"Nothing to resume in {folder}: starting.", err=True)

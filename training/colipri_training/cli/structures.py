@@ -12,7 +12,11 @@ import typer
 
 from colipri_training.cli.stages import HalfOption
 from colipri_training.cli.stages import OutputOption
+from colipri_training.cli.stages import OverridesArgument
 from colipri_training.cli.stages import RecipeOption
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import SettingsOption
+from colipri_training.cli.stages import tell_start
 
 if TYPE_CHECKING:
     from colipri_training.project.structures import FineTuning
@@ -29,8 +33,10 @@ NO_LICENCE = "Not stated; bound by those of the project's data and of the model 
 
 def structures(
     output: OutputOption,
-    recipe: RecipeOption = None,
+    overrides: OverridesArgument = None,
     *,
+    recipe: RecipeOption = None,
+    resume: ResumeOption = False,
     project: ProjectOption = None,
     init: Annotated[
         str, typer.Option(help="With --project: where to begin; tiny, official, or a bundle's folder.")
@@ -49,6 +55,7 @@ def structures(
     bundle: Annotated[Path | None, typer.Option(help="Where to write the bundle; OUTPUT/bundle if omitted.")] = None,
     licence: LicenceOption = NO_LICENCE,
     half: HalfOption = False,
+    settings: SettingsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides what is held out, order and augmentation.")] = 0,
 ) -> None:
     """Train a structure head: of a pretrained run on phantoms, or with --project on scans labelled in the viewer.
@@ -56,14 +63,18 @@ def structures(
     Run it again to go on where it stopped. With --project the head outlines what is labelled there, starts from the
     head of INIT where that has one, and is written as a bundle that the viewers open.
     """
+    tell_start(output, "structures.pt", resume=resume)
+    changes = (*(settings or ()), *(overrides or ()))
     if project is None:
+        from colipri_training.config import RunOptions
         from colipri_training.run import Run
 
-        run = Run.begun(output, recipe)
+        run = Run.begun(output, recipe, RunOptions(structures=changes))
         for _ in run.structure_phantoms(workers=os.cpu_count() or 1):
             pass
         run.structure_trainer().run()
         return
+    from colipri_training.config_json import with_settings
     from colipri_training.project.structures import FineTuning
 
     config = FineTuning(
@@ -73,6 +84,7 @@ def structures(
         validation=validation,
         seed=seed,
     )
+    config = with_settings(config, changes)
     tuning = _tuning(project, init, structure or (), output, config, all_cases=all_cases)
     before = tuning.scores()
     tuning.trainer.run()

@@ -11,6 +11,11 @@ from typing import Any
 
 import typer
 
+from colipri_training.cli.stages import OverridesArgument
+from colipri_training.cli.stages import ResumeOption
+from colipri_training.cli.stages import SettingsOption
+from colipri_training.cli.stages import tell_start
+
 if TYPE_CHECKING:
     from colipri_training.transfer.config import Task
     from colipri_training.transfer.config import TransferConfig
@@ -36,9 +41,6 @@ EncoderOption = Annotated[
 ]
 SeedsOption = Annotated[int, typer.Option(min=1, help="Seeds: few-shot subset, new weights, crops.")]
 FirstSeedOption = Annotated[int, typer.Option(min=0, help="The first of them.")]
-SettingsOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Set a field of the config otherwise, such as optimizer.steps=2000.")
-]
 VolumesOption = Annotated[Path | None, typer.Option(help="Where sub-volumes are kept; OUTPUT/volumes if omitted.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that generate sub-volumes.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -47,6 +49,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the rows as JSON
 
 @app.command()
 def segmentation(
+    overrides: OverridesArgument = None,
     *,
     output: OutputOption,
     init: InitOption,
@@ -55,6 +58,7 @@ def segmentation(
     encoder: EncoderOption = None,
     seeds: SeedsOption = 3,
     first_seed: FirstSeedOption = 0,
+    resume: ResumeOption = False,
     settings: SettingsOption = None,
     volumes: VolumesOption = None,
     workers: WorkersOption = 1,
@@ -62,15 +66,17 @@ def segmentation(
     json: JsonOption = False,
 ) -> None:
     """Train a U-Net decoder on encoders, and measure Dice and NSD of organs and lesions."""
-    config = _config(recipe, "segmentation", settings)
+    tell_start(output, "*/config.json", resume=resume)
+    config = config_of(recipe, "segmentation", (*(settings or ()), *(overrides or ())))
     uses = [("train", use) for use in encoder or ["finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
-    cells = list(_cells(config, init, uses, fraction or [1.0], seed_range))
-    _run(cells, output, volumes, workers=workers, device=device, as_json=json)
+    cells = list(cells_of(config, init, uses, fraction or [1.0], seed_range))
+    run_cells(cells, output, volumes, workers=workers, device=device, as_json=json)
 
 
 @app.command()
 def classification(
+    overrides: OverridesArgument = None,
     *,
     output: OutputOption,
     init: InitOption,
@@ -82,6 +88,7 @@ def classification(
     ] = None,
     seeds: SeedsOption = 3,
     first_seed: FirstSeedOption = 0,
+    resume: ResumeOption = False,
     settings: SettingsOption = None,
     volumes: VolumesOption = None,
     workers: WorkersOption = 1,
@@ -89,11 +96,12 @@ def classification(
     json: JsonOption = False,
 ) -> None:
     """Tell the 18 findings of sub-volumes, by a linear probe or by fine-tuning, and measure AUROC."""
-    config = _config(recipe, "classification", settings)
+    tell_start(output, "*/config.json", resume=resume)
+    config = config_of(recipe, "classification", (*(settings or ()), *(overrides or ())))
     uses = [("probe", "frozen") if use == "probe" else ("train", use) for use in encoder or ["probe", "finetuned"]]
     seed_range = range(first_seed, first_seed + seeds)
-    cells = list(_cells(config, init, uses, fraction or [1.0], seed_range))
-    _run(cells, output, volumes, workers=workers, device=device, as_json=json)
+    cells = list(cells_of(config, init, uses, fraction or [1.0], seed_range))
+    run_cells(cells, output, volumes, workers=workers, device=device, as_json=json)
 
 
 @app.command()
@@ -115,19 +123,29 @@ def table(
     typer.echo(markdown(results, order=order or ()))
 
 
-def _config(recipe: str, task: Task, settings: Sequence[str] | None) -> TransferConfig:
+def config_of(recipe: str, task: Task, settings: Sequence[str]) -> TransferConfig:
+    """The config of a downstream recipe with some of its fields set otherwise."""
     from colipri_training.transfer.recipes import recipe as make
 
-    return make(recipe, task).changed(settings or ())
+    return make(recipe, task).changed(settings)
 
 
-def _cells(
+def cells_of(
     config: TransferConfig,
     inits: Sequence[str],
     uses: Sequence[tuple[str, str]],
     fractions: Sequence[float],
     seeds: Sequence[int],
 ) -> Iterator[Experiment]:
+    """Every experiment of a table.
+
+    Args:
+        config: What they share.
+        inits: Encoders, as LABEL=SOURCE or SOURCE.
+        uses: Method and use of the encoder, such as ("probe", "frozen").
+        fractions: Shares of the labelled cases.
+        seeds: Seeds.
+    """
     from colipri_training.evaluation.names import file_name
     from colipri_training.transfer.experiment import Experiment
 
@@ -146,7 +164,7 @@ def _cells(
                     )
 
 
-def _run(
+def run_cells(
     cells: Sequence[Experiment], output: Path, place: Path | None, *, workers: int, device: str, as_json: bool
 ) -> None:
     """Generate what is missing, run every experiment, and print their table or rows."""
