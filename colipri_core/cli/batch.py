@@ -81,7 +81,15 @@ def _stays_one(folder: Path) -> bool:
         return True  # reading it says what is wrong
 
 
-def each(scans: Sequence[Scan], engine: Engine, terminal: Terminal, work: Work, *, series: str | None) -> int:
+def each(
+    scans: Sequence[Scan],
+    engine: Engine,
+    terminal: Terminal,
+    work: Work,
+    *,
+    series: str | None,
+    check: Callable[[Volume], None] | None = None,
+) -> int:
     """Work on every CT, write {"cases": [...]} of the results, and return the exit status.
 
     One that cannot be used is {"case", "error"} there; the others are done all the same.
@@ -92,6 +100,7 @@ def each(scans: Sequence[Scan], engine: Engine, terminal: Terminal, work: Work, 
         terminal: The streams of the command.
         work: What is done with each.
         series: Series instance UID, or None.
+        check: Refuses a volume whose result could not be written, before it is opened.
     """
     from rich.console import Group
 
@@ -101,7 +110,10 @@ def each(scans: Sequence[Scan], engine: Engine, terminal: Terminal, work: Work, 
     status = 0
     for scan in scans:
         try:
-            with engine.open(scan.read(series)) as session:
+            volume = scan.read(series)
+            if check is not None:
+                check(volume)
+            with engine.open(volume) as session:
                 document, table = work(session)
         except (InputError, OutputError, ValueError) as error:
             status, code = (error.exit_code, error.code) if isinstance(error, ColipriError) else (_USAGE, "usage")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from colipri_core.remote.stores import Archive
     from colipri_core.report import Report
     from colipri_core.session import Session
+    from colipri_core.volume import Volume
 
 
 def report(
@@ -74,8 +75,13 @@ def report(
     terminal = Terminal(json=json, quiet=quiet)
     choice = ModelChoice(model=model, device=device)
     volume = None if scans else read_volume(ct[0], series=series)  # unfit input fails before the model is loaded
-    if volume is not None and output is not None:
-        check_report_output(output if outputs is None else outputs.name(volume.name), source=volume)
+
+    def check(found: Volume) -> None:
+        if output is not None:
+            check_report_output(output if outputs is None else outputs.name(found.name), source=found)
+
+    if volume is not None:
+        check(volume)
     with contextlib.ExitStack() as stack:
         earlier: Archive | None = None
         if store:
@@ -86,8 +92,6 @@ def report(
         def work(session: Session) -> tuple[dict[str, Any], RenderableType]:
             case = session.volume.name
             place = output if outputs is None else outputs.take(case)
-            if place is not None:
-                check_report_output(place, source=session.volume)
             drafted = session.draft_report(
                 store=earlier, options=wanted, progress=control.progress, cancel=control.cancel
             )
@@ -95,7 +99,7 @@ def report(
             return _written(drafted, session, place), _shown(drafted)
 
         if scans is not None:
-            return each(scans, engine, terminal, work, series=series)
+            return each(scans, engine, terminal, work, series=series, check=check)
         assert volume is not None
         document, words = work(stack.enter_context(engine.open(volume)))
     terminal.result(document, lambda: words)

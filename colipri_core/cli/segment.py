@@ -130,7 +130,6 @@ def segment(
 
     def work(session: Session, control: Control) -> tuple[dict[str, Any], RenderableType]:
         place = output if outputs is None else outputs.take(session.volume.name)
-        check_labelmap_output(place, source=session.volume)
         found = _outlined(session, wish, control)
         document = _written(found, session, wish, place, terminal)
         return document, _table(found, title=session.volume.name if scans else None)
@@ -146,7 +145,7 @@ def segment(
         terminal.result(document, lambda: table)
         return 0
     with opened_engine(choice, terminal) as (engine, control):
-        return each(scans, engine, terminal, lambda session: work(session, control), series=series)
+        return each(scans, engine, terminal, lambda session: work(session, control), series=series, check=check)
 
 
 def _check(wish: Wish, *, needs_prompt: bool) -> None:
