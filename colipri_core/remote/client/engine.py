@@ -18,6 +18,7 @@ from colipri_core.provenance import ModelCard
 from colipri_core.remote.client.calls import Control
 from colipri_core.remote.client.calls import long_call
 from colipri_core.remote.client.heart import Heart
+from colipri_core.remote.client.reading import read_there
 from colipri_core.remote.client.server import Server
 from colipri_core.remote.client.server import about_of
 from colipri_core.remote.client.session import RemoteSession
@@ -103,6 +104,19 @@ class RemoteEngine:
             msg = f'Expected one of the case stores {", ".join(self.stores) or "(none)"}, got "{name}".'
             raise NotFoundError(msg)
         return RemoteStore(self._server, name)
+
+    def read(self, path: str) -> Volume:
+        """Read a volume that lies at the server, such as the scan of a match in one of its case stores.
+
+        Args:
+            path: Relative to the server's `--root`, with forward slashes, as `Match.path` is.
+
+        Raises:
+            UnreadableInputError: If the path is empty, or nothing that can be read lies there.
+            NotFoundError: If the server opens no paths.
+        """
+        self._server.check_open()
+        return read_there(self._server.transport, path)
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> RemoteSession:
         """Open a volume; it is sent with the first question, unless the server holds it already.

@@ -113,7 +113,9 @@ class SimilarCases:
             row: The match.
         """
         path = Path(row.match.path)
-        if not path.exists():
+        if not row.match.path:
+            self.note = f'It is not known where the scan of "{row.match.case}" lies: its server does not say.'
+        elif not path.exists():
             self.note = f'The scan of "{row.match.case}" is not on this machine: {path.name}.'
         elif not self._open_match(path):
             self.note = f'"{path.name}" could not be loaded. Load it by hand: its path is in the row\'s tooltip.'
