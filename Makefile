@@ -66,7 +66,7 @@ parity-full: $(STAMP)-parity ## compare with the official package at the publish
 bench: $(STAMP)-parity ## run every benchmark; each prints a table and writes its JSON
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PARITY) "$$script"; done
 
-fuzz: $(STAMP)-test ## ask a server all that is wrong, at length: by its schema, and 100,000 damaged bodies
+fuzz: $(STAMP)-test ## ask a server all that is wrong, at length: by its schema, odd prompts, 100,000 damaged bodies
 	@$(BIN)/python scripts/fuzz_server.py $(ARGS)
 
 soak: $(STAMP)-test ## 8 clients at a server for 5 minutes (ARGS="--minutes 1")

@@ -154,6 +154,12 @@ class ServerStoppingError(ServerBusyError):
     code = "server-stopping"
 
 
+class ServerFullError(ModelUnavailableError):
+    """The server's disk has no room left for a volume; whoever runs it must make some."""
+
+    code = "server-full"
+
+
 class ServerFaultError(ColipriError):
     """Something went wrong inside the server; its log says what."""
 

@@ -28,6 +28,7 @@ from colipri_core.ranking import rank_cases
 from colipri_core.remote.client import RemoteEngine
 from colipri_core.remote.stores import Archive
 from colipri_core.remote.stores import offered_stores
+from colipri_core.remote.stores import read_match
 from colipri_core.remote.stores import store_for
 from colipri_core.report import Report
 from colipri_core.report import SentenceCallback
@@ -242,6 +243,18 @@ class Backend:
         self.load(choice)
         assert self._engine is not None
         return store_for(self._engine, address)
+
+    def read_match(self, choice: ModelChoice, address: str, path: str) -> Volume:
+        """Read the scan of a match, here or at the server whose store it is in.
+
+        Args:
+            choice: The model that searched.
+            address: The store, as for `store`.
+            path: Path of the match.
+        """
+        self.load(choice)
+        assert self._engine is not None
+        return read_match(self._engine, address, path)
 
     def embed_phrase(
         self,

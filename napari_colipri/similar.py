@@ -183,12 +183,15 @@ class SimilarCases:
             False if nothing was started because other work is running.
         """
         layer, region = self._layer, self._region
+        choice, address = self._workflow.choice, self.address
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Volume:
             progress(0.0, f"Reading {row.name}")
             if not row.match.path:
                 msg = f'The scan of "{row.name}" is not on this machine, and its server does not say where it is.'
                 raise UnreadableInputError(msg)
+            if choice.is_remote:
+                return self._backend.read_match(choice, address, row.match.path)
             return read_volume(row.match.path)
 
         def done(volume: Volume) -> None:

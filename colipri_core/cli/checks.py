@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from colipri_core.engine import is_server
 from colipri_core.errors import ColipriError
 
 State = Literal["ok", "warning", "failed"]
@@ -25,6 +26,10 @@ _MIN_PYTHON = (3, 11)
 _MIN_FREE_BYTES = 2 * 1024**3
 _READERS = ("numpy", "SimpleITK", "nibabel", "pydicom")
 _INSTALL = 'pip install "napari-colipri[all]"'
+_SERVER_FIXES = {
+    "bad-token": "Set COLIPRI_SERVER_TOKEN to the server's token.",
+    "protocol-mismatch": "Check the URL; if it is right, install the same version of napari-colipri at both ends.",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,12 +60,10 @@ def all_checks(model: str, device: str) -> list[Check]:
         model: The model to verify.
         device: The device to probe.
     """
-    checks: tuple[Callable[[], Check], ...] = (
+    here: tuple[Callable[[], Check], ...] = (
         check_python,
         check_readers,
-        check_torch,
-        lambda: check_device(device),
-        lambda: check_model(model),
+        *_model_checks(model, device),
         check_viewer,
         check_manifest,
         check_display,
@@ -68,7 +71,19 @@ def all_checks(model: str, device: str) -> list[Check]:
         check_cache,
         check_disk,
     )
-    return [check() for check in checks]
+    return [check() for check in here]
+
+
+def _model_checks(model: str, device: str) -> tuple[Callable[[], Check], ...]:
+    """What a model needs: torch and a device of this machine, or a server."""
+    if is_server(model):
+        return (lambda: _only_needed_here(check_torch()), lambda: check_server(model))
+    return (check_torch, lambda: check_device(device), lambda: check_model(model))
+
+
+def _only_needed_here(check: Check) -> Check:
+    """What a model behind a URL does without is no failure."""
+    return dataclasses.replace(check, state="warning") if check.state == "failed" else check
 
 
 def check_python() -> Check:
@@ -130,6 +145,17 @@ def check_model(model: str) -> Check:
         fix = "Reinstall the package, or choose another --model."
         return Check(name=name, state="failed", found=str(error), fix=fix)
     return Check(name=name, state="ok", found=card.notice)
+
+
+def check_server(url: str) -> Check:
+    """The server answers, takes the token, and speaks the protocol of this version."""
+    from colipri_core.remote.client import check_connection
+
+    name, report = f"server {url}", check_connection(url)
+    if report.ok and report.card is not None:
+        return Check(name=name, state="ok", found=f"{report.words} Version {report.version}. {report.card.notice}")
+    fix = _SERVER_FIXES.get(report.code, "Check the URL, and start the server there: colipri serve")
+    return Check(name=name, state="failed", found=report.words, fix=fix)
 
 
 def check_viewer() -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from colipri_core.geometry import Points
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.prompts.crop import Crop
+from colipri_core.prompts.strokes import Stroke
 from colipri_core.prompts.types import Box
 from colipri_core.prompts.types import Lasso
 from colipri_core.prompts.types import Point
@@ -21,9 +21,8 @@ from colipri_core.prompts.types import Scribble
 
 _PLANE_TOLERANCE = 1.0
 """How far, in diagonals of a voxel, a corner of a lasso may lie off its plane (our choice)."""
-_STEP = 0.5
-"""Distance of the samples along a stroke, in voxels of the finest spacing (our choice)."""
-_CHUNK_VOXELS = 4_000_000
+_FAR = 1e6
+"""Voxels off the grid from which on a position is no part of a drawing (our choice); closer, float64 is exact."""
 
 
 def prompt_mask(prompt: Prompt, geometry: VolumeGeometry) -> Crop:
@@ -41,7 +40,7 @@ def prompt_mask(prompt: Prompt, geometry: VolumeGeometry) -> Crop:
         ValueError: If it lies outside the grid, or a lasso is not drawn in one plane.
     """
     if isinstance(prompt, Point):
-        return _around(_inside(_indices([prompt.ras], geometry), geometry, "point"))
+        return _around(_inside(_indices([prompt.ras], geometry, "point"), geometry, "point"))
     if isinstance(prompt, Scribble):
         return _scribble(prompt, geometry)
     if isinstance(prompt, Box):
@@ -52,21 +51,32 @@ def prompt_mask(prompt: Prompt, geometry: VolumeGeometry) -> Crop:
     raise TypeError(msg)
 
 
-def _indices(positions: Sequence[Position] | Points, geometry: VolumeGeometry) -> npt.NDArray[np.intp]:
-    return np.floor(geometry.world_to_index(positions) + 0.5).astype(np.intp)
+def _indices(positions: Sequence[Position] | Points, geometry: VolumeGeometry, kind: str) -> npt.NDArray[np.intp]:
+    return np.floor(_placed(positions, geometry, kind) + 0.5).astype(np.intp)
+
+
+def _placed(positions: Sequence[Position] | Points, geometry: VolumeGeometry, kind: str) -> Points:
+    """Positions as voxel indices; refuses those so far away that nobody drew them on the volume."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        indices = geometry.world_to_index(positions)
+    if not (np.abs(indices) < _FAR).all():
+        raise _outside(kind, geometry)
+    return indices
 
 
 def _inside(indices: npt.NDArray[np.intp], geometry: VolumeGeometry, kind: str) -> npt.NDArray[np.intp]:
     """Drop the voxels beyond the grid."""
     kept = indices[((indices >= 0) & (indices < geometry.shape)).all(axis=1)]
     if not len(kept):
-        msg = f"{_outside(kind)} Its corners lie at {_corners(geometry)} (R, A, S in mm)."
-        raise ValueError(msg)
+        raise _outside(kind, geometry)
     return kept
 
 
-def _outside(kind: str) -> str:
-    return f"Expected a {kind} in the volume, got one outside of it."
+def _outside(kind: str, geometry: VolumeGeometry) -> ValueError:
+    return ValueError(
+        f"Expected a {kind} in the volume, got one outside of it. "
+        f"Its corners lie at {_corners(geometry)} (R, A, S in mm)."
+    )
 
 
 def _corners(geometry: VolumeGeometry) -> str:
@@ -87,71 +97,27 @@ def _index(values: npt.NDArray[Any]) -> tuple[int, int, int]:
 
 
 def _scribble(scribble: Scribble, geometry: VolumeGeometry) -> Crop:
-    path = np.asarray(scribble.ras)
-    passed = _inside(_indices(_sampled(path, geometry), geometry), geometry, "scribble")
-    margin = scribble.radius_mm * np.linalg.norm(np.linalg.inv(geometry.affine[:3, :3]), axis=1)
-    ends = geometry.world_to_index(path)
-    lower = np.clip(np.ceil(ends.min(axis=0) - margin), 0, np.asarray(geometry.shape) - 1).astype(np.intp)
-    upper = np.clip(np.floor(ends.max(axis=0) + margin), 0, np.asarray(geometry.shape) - 1).astype(np.intp)
-    lower, upper = np.minimum(lower, passed.min(axis=0)), np.maximum(upper, passed.max(axis=0))
-    mask = np.zeros(upper - lower + 1, dtype=bool)
-    for start, stop in itertools.pairwise(path) if len(path) > 1 else [(path[0], path[0])]:
-        _add_stroke(mask, geometry.cropped(lower.tolist(), mask.shape), (start, stop), scribble.radius_mm)
-    mask[tuple((passed - lower).T)] = True
-    return Crop.around(mask, lower=_index(lower))
-
-
-def _sampled(path: Points, geometry: VolumeGeometry) -> Points:
-    """Positions along a path, dense enough to meet every voxel on the way."""
-    step = _STEP * min(geometry.spacing)
-    pieces = [path[:1]]
-    for start, stop in itertools.pairwise(path):
-        count = max(1, int(np.ceil(np.linalg.norm(stop - start) / step)))
-        pieces.append(start + (stop - start) * (np.arange(1, count + 1) / count)[:, None])
-    return np.concatenate(pieces)
-
-
-def _add_stroke(
-    mask: npt.NDArray[np.bool_], geometry: VolumeGeometry, ends: tuple[Points, Points], radius_mm: float
-) -> None:
-    """Set the voxels whose centre lies within a radius of a line, looking only at the box around it."""
-    margin = radius_mm * np.linalg.norm(np.linalg.inv(geometry.affine[:3, :3]), axis=1)
-    indices = geometry.world_to_index(np.stack(ends))
-    lower = np.maximum(np.ceil(indices.min(axis=0) - margin), 0).astype(int)
-    upper = np.minimum(np.floor(indices.max(axis=0) + margin) + 1, mask.shape).astype(int)
-    if (lower >= upper).any():
-        return
-    thickness = max(1, _CHUNK_VOXELS // int(np.prod(upper[1:] - lower[1:])))
-    for first in range(int(lower[0]), int(upper[0]), thickness):
-        last = min(first + thickness, int(upper[0]))
-        box = (slice(first, last), slice(int(lower[1]), int(upper[1])), slice(int(lower[2]), int(upper[2])))
-        centres = geometry.index_to_world(np.moveaxis(np.mgrid[box], 0, -1))
-        mask[box] |= _distance(centres, *ends) <= radius_mm
-
-
-def _distance(points: Points, start: Points, stop: Points) -> npt.NDArray[np.float64]:
-    along = stop - start
-    length = float(along @ along)
-    share = np.clip((points - start) @ along / length, 0, 1)[..., None] if length else 0.0
-    distance: npt.NDArray[np.float64] = np.linalg.norm(points - start - share * along, axis=-1)
-    return distance
+    positions = _placed(scribble.ras, geometry, "scribble")
+    crop = Stroke(positions=positions, radius_mm=scribble.radius_mm, geometry=geometry).crop()
+    if crop is None:
+        raise _outside("scribble", geometry)
+    return crop
 
 
 def _box(box: Box, geometry: VolumeGeometry) -> Crop:
-    corners = _indices([box.lower_ras, box.upper_ras], geometry)
+    corners = _indices([box.lower_ras, box.upper_ras], geometry, "box")
     lower = np.maximum(corners.min(axis=0), 0)
     upper = np.minimum(corners.max(axis=0) + 1, geometry.shape)
     if (lower >= upper).any():
-        msg = f"{_outside('box')} Its corners lie at {_corners(geometry)} (R, A, S in mm)."
-        raise ValueError(msg)
+        raise _outside("box", geometry)
     return Crop(lower=_index(lower), mask=np.ones(upper - lower, dtype=bool))
 
 
 def _lasso(lasso: Lasso, geometry: VolumeGeometry) -> Crop:
     """Voxels of the curve's plane: one for each column along the voxel axis that is nearest to the plane's normal."""
-    corners = geometry.world_to_index(lasso.ras)
+    corners = _placed(lasso.ras, geometry, "lasso")
     centre = corners.mean(axis=0)
-    normal = np.linalg.svd(corners - centre)[2][2]
+    normal = np.linalg.svd(corners - centre, full_matrices=False)[2][2]
     if np.abs((corners - centre) @ normal).max() > _PLANE_TOLERANCE * np.sqrt(3):
         msg = "Expected a lasso drawn in one plane, got corners that lie off it. Draw it in one slice."
         raise ValueError(msg)
@@ -160,23 +126,28 @@ def _lasso(lasso: Lasso, geometry: VolumeGeometry) -> Crop:
     flat = corners[:, [first, second]]
     low = np.maximum(np.ceil(flat.min(axis=0)), 0).astype(int)
     high = np.minimum(np.floor(flat.max(axis=0)) + 1, np.asarray(geometry.shape)[[first, second]]).astype(int)
-    grid = np.stack(np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]), indexing="ij"), axis=-1)
-    enclosed = grid[_enclosed(grid, flat)]
+    enclosed = low + np.argwhere(_enclosed(flat - low, high - low))
     indices = np.empty((len(enclosed), 3))
     indices[:, [first, second]] = enclosed
     off = (indices[:, [first, second]] - centre[[first, second]]) @ normal[[first, second]]
     indices[:, axis] = np.floor(centre[axis] - off / normal[axis] + 0.5)
     if not len(indices):  # a curve between voxel centres still means the voxels it was drawn on
-        indices = _indices(lasso.ras, geometry).astype(np.float64)
+        indices = _indices(lasso.ras, geometry, "lasso").astype(np.float64)
     return _around(_inside(indices.astype(np.intp), geometry, "lasso"))
 
 
-def _enclosed(points: npt.NDArray[np.int_], polygon: Points) -> npt.NDArray[np.bool_]:
-    """Which points (..., 2) lie in a polygon (N, 2), by the even-odd rule."""
-    inside = np.zeros(points.shape[:-1], dtype=bool)
-    x, y = points[..., 0], points[..., 1]
+def _enclosed(polygon: Points, shape: npt.NDArray[np.int_]) -> npt.NDArray[np.bool_]:
+    """Which points of a grid of `shape` (X, Y) lie in a polygon (N, 2), by the even-odd rule.
+
+    An edge that crosses a row turns all points before the crossing, so it is enough to note where it is.
+    """
+    columns, rows = (max(0, int(size)) for size in shape)
+    crossings = np.zeros((columns + 1, rows), dtype=bool)
     for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        if y0 != y1:
-            crossed = (y0 > y) != (y1 > y)
-            inside ^= crossed & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+        first, last = (int(np.clip(np.ceil(y), 0, rows)) for y in sorted((y0, y1)))
+        y = np.arange(first, last)
+        if len(y):
+            x = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+            crossings[np.clip(np.ceil(x), 0, columns).astype(int), y] ^= True
+    inside: npt.NDArray[np.bool_] = np.logical_xor.accumulate(crossings[::-1], axis=0)[::-1][1:]
     return inside

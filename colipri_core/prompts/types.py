@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 from typing import ClassVar
 
+from colipri_core.vocabulary.wordings import check_length
+
 Position = tuple[float, float, float]
 """A place in the patient: R, A, S in mm."""
+
+MOST_POSITIONS = 10_000
+"""Positions of one stroke or curve (our choice): minutes of drawing, and drawn on a grid within seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class Scribble:
         radius_mm: Half the width of the stroke. The default is our choice.
 
     Raises:
-        ValueError: If there is no position or the radius is not positive.
+        ValueError: If there is no position, or there are too many, or the radius is not positive.
     """
 
     kind: ClassVar[str] = "scribble"
@@ -95,7 +100,7 @@ class Lasso:
         positive: Whether the inside belongs to the object.
 
     Raises:
-        ValueError: If there are fewer than three corners.
+        ValueError: If there are fewer than three corners, or too many.
     """
 
     kind: ClassVar[str] = "lasso"
@@ -118,13 +123,14 @@ class Phrase:
         text: The words, as for `Session.evidence`.
 
     Raises:
-        ValueError: If the text is empty.
+        ValueError: If the text is empty or too long.
     """
 
     kind: ClassVar[str] = "phrase"
     text: str
 
     def __post_init__(self) -> None:
+        check_length(self.text)
         text = " ".join(self.text.split())
         if not text:
             msg = "A phrase needs words, got empty text."
@@ -179,5 +185,8 @@ def _position(values: Sequence[float]) -> Position:
 def _positions(values: Sequence[Sequence[float]], *, at_least: int, kind: str) -> tuple[Position, ...]:
     if len(values) < at_least:
         msg = f"A {kind} needs at least {at_least} position{'s' if at_least > 1 else ''}, got {len(values)}."
+        raise ValueError(msg)
+    if len(values) > MOST_POSITIONS:
+        msg = f"A {kind} may have at most {MOST_POSITIONS} positions, got {len(values)}. Draw it in parts."
         raise ValueError(msg)
     return tuple(_position(value) for value in values)

@@ -1,4 +1,4 @@
-"""Which cases are searched: those of a server's own store, by its name, or of a store at an address."""
+"""Which cases are searched, by name or address of their store, and how the scan of a match is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Protocol
 from colipri_core.cases import CaseSearch
 from colipri_core.engine import Engine
 from colipri_core.errors import StoreError
+from colipri_core.errors import UnreadableInputError
+from colipri_core.io import read_volume
 from colipri_core.remote.client.engine import RemoteEngine
 from colipri_core.report import SentenceStore
+from colipri_core.volume import Volume
 
 
 class Archive(CaseSearch, SentenceStore, Protocol):
@@ -44,3 +47,22 @@ def store_for(engine: Engine, address: str) -> Archive:
     from colipri_core.index import open_store
 
     return open_store(address)
+
+
+def read_match(engine: Engine, address: str, path: str) -> Volume:
+    """Read the scan of a match from where its store says it lies.
+
+    Args:
+        engine: The model that asked.
+        address: Name or address of the store, as for `store_for`.
+        path: Path of the match; relative to the server's folder if the store is the server's own.
+
+    Raises:
+        UnreadableInputError: If the path is empty, or nothing that can be read lies there.
+    """
+    if isinstance(engine, RemoteEngine) and address in engine.stores:
+        return engine.read(path)
+    if not path:
+        msg = "Expected the path of the scan, found none in the store. Add the case anew with `colipri index add`."
+        raise UnreadableInputError(msg)
+    return read_volume(path)

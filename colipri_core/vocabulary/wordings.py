@@ -16,6 +16,9 @@ from colipri_core.vocabulary.findings import find_concept
 PRESENT_TEMPLATES: tuple[str, ...] = ("{Term} present", "{Term} is present.", "There is {term}.")
 ABSENT_TEMPLATES: tuple[str, ...] = ("No {term} present", "{Term} is not present.", "There is no {term}.")
 
+MOST_CHARACTERS = 2_000
+"""Characters of one phrase or sentence (our choice); a text encoder reads the first few hundred."""
+
 _NEGATION = re.compile(r"^(?:there (?:is|are) )?(?:no|without)\b\s*(?:evidence of\s+)?", re.IGNORECASE)
 _EXISTENCE = re.compile(r"^there (?:is|are)\s+(?:an?\s+|some\s+)?", re.IGNORECASE)
 _COPULA = re.compile(r"\b(is|are|was|were|ha(?:s|ve)(?=(?: not)? been))\b(\s+not\b)?", re.IGNORECASE)
@@ -54,8 +57,9 @@ def wording(text: str) -> Wording:
         text: What was asked for.
 
     Raises:
-        ValueError: If the text is empty.
+        ValueError: If the text is empty or too long.
     """
+    check_length(text)
     phrase = " ".join(text.split()).rstrip(".;, ")
     if not phrase:
         msg = "A finding needs a name or a phrase, got empty text."
@@ -72,6 +76,20 @@ def wording(text: str) -> Wording:
         opposite = _COPULA.sub(lambda match: match[1] if match[2] else f"{match[1]} not", phrase, count=1)
         return Wording(present=(f"{phrase}.",), absent=(f"{opposite}.",))
     return _templated((phrase,))
+
+
+def check_length(text: str) -> None:
+    """Refuse words too long to be a phrase or a sentence, before anything reads them.
+
+    Args:
+        text: The words.
+
+    Raises:
+        ValueError: If they are.
+    """
+    if len(text) > MOST_CHARACTERS:
+        msg = f"Expected at most {MOST_CHARACTERS} characters of text, got {len(text)}. Shorten it, or ask in parts."
+        raise ValueError(msg)
 
 
 def _templated(terms: tuple[str, ...]) -> Wording:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 from chests import chest
 from random_bundles import save_random_bundle
+from scripted_engine import ScriptedEngine
+from support.serving import serving
 
 from colipri_core.cli.main import main
 from colipri_core.io import read_labelmap
@@ -51,6 +55,10 @@ def document(result: tuple[int, str, str], status: int = 0) -> dict[str, Any]:
     """The one JSON document on stdout."""
     assert result[0] == status, result
     return json.loads(result[1])
+
+
+def _failed(found: dict[str, Any]) -> list[dict[str, str]]:
+    return [check for check in found["checks"] if check["state"] == "failed"]
 
 
 def assert_refused(result: tuple[int, str, str], *, status: int, code: str, said: str) -> None:
@@ -205,6 +213,11 @@ class TestBadModel:
         result = cli("classify", ct, "--model", "no-such-model", "--json")
         assert_refused(result, status=4, code="model-unavailable", said="no-such-model")
 
+    def test_a_path_behind_the_address_of_a_server_is_4(self, cli, ct: str) -> None:
+        with serving(ScriptedEngine()) as url:
+            result = cli("classify", ct, "--model", f"{url}/foo", "--json")
+        assert_refused(result, status=4, code="protocol-mismatch", said="Check the URL")
+
     def test_a_changed_weight_is_4(self, cli, bundle: str, ct: str, tmp_path: Path) -> None:
         folder = tmp_path / "tampered"
         shutil.copytree(bundle, folder)
@@ -288,6 +301,26 @@ class TestInfo:
         (failed,) = (check for check in bad["checks"] if check["state"] == "failed")
         assert "no-such-model" in failed["found"]
         assert failed["fix"]
+
+    def test_doctor_checks_the_connection_to_a_server_and_needs_no_torch_for_it(
+        self, cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        find, missing = importlib.util.find_spec, {"torch"}
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+        with serving(ScriptedEngine(), token="the-token-of-the-server") as url:
+            monkeypatch.setenv("COLIPRI_SERVER_TOKEN", "the-token-of-the-server")
+            good = document(cli("doctor", "--model", url, "--json"))
+            monkeypatch.setenv("COLIPRI_SERVER_TOKEN", "another-token")
+            (refused,) = _failed(document(cli("doctor", "--model", url, "--json"), 1))
+        (gone,) = _failed(document(cli("doctor", "--model", url, "--json"), 1))
+        checks = {check["name"]: check for check in good["checks"]}
+        assert checks["torch"]["state"] == "warning"
+        assert checks[f"server {url}"]["state"] == "ok"
+        said = checks[f"server {url}"]["found"]
+        assert ScriptedEngine().card.name in said
+        assert version("napari-colipri") in said
+        assert "COLIPRI_SERVER_TOKEN" in refused["fix"]
+        assert "colipri serve" in gone["fix"]
 
     def test_every_check_that_is_not_ok_has_a_fix(self, cli, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")

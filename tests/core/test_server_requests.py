@@ -35,10 +35,17 @@ GARBAGE = {
     "another kind": frame_bytes(Kind.ERROR, {}),
     "a huge header": struct.pack("<4sBBIQ", b"CLPR", 1, 1, 2**32 - 1, 0),
     "huge arrays": struct.pack("<4sBBIQ", b"CLPR", 1, 1, 2, 2**63) + b"{}",
+    "a header above the limit": struct.pack("<4sBBIQ", b"CLPR", 1, 1, (8 << 20) + 1, 0),
     "no object": struct.pack("<4sBBIQ", b"CLPR", 1, 1, 2, 0) + b"[]",
     "deep": struct.pack("<4sBBIQ", b"CLPR", 1, 1, 100_000, 0) + b"[" * 100_000,
     "an unknown edit": frame_bytes(Kind.REQUEST, {"edit": "explode", "after": 0, "values": {}}),
 }
+TOO_LARGE = {GARBAGE[name] for name in ("a huge header", "huge arrays", "a header above the limit")}
+
+
+def refusal_of(content: bytes) -> tuple[int, str]:
+    """What garbage is answered with."""
+    return (413, "too-large") if content in TOO_LARGE else (400, "malformed")
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +170,12 @@ class TestBodies:
     def test_garbage_is_refused(self, path: str, content: bytes, caller: Caller, session: str) -> None:
         answer = caller.http.post(f"/v1/sessions/{session}/{path}", content=content)
 
-        check_refusal(answer, 400, "malformed")
+        check_refusal(answer, *refusal_of(content))
 
     @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
     def test_garbage_opens_no_session_and_is_no_volume(self, content: bytes, caller: Caller) -> None:
-        check_refusal(caller.http.post("/v1/sessions", content=content), 400, "malformed")
-        check_refusal(caller.http.put(f"/v1/volumes/{'0' * 64}", content=content), 400, "malformed")
+        check_refusal(caller.http.post("/v1/sessions", content=content), *refusal_of(content))
+        check_refusal(caller.http.put(f"/v1/volumes/{'0' * 64}", content=content), *refusal_of(content))
 
     @pytest.mark.parametrize("chunked", [False, True])
     def test_a_body_that_is_too_long_is_refused(self, chunked: bool, caller: Caller, session: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from colipri_core.cli.main import main
 from colipri_core.remote.server.settings import Limits
@@ -88,3 +90,34 @@ def test_a_store_that_is_not_there_is_unfit_input(tmp_path: Path, capsys: pytest
 
 def test_a_model_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     assert main(["serve", "--state", str(tmp_path / "s"), "--port", "0", "--model", str(tmp_path / "none")]) == 4
+
+
+def refused_before_loading(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says of what it refuses; the model it names does not exist, so that loading would fail."""
+    status = main(["serve", "--json", "--model", "no-such-model", *arguments])
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (status, error["code"]) == (2, "usage")
+    assert "Check the path" not in error["message"]
+    return str(error["message"])
+
+
+def test_a_port_in_use_is_said_before_the_model_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused_before_loading(["--state", str(tmp_path), "--port", str(port)], capsys)
+    assert str(port) in said
+    assert "Choose another --port" in said
+
+
+def test_a_certificate_of_another_key_is_said_before_the_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = trustme.CA()
+    chain, key, text = tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "text.pem"
+    authority.issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(chain)
+    authority.issue_cert("127.0.0.1").private_key_pem.write_to_path(key)
+    text.write_text("no certificate", encoding="utf-8")
+    for first in (chain, text):
+        pair = ["--tls-cert", str(first), "--tls-key", str(key)]
+        said = refused_before_loading(["--state", str(tmp_path / "s"), "--port", "0", *pair], capsys)
+        assert "the two that belong together" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -167,6 +168,32 @@ class TestUpload:
 
 
 class TestRoom:
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+    def test_a_full_disk_says_what_to_do_and_leaves_nothing(
+        self, number: int, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("colipri_core.remote.server.volumes.os.fsync", full)
+        answers = [
+            caller.http.put(f"/v1/volumes/{VOLUME.sha256}", content=content_of(VOLUME)),
+            caller.http.post("/v1/volumes/open", json={"path": "scan.nii.gz"}),
+        ]
+        monkeypatch.undo()
+        for answer in answers:
+            assert code(answer) == (507, "server-full")
+            assert "space" in answer.text
+        assert not list((tmp_path / "state" / "volumes").iterdir())
+        assert caller.upload(VOLUME)
+
+    def test_a_small_limit_on_bodies_does_not_refuse_the_slabs_of_a_volume(self, tmp_path: Path) -> None:
+        noise = np.random.default_rng(0).integers(-1000, 1000, (256, 256, 256)).astype(np.int16)
+        volume = Volume(voxels=noise, affine=np.eye(4))
+        limits = Limits(body_bytes=2**20)
+        with serving(ScriptedEngine(), state=tmp_path, limits=limits) as url, Caller(url) as caller:
+            assert caller.upload(volume) == volume.sha256
+
     def test_volumes_nobody_uses_make_room(self, tmp_path: Path) -> None:
         others = [chest(spacing=(12.0, 12.0, 14.0), seed=seed) for seed in (1, 2, 3)]
         limits = Limits(memory_bytes=int(VOLUME.voxels.nbytes * 2.5))

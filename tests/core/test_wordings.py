@@ -72,3 +72,9 @@ def test_a_sentence_stands_against_its_opposite(sentence: str, opposite: str) ->
 def test_empty_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="empty"):
         wording(text)
+
+
+def test_text_longer_than_a_sentence_is_refused_before_it_is_read() -> None:
+    assert wording("no " * 600 + "nodule").present
+    with pytest.raises(ValueError, match="at most 2000 characters"):
+        wording("nodule " * 150_000)

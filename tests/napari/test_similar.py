@@ -13,6 +13,7 @@ from random_bundles import save_random_bundle
 from scenes import OBLIQUE
 from scenes import add_volume
 from scenes import chest_like
+from support.serving import serving
 
 import colipri_core as cc
 from colipri_core.errors import UnsupportedVolumeError
@@ -24,6 +25,7 @@ from napari_colipri.linked import MARKER
 from napari_colipri.linked import LinkedViews
 from napari_colipri.linked import Side
 from napari_colipri.region import drawn_region
+from napari_colipri.similar import OpenedMatch
 from napari_colipri.source import layer_grid
 
 pytestmark = pytest.mark.filterwarnings("ignore::colipri_core.errors.VolumeWarning")
@@ -151,6 +153,31 @@ def test_a_phrase_lists_the_cases(searching: ColipriDock, qtbot) -> None:
 def test_nothing_drawn_is_said_in_words(searching: ColipriDock) -> None:
     searching.similar.panel.region.click()
     assert "Labels layer" in searching.error_bar.label.text()
+
+
+def test_a_match_of_a_servers_store_is_read_at_the_server(
+    searching: ColipriDock, archive: Path, bundle: Path, tmp_path: Path, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path is relative to the server's folder, not to where napari was started."""
+    monkeypatch.chdir(tmp_path)
+    opened: list[OpenedMatch] = []
+    cases = searching.similar.cases
+    cases.opened.disconnect()
+    cases.opened.connect(opened.append)
+    with (
+        cc.open_engine(bundle, device="cpu", cache_dir=tmp_path / "there") as engine,
+        serving(engine, state=tmp_path / "state", root=archive, stores={"ward": str(archive / "store")}) as url,
+    ):
+        searching.model_panel.set_choice(url, "auto")
+        searching.similar.panel.store.setText("ward")
+        searching.similar.panel.store.editingFinished.emit()
+        searching.similar.panel.similar.click()
+        wait(searching, qtbot)
+        (row,) = (row for row in searching.similar.panel.model.rows if row.name == "block")
+        assert row.match.path == "block.nii.gz"
+        assert cases.open(row)
+        wait(searching, qtbot)
+    assert [found.volume.sha256 for found in opened] == [cc.read_volume(archive / "block.nii.gz").sha256]
 
 
 def test_a_folder_that_is_no_store_is_said_in_words(searching: ColipriDock, tmp_path: Path, qtbot) -> None:

@@ -7,10 +7,12 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import schemathesis
 from chests import chest
 from hypothesis import HealthCheck
@@ -18,12 +20,19 @@ from hypothesis import Phase
 from hypothesis import given
 from hypothesis import settings
 
+from colipri_core.cases import CaseSource
 from colipri_core.editing.edits import AddObject
+from colipri_core.engine import Engine
+from colipri_core.index import open_store
+from colipri_core.index.add import encode_volume
+from colipri_core.provenance import ModelCard
 from colipri_core.remote.protocol.frames import Kind
+from colipri_core.remote.protocol.plain import from_plain
 from colipri_core.remote.protocol.streams import FrameReader
 from colipri_core.remote.protocol.version import FRAME_TYPE
 
 from .mutations import mutations
+from .mutations import odd_prompts
 from .mutations import targets
 from .wire import Caller
 
@@ -76,9 +85,10 @@ def send_damaged(url: str, watch: Watch, *, count: int, seed: int = 0) -> collec
         seed: Decides the damage.
     """
     found: collections.Counter[str] = collections.Counter()
-    asked = targets(VOLUME)
-    sources = [mutations(target.body, seed=seed + number) for number, target in enumerate(asked)]
     with Caller(url) as caller:
+        card = from_plain(ModelCard, caller.http.get("/v1/model").json()["card"])
+        asked = targets(VOLUME, card)
+        sources = [mutations(target.body, seed=seed + number) for number, target in enumerate(asked)]
         for target, source in itertools.islice(itertools.cycle(zip(asked, sources, strict=True)), count):
             headers = {"Content-Type": FRAME_TYPE}
             path = target.path.format(session=watch.target)
@@ -93,21 +103,77 @@ def send_damaged(url: str, watch: Watch, *, count: int, seed: int = 0) -> collec
     return found
 
 
-def ask_by_schema(url: str, *, examples: int) -> collections.Counter[str]:
-    """Make requests from the server's own schema; returns how often what was answered.
+def prompt_oddly(url: str, watch: Watch, *, count: int, seed: int = 0) -> collections.Counter[str]:
+    """Send prompts with values that nobody sends; returns how often what was answered.
 
     Args:
         url: The server.
+        watch: Names the session to ask.
+        count: How many.
+        seed: Decides the values.
+    """
+    found: collections.Counter[str] = collections.Counter()
+    path = f"/v1/sessions/{watch.target}"
+    with Caller(url) as caller:
+        for body in itertools.islice(odd_prompts(VOLUME, seed=seed), count):
+            if body.get("after") == 0:
+                body["after"] = caller.state(watch.target)["revision"]
+            try:
+                found[_outcome(caller.http.post(f"{path}/prompt", json=body))] += 1
+            except httpx2.TimeoutException:
+                found["hang"] += 1
+    return found
+
+
+def fill_store(engine: Engine, folder: Path) -> str:
+    """Make a case store that `serving` can offer as "lab", with the volume that is asked about; returns its address.
+
+    Args:
+        engine: The model behind the server.
+        folder: Where it is made.
+    """
+    source = CaseSource(case="case", path="", report="There is a nodule.")
+    open_store(folder, "w").add([encode_volume(engine, source, VOLUME)])
+    return str(folder)
+
+
+def ask_by_schema(url: str, *, examples: int) -> collections.Counter[str]:
+    """Make requests from the server's own schema, about what is there; returns how often what was answered.
+
+    An answer that is not of the schema, or whose body is not, counts as a fault.
+
+    Args:
+        url: The server, with the store "lab".
         examples: How many for each operation.
     """
     found: collections.Counter[str] = collections.Counter()
     schema = schemathesis.openapi.from_dict(httpx2.get(f"{url}/openapi.json").json())
-    for result in schema.get_all_operations():
-        _ask(result.ok(), url, examples, found)
+    with Caller(url) as caller:
+        caller.upload(VOLUME)
+        for result in schema.get_all_operations():
+            _ask(result.ok(), _Place(caller), examples, found)
     return found
 
 
-def _ask(operation: Any, url: str, examples: int, found: collections.Counter[str]) -> None:
+class _Place:
+    """What paths name: a live volume, a store that is served, and a session that is opened anew when it was ended."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.url = str(caller.http.base_url).rstrip("/")
+        self._caller = caller
+        self._session = caller.open(VOLUME.sha256)
+
+    def fill(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a path; those of other names stay as they were made up."""
+        live = {"digest": VOLUME.sha256, "name": "lab"}
+        if "session" in parameters:
+            if self._caller.http.get(f"/v1/sessions/{self._session}").status_code != httpx2.codes.OK:
+                self._session = self._caller.open(VOLUME.sha256)
+            live["session"] = self._session
+        return {name: live.get(name, value) for name, value in parameters.items()}
+
+
+def _ask(operation: Any, place: _Place, examples: int, found: collections.Counter[str]) -> None:
     @settings(
         max_examples=examples,
         database=None,
@@ -117,20 +183,45 @@ def _ask(operation: Any, url: str, examples: int, found: collections.Counter[str
     )
     @given(case=operation.as_strategy())
     def ask(case: schemathesis.Case) -> None:
-        answer = case.call(base_url=url, timeout=_TIMEOUT_S, headers={"Colipri-Protocol": "1"})
+        case.path_parameters = place.fill(case.path_parameters or {})
+        answer = case.call(base_url=place.url, timeout=_TIMEOUT_S, headers={"Colipri-Protocol": "1"})
         status = str(answer.status_code)
-        allowed = {str(code) for code in operation.definition.raw["responses"]}
-        fits = status in allowed or f"{status[0]}XX" in allowed
-        found[status if fits else f"fault {status} of {operation.label}"] += 1
+        described = operation.definition.raw["responses"]
+        allowed = described.get(status) or described.get(f"{status[0]}XX")
+        fits = allowed is not None and _is_described(answer, allowed, operation.schema.raw_schema)
+        found[_outcome_of(answer, status) if fits else f"fault {status} of {operation.label}"] += 1
 
     ask()
+
+
+def _is_described(answer: Any, described: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+    """Whether the body of an answer is one that the schema allows; of frames it says only that they are bytes."""
+    content = described.get("content", {})
+    kind = _kind(answer)
+    if kind != "application/json" or answer.request.method == "HEAD":
+        return kind in content or not answer.content
+    schema = {**content[kind]["schema"], "components": document["components"]} if kind in content else False
+    return jsonschema_rs.Draft202012Validator(schema).is_valid(answer.json())
+
+
+def _outcome_of(answer: Any, status: str) -> str:
+    """Status of an answer from the schema, with the code of the error that a stream ended with."""
+    return status if status != "200" or _kind(answer) != FRAME_TYPE else _end_of(answer.content)
+
+
+def _kind(answer: Any) -> str:
+    return str(answer.headers.get("content-type", [""])[0]).partition(";")[0]
 
 
 def _outcome(answer: httpx2.Response) -> str:
     """Status of an answer, with the code of the error that a stream ended with."""
     if answer.status_code != httpx2.codes.OK or answer.headers["content-type"] != FRAME_TYPE:
         return str(answer.status_code)
-    *_, last = FrameReader().feed(answer.content)
+    return _end_of(answer.content)
+
+
+def _end_of(content: bytes) -> str:
+    *_, last = FrameReader().feed(content)
     if last.kind is not Kind.ERROR:
         return "200"
     code = last.body["error"]["code"]

@@ -65,11 +65,12 @@ class Target:
     body: bytes
 
 
-def targets(volume: Volume) -> list[Target]:
+def targets(volume: Volume, card: ModelCard) -> list[Target]:
     """All requests with binary bodies, as they should be.
 
     Args:
         volume: A volume that the server holds.
+        card: The server's model.
     """
     crop = Crop(lower=(2, 3, 4), mask=np.random.default_rng(0).random((9, 8, 7)) > 0.5)
     labelmap = (volume.voxels > 0).astype(np.uint8)
@@ -84,7 +85,6 @@ def targets(volume: Volume) -> list[Target]:
     for edit in edits[:3]:
         editor.apply(edit)
     opening = opening_frames(OpenRequest(volume=volume.sha256), done=editor.steps[:2], undone=editor.steps[2:])
-    card = ModelCard(name="x", sha256="0" * 64, kind="x", training_data="x", synthetic=True, licence="x")
     origin = Provenance(model=card, preprocessing={}, versions={}, device="cpu", timings={})
     query = Embedding(vector=np.ones(24, dtype=np.float32), provenance=origin)
     requests = [
@@ -107,6 +107,35 @@ def targets(volume: Volume) -> list[Target]:
             body=b"".join(b"".join(parts) for parts in volume_frames(volume)),
         ),
     ]
+
+
+def odd_prompts(volume: Volume, *, seed: int) -> Iterator[dict[str, Any]]:
+    """Give JSON bodies of prompts without end: of every kind, with a value or two that nobody sends.
+
+    Args:
+        volume: The volume they are about.
+        seed: Decides the values.
+    """
+    chance = random.Random(seed)
+    near = [float(value) for value in volume.geometry.center]
+    ahead = [value + 9.0 for value in near]
+    aside = [near[0], near[1] + 30.0, near[2]]
+    prompts: tuple[dict[str, Any], ...] = (
+        {"kind": "point", "ras": near, "positive": True},
+        {"kind": "box", "lower_ras": near, "upper_ras": ahead, "positive": True},
+        {"kind": "scribble", "ras": [near, ahead], "positive": True, "radius_mm": 2.0},
+        {"kind": "lasso", "ras": [near, [near[0] + 30.0, *near[1:]], aside], "positive": True},
+        {"kind": "phrase", "text": "nodule"},
+    )
+    odd = (*_ODD, -9.2e18, 2.0**31, 1e200, [near] * 50_000, [near, ahead, aside] * 3_000, "nodule " * 150_000)
+    while True:
+        body = copy.deepcopy({"prompt": chance.choice(prompts), "label": 1, "policy": "keep", "after": 0})
+        for _ in range(chance.randint(0, 2)):
+            holder, key = chance.choice(list(_places(body)))
+            holder[key] = copy.deepcopy(chance.choice(odd))
+            if holder[key] == []:
+                break
+        yield body
 
 
 def mutations(body: bytes, *, seed: int) -> Iterator[bytes]:

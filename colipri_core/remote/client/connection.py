@@ -8,11 +8,9 @@ import time
 
 from colipri_core.errors import ColipriError
 from colipri_core.provenance import ModelCard
+from colipri_core.remote.client.server import about_of
 from colipri_core.remote.client.timeouts import Timeouts
 from colipri_core.remote.client.transport import Transport
-from colipri_core.remote.protocol.plain import from_plain
-from colipri_core.remote.protocol.sessions import ModelAnswer
-from colipri_core.remote.protocol.version import PREFIX
 
 _ROUND_TRIPS = 5
 
@@ -28,6 +26,7 @@ class ConnectionReport:
         code: Code of the error; empty if there is none.
         card: Its model; None if it cannot be used.
         device: Device the model runs on.
+        version: Version of the server's package.
         round_trip_ms: Median time of a short request and its answer; None if it cannot be used.
     """
 
@@ -37,6 +36,7 @@ class ConnectionReport:
     code: str = ""
     card: ModelCard | None = None
     device: str = ""
+    version: str = ""
     round_trip_ms: float | None = None
 
 
@@ -53,7 +53,7 @@ def check_connection(url: str, token: str | None = None, *, timeouts: Timeouts |
     except ValueError as error:
         return ConnectionReport(url=url, ok=False, words=str(error), code="bad-value")
     try:
-        about = from_plain(ModelAnswer, transport.json("GET", f"{PREFIX}/model"))
+        about = about_of(transport)
         round_trip_ms = statistics.median(_round_trip_ms(transport) for _ in range(_ROUND_TRIPS))
     except ColipriError as error:
         return ConnectionReport(url=url, ok=False, words=str(error), code=error.code)
@@ -61,7 +61,13 @@ def check_connection(url: str, token: str | None = None, *, timeouts: Timeouts |
         transport.close()
     words = f"Connected to {transport.host}: {about.card.name} on {about.device}, {round_trip_ms:.0f} ms a round trip."
     return ConnectionReport(
-        url=url, ok=True, words=words, card=about.card, device=about.device, round_trip_ms=round_trip_ms
+        url=url,
+        ok=True,
+        words=words,
+        card=about.card,
+        device=about.device,
+        version=about.version,
+        round_trip_ms=round_trip_ms,
     )
 
 

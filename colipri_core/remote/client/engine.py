@@ -18,17 +18,17 @@ from colipri_core.provenance import ModelCard
 from colipri_core.remote.client.calls import Control
 from colipri_core.remote.client.calls import long_call
 from colipri_core.remote.client.heart import Heart
+from colipri_core.remote.client.reading import read_there
 from colipri_core.remote.client.server import Server
+from colipri_core.remote.client.server import about_of
 from colipri_core.remote.client.session import RemoteSession
 from colipri_core.remote.client.store import RemoteStore
 from colipri_core.remote.client.timeouts import Timeouts
 from colipri_core.remote.client.transport import Transport
 from colipri_core.remote.client.upload import check_size
-from colipri_core.remote.protocol.plain import from_plain
 from colipri_core.remote.protocol.plain import to_plain
 from colipri_core.remote.protocol.questions import TextsRequest
 from colipri_core.remote.protocol.results import embeddings_from
-from colipri_core.remote.protocol.sessions import ModelAnswer
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.volume import Volume
 
@@ -59,7 +59,7 @@ class RemoteEngine:
     ) -> None:
         transport = Transport(url, token=token, timeouts=timeouts or Timeouts())
         try:
-            about = from_plain(ModelAnswer, transport.json("GET", f"{PREFIX}/model"))
+            about = about_of(transport)
         except BaseException:
             transport.close()
             raise
@@ -68,7 +68,7 @@ class RemoteEngine:
 
     @property
     def card(self) -> ModelCard:
-        """Identity of the model, to be shown beside every number."""
+        """Identity of the model, to be shown beside every number; read again after each reconnection."""
         return self._server.about.card
 
     @property
@@ -104,6 +104,19 @@ class RemoteEngine:
             msg = f'Expected one of the case stores {", ".join(self.stores) or "(none)"}, got "{name}".'
             raise NotFoundError(msg)
         return RemoteStore(self._server, name)
+
+    def read(self, path: str) -> Volume:
+        """Read a volume that lies at the server, such as the scan of a match in one of its case stores.
+
+        Args:
+            path: Relative to the server's `--root`, with forward slashes, as `Match.path` is.
+
+        Raises:
+            UnreadableInputError: If the path is empty, or nothing that can be read lies there.
+            NotFoundError: If the server opens no paths.
+        """
+        self._server.check_open()
+        return read_there(self._server.transport, path)
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> RemoteSession:
         """Open a volume; it is sent with the first question, unless the server holds it already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 
 from colipri_core.remote.client.link import Link
@@ -15,7 +16,8 @@ class Heart:
 
     def __init__(self) -> None:
         self._links: weakref.WeakSet[Link] = weakref.WeakSet()
-        self._stop = threading.Event()
+        self._stopped = False
+        self._woken = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -25,6 +27,7 @@ class Heart:
         Args:
             link: Its tie to the server.
         """
+        link.on_lease = self._woken.set  # a shorter lease than was thought of must not run out first
         with self._lock:
             self._links.add(link)
             if self._thread is None:
@@ -33,12 +36,18 @@ class Heart:
 
     def stop(self) -> None:
         """Renew no more."""
-        self._stop.set()
+        self._stopped = True
+        self._woken.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._pause_s()):
-            for link in self._held():
-                link.heartbeat()
+        last = time.monotonic()
+        while not self._stopped:
+            self._woken.wait(max(0.0, last + self._pause_s() - time.monotonic()))
+            self._woken.clear()
+            if not self._stopped and time.monotonic() - last >= self._pause_s():
+                for link in self._held():
+                    link.heartbeat()
+                last = time.monotonic()
 
     def _pause_s(self) -> float:
         return min((link.lease_s for link in self._held()), default=60.0) / _BEATS_A_LEASE

@@ -29,6 +29,7 @@ from colipri_core.errors import VolumeUnknownError
 from colipri_core.progress import Reporter
 from colipri_core.remote.client.calls import Control
 from colipri_core.remote.client.calls import long_call
+from colipri_core.remote.client.server import Server
 from colipri_core.remote.client.transport import Body
 from colipri_core.remote.client.transport import Transport
 from colipri_core.remote.client.upload import send_volume
@@ -42,9 +43,6 @@ from colipri_core.remote.protocol.volumes import sendable
 from colipri_core.volume import Volume
 
 logger = logging.getLogger(__name__)
-
-Notify = Callable[[str], None]
-"""Told in words when a connection is lost and when it is there again."""
 
 _LOST = (
     OutOfStepError,
@@ -64,17 +62,17 @@ class Link:
     """Makes the calls of one session.
 
     Args:
-        transport: The server.
+        server: The server.
         volume: The volume.
-        notify: Told of lost and new connections.
     """
 
-    def __init__(self, transport: Transport, volume: Volume, notify: Notify) -> None:
+    def __init__(self, server: Server, volume: Volume) -> None:
         self.revision = 0
         self.lease_s = 60.0
-        self._transport = transport
+        self.on_lease: Callable[[], None] = lambda: None
+        self._server = server
+        self._transport = server.transport
         self._volume = volume
-        self._notify = notify
         self._session = ""
         self._lock = threading.RLock()
 
@@ -102,7 +100,7 @@ class Link:
             path = self.path
             try:
                 path, rest = self._ready(editor(), control)
-                return long_call(self._transport, f"{path}/{route}", body(), rest)
+                result = long_call(self._transport, f"{path}/{route}", body(), rest)
             except _LOST as error:
                 attempt += 1
                 last = attempt == _ATTEMPTS or isinstance(error, ServerTimeoutError)
@@ -110,6 +108,9 @@ class Link:
                     raise
                 control.check()
                 self._recover(error, path, control)
+            else:
+                self._server.follow()
+                return result
 
     def verify(self) -> None:
         """Look whether the server stands where this end does; forget its half of the session if not."""
@@ -129,6 +130,7 @@ class Link:
         if path:
             with contextlib.suppress(ColipriError):
                 self._transport.json("POST", f"{path}/heartbeat")
+                self._server.follow()
 
     def end(self) -> None:
         """End the session at the server, if it can be reached."""
@@ -162,6 +164,7 @@ class Link:
             msg = f"Expected a session with {len(done)} edits, the server opened one with {len(answer.state.undo)}."
             raise ServerFaultError(msg)
         self._session, self.revision, self.lease_s = answer.session, answer.revision, answer.lease_s
+        self.on_lease()
 
     def _recover(self, error: ColipriError, path: str, control: Control) -> None:
         if isinstance(error, (ServerUnreachableError, ServerStoppingError, SessionClosedError)):
@@ -183,7 +186,7 @@ class Link:
         """Wait for the server to answer again."""
         transport = self._transport
         words = f"The connection to {transport.host} was lost. Reconnecting ..."
-        self._notify(words)
+        self._server.notify(words)
         logger.warning("%s", error)
         ending, pause = time.monotonic() + transport.timeouts.reconnect, _FIRST_PAUSE_S
         while True:
@@ -197,7 +200,7 @@ class Link:
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             else:
-                self._notify(f"Connected to {transport.host} again. No edit was lost.")
+                self._server.notify(f"Connected to {transport.host} again. No edit was lost.")
                 return
 
 

@@ -98,7 +98,7 @@ class RemoteSession:
         self._server = server
         self._volume = volume
         self._autosave = autosave
-        self._link = Link(server.transport, volume, server.notify)
+        self._link = Link(server, volume)
         self._editor: LabelEditor | None = None
         self._closed = False
         self._doubtful = False

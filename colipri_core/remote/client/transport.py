@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ from colipri_core.remote.protocol.version import JOB_HEADER
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.remote.protocol.version import PROTOCOL_HEADER
 from colipri_core.remote.protocol.version import PROTOCOL_VERSION
+from colipri_core.remote.protocol.version import SERVER_HEADER
 from colipri_core.remote.protocol.version import TOKEN_VARIABLE
 
 Body = bytes | Iterable[bytes] | Mapping[str, Any] | None
@@ -48,8 +50,11 @@ class Transport:
         token: Its token; None for that in COLIPRI_SERVER_TOKEN.
         timeouts: How long to wait.
 
+    Attributes:
+        answering: Name of the server process that answered last; another one may have taken its place.
+
     Raises:
-        ValueError: If the URL is none of a server.
+        ValueError: If the URL is none of a server, or SSL_CERT_FILE or SSL_CERT_DIR name nothing that can be read.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeouts: Timeouts) -> None:
@@ -58,6 +63,7 @@ class Transport:
         self._calling: Counter[int] = Counter()
         self._ended = threading.Condition()
         self._closed = False
+        self.answering = ""
         token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
         headers = {PROTOCOL_HEADER: str(PROTOCOL_VERSION), "Accept-Encoding": "identity"}
         if token:
@@ -66,6 +72,7 @@ class Transport:
             base_url=str(self.url),
             headers=headers,
             timeout=self._timeout(timeouts.read),
+            verify=_authorities() if self.url.scheme == "https" else True,
             trust_env=self.url.host not in _LOOPBACK,  # a proxy for the world is none for this machine
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=60.0),
         )
@@ -165,6 +172,7 @@ class Transport:
     def _check(self, response: httpx2.Response, path: str) -> None:
         """Refuse an answer that is no success, or not of this protocol."""
         spoken = response.headers.get(PROTOCOL_HEADER)
+        self.answering = response.headers.get(SERVER_HEADER, "")
         if response.is_success and (not path.startswith(PREFIX) or spoken == str(PROTOCOL_VERSION)):
             return
         with self.translating():
@@ -203,6 +211,21 @@ def _checked(url: str) -> httpx2.URL:
         )
         raise ValueError(msg)
     return address
+
+
+def _authorities() -> ssl.SSLContext | bool:
+    """Whose certificates are taken: of those in SSL_CERT_FILE or SSL_CERT_DIR, else of the system's (True)."""
+    file, folder = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
+    if file is None and folder is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file, capath=None if file else folder)
+    except OSError as error:  # a file of something else as well
+        msg = (
+            f'Expected certificates in SSL_CERT_FILE or SSL_CERT_DIR, found none in "{file or folder}" ({error}). '
+            "Let them name your authority's certificates, or unset them."
+        )
+        raise ValueError(msg) from error
 
 
 def _with_remedy(error: Exception, host: str) -> Exception:

@@ -7,7 +7,7 @@ progress and sentences while it works, then exactly one result or error. A click
 The dataclasses of the core are their own wire format: `plain.py` turns them into JSON values and back by their
 annotations, strictly: unknown keys, missing keys and wrong types are refused. Arrays are named in the frame's header
 and unpacked only once shape and type are known to be what is expected. Any body that breaks a rule raises
-`ProtocolError` and nothing else, and nothing is allocated that `limits.py` does not allow.
+`ProtocolError`, or `TooLargeError` if it announces more than `limits.py` allows; nothing of that is ever allocated.
 
 Labels that are edited live at both ends. Each answer to an edit carries the labels of the box that changed, the state,
 the step as it stands in the history, and the *revision*: the number of edits, undos and redos made so far. A request

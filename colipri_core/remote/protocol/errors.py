@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     "store-busy": 503,
     "server-fault": 500,
     "autosave-failed": 507,
+    "server-full": 507,
 }
 """HTTP status of each code; 422 for what is not listed."""
 

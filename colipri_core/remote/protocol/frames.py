@@ -21,6 +21,7 @@ from typing import NoReturn
 import numpy.typing as npt
 
 from colipri_core.errors import ProtocolError
+from colipri_core.errors import TooLargeError
 from colipri_core.remote.protocol.arrays import Array
 from colipri_core.remote.protocol.arrays import ArrayHeader
 from colipri_core.remote.protocol.arrays import pack
@@ -69,7 +70,8 @@ class Preamble:
         """Read the first `PREAMBLE.size` bytes.
 
         Raises:
-            ProtocolError: If they do not begin a frame of this version, or announce more than the limits allow.
+            ProtocolError: If they do not begin a frame of this version.
+            TooLargeError: If they announce more than the limits allow.
         """
         magic, version, kind, header_bytes, array_bytes = PREAMBLE.unpack_from(content)
         if magic != _MAGIC or version != PROTOCOL_VERSION:
@@ -77,7 +79,8 @@ class Preamble:
         if kind not in Kind.__members__.values():
             _refuse("a known kind of frame", str(kind))
         if header_bytes > limits.header_bytes or PREAMBLE.size + header_bytes + array_bytes > limits.frame_bytes:
-            _refuse(f"a frame of at most {limits.frame_bytes} bytes", f"{header_bytes} and {array_bytes}")
+            found = f"{header_bytes} of its header and {array_bytes} of arrays"
+            _too_large(f"a frame of at most {limits.frame_bytes} bytes, {limits.header_bytes} of its header", found)
         return cls(kind=Kind(kind), header_bytes=header_bytes, array_bytes=array_bytes)
 
 
@@ -161,6 +164,7 @@ def decode_frame(content: bytes | bytearray | memoryview, limits: Limits = DEFAU
 
     Raises:
         ProtocolError: If it breaks a rule, or is cut off, or followed by more.
+        TooLargeError: If it announces more than the limits allow.
     """
     view = memoryview(content)
     if len(view) < PREAMBLE.size:
@@ -182,10 +186,11 @@ def decode_json(content: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[str, An
     """Read a JSON object from a body or a frame's header.
 
     Raises:
-        ProtocolError: If it is too long, no JSON, nested too deeply, or no object.
+        ProtocolError: If it is no JSON, nested too deeply, or no object.
+        TooLargeError: If it is too long.
     """
     if len(content) > limits.header_bytes:
-        _refuse(f"JSON of at most {limits.header_bytes} bytes", str(len(content)))
+        _too_large(f"JSON of at most {limits.header_bytes} bytes", str(len(content)))
     try:
         document = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except (RecursionError, ValueError) as error:
@@ -217,3 +222,8 @@ def _no_constant(name: str) -> NoReturn:
 def _refuse(expected: str, found: str) -> NoReturn:
     msg = f"Expected {expected}, found {found}. Both ends must speak the same protocol."
     raise ProtocolError(msg)
+
+
+def _too_large(expected: str, found: str) -> NoReturn:
+    msg = f"Expected {expected}, found {found}. Send less."
+    raise TooLargeError(msg)

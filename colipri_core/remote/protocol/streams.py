@@ -33,6 +33,7 @@ class FrameReader:
 
         Raises:
             ProtocolError: If a frame breaks a rule.
+            TooLargeError: If one announces more than the limits allow.
         """
         left = memoryview(piece)
         while left:

@@ -14,6 +14,9 @@ PROTOCOL_HEADER = "Colipri-Protocol"
 JOB_HEADER = "Colipri-Job"
 """Names a call, so that it can be cancelled: a UUID chosen by the client."""
 
+SERVER_HEADER = "Colipri-Server"
+"""Names the server process that answers, on every answer: another one after a restart."""
+
 FRAME_TYPE = "application/x-colipri"
 """Media type of a frame, and of a stream of frames."""
 

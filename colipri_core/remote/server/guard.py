@@ -8,6 +8,7 @@ another origin cannot read them.
 from __future__ import annotations
 
 import hmac
+import uuid
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp
@@ -23,6 +24,7 @@ from colipri_core.errors import TooLargeError
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.remote.protocol.version import PROTOCOL_HEADER
 from colipri_core.remote.protocol.version import PROTOCOL_VERSION
+from colipri_core.remote.protocol.version import SERVER_HEADER
 from colipri_core.remote.server.answers import error_answer
 from colipri_core.remote.server.answers import protocol_headers
 from colipri_core.remote.server.settings import TOKEN_VARIABLE
@@ -48,6 +50,7 @@ class Guard:
         self._loopback_only = not settings.token
         self._limit = settings.limits.body_bytes
         self._open = _OPEN | open_paths
+        self._name = (SERVER_HEADER.lower().encode(), uuid.uuid4().hex.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or answer it."""
@@ -57,7 +60,7 @@ class Guard:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *protocol_headers()]
+                message["headers"] = [*message.get("headers", ()), *protocol_headers(), self._name]
             await send(message)
 
         refusal = self._refusal(scope)

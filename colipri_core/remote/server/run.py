@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from collections.abc import Generator
@@ -104,8 +106,8 @@ def serve(
         on_ready: Receives the URL once connections are taken.
 
     Raises:
-        OSError: If the address cannot be listened on.
-        ValueError: If another server uses the state folder.
+        ValueError: If the address cannot be listened on, certificate and key do not fit, or another server uses the
+            state folder.
     """
     with contextlib.ExitStack() as stack:
         own = listener or stack.enter_context(reserved(settings))
@@ -122,9 +124,10 @@ def reserved(settings: ServerSettings) -> Iterator[socket.socket]:
         settings: How it is served.
 
     Raises:
-        OSError: If the address cannot be listened on.
-        ValueError: If another server uses the state folder.
+        ValueError: If the address cannot be listened on, certificate and key do not fit, or another server uses the
+            state folder.
     """
+    _check_certificate(settings)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(settings.state / "server.lock", timeout=0, thread_local=False)
     try:
@@ -144,5 +147,24 @@ def _listening(host: str, port: int) -> socket.socket:
         # acknowledgement (Nagle's algorithm against delayed ACKs)
         return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
     except OSError as error:
-        msg = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port or --host"
-        raise OSError(error.errno, msg) from error
+        remedy = (
+            "Choose another --port, or stop what uses it."
+            if error.errno == errno.EADDRINUSE
+            else ("Choose another --host or --port, one this machine and user may listen on.")
+        )
+        msg = f"Expected to listen on {host} port {port}, but it cannot be done: {error.strerror}. {remedy}"
+        raise ValueError(msg) from error
+
+
+def _check_certificate(settings: ServerSettings) -> None:
+    """Refuse a certificate and key that do not serve, before anything is loaded."""
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # a file that cannot be read, is of another kind, or belongs to another certificate
+        msg = (
+            f'Expected a certificate chain in "{settings.tls_cert}" and its private key in "{settings.tls_key}", both '
+            f"PEM, got others ({error}). Pass the two that belong together by --tls-cert and --tls-key."
+        )
+        raise ValueError(msg) from error

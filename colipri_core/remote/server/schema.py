@@ -29,6 +29,7 @@ from colipri_core.remote.protocol.questions import TextsRequest
 from colipri_core.remote.protocol.sessions import ModelAnswer
 from colipri_core.remote.protocol.sessions import SessionAnswer
 from colipri_core.remote.protocol.version import FRAME_TYPE
+from colipri_core.remote.protocol.version import JOB_HEADER
 from colipri_core.remote.protocol.version import PREFIX
 from colipri_core.remote.protocol.version import PROTOCOL_HEADER
 from colipri_core.remote.protocol.version import PROTOCOL_VERSION
@@ -40,6 +41,13 @@ _ANSWERS = (ModelAnswer, OpenPathAnswer, SessionAnswer, VolumeHeader)
 _PROMPTS = (Box, Lasso, Phrase, Point, Scribble)
 _REFERENCE = "#/components/schemas/{model}"
 _BINARY = {FRAME_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_JOB = {
+    "name": JOB_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Names the call, so that it can be cancelled and repeated: a UUID.",
+    "schema": {"type": "string", "format": "uuid"},
+}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -79,7 +87,8 @@ def answers(kind: type[Any] | None) -> dict[int | str, dict[str, Any]]:
 def errors() -> dict[int | str, dict[str, Any]]:
     """Describe the answers that are no success."""
     content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model="Error")}}}
-    return {"4XX": {"description": "Refused.", "content": content}, "503": {"description": "Busy.", "content": content}}
+    descriptions = {"4XX": "Refused.", "500": "A fault of the server.", "503": "Busy.", "507": "The disk is full."}
+    return {status: {"description": text, "content": content} for status, text in descriptions.items()}
 
 
 def describe(app: FastAPI) -> None:
@@ -106,10 +115,12 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         "schema": {"type": "string", "const": str(PROTOCOL_VERSION)},
     }
     for path, item in document["paths"].items():
-        for operation in item.values():
+        for method, operation in item.items():
             operation["responses"].pop("422", None)
             if path.startswith(f"{PREFIX}/"):
                 operation.setdefault("parameters", []).append(header)
+                if method == "post" and FRAME_TYPE in operation["responses"].get("200", {}).get("content", {}):
+                    operation["parameters"].append(_JOB)
     return document
 
 

@@ -7,7 +7,9 @@ young, or its room is needed. To be used on the loop; what takes time runs in th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
 import math
 import os
 import re
@@ -17,16 +19,20 @@ from collections.abc import AsyncIterator
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 from colipri_core.errors import ProtocolError
 from colipri_core.errors import ServerBusyError
+from colipri_core.errors import ServerFullError
+from colipri_core.errors import TooLargeError
 from colipri_core.errors import VolumeUnknownError
 from colipri_core.remote.protocol.arrays import DTYPES
 from colipri_core.remote.protocol.frames import Frame
 from colipri_core.remote.protocol.limits import Limits as WireLimits
 from colipri_core.remote.protocol.plain import from_plain
 from colipri_core.remote.protocol.streams import FrameReader
+from colipri_core.remote.protocol.volumes import SLAB_BYTES
 from colipri_core.remote.protocol.volumes import VolumeHeader
 from colipri_core.remote.protocol.volumes import VolumeReceiver
 from colipri_core.remote.protocol.volumes import sendable
@@ -38,6 +44,9 @@ _SUFFIX = ".volume"
 _PARTIAL = ".part"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _READ_BYTES = 4 << 20
+_SLABS_A_FRAME = 2
+"""Room for what packing adds to a slab, and for slices that are larger than one (our choice)."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class VolumeStore:
@@ -54,7 +63,7 @@ class VolumeStore:
             path.unlink()
         self._folder = folder
         self._limits = limits
-        self._wire = wire_limits(limits)
+        self._wire = upload_limits(limits)
         self._loaded: dict[str, _Loaded] = {}
         self._reserved = 0
         self._loading = asyncio.Lock()
@@ -88,15 +97,18 @@ class VolumeStore:
         Raises:
             ProtocolError: If it is something else.
             TooLargeError: If it is larger than allowed.
-            ServerBusyError: If there is no room for it.
+            ServerBusyError: If there is no room for it in memory.
+            ServerFullError: If there is none on the disk.
         """
         self._path(digest)
-        intake = _Intake(self._partial_path(), self._wire, self._reserve)
+        with _disk():
+            intake = _Intake(self._partial_path(), self._wire, self._reserve)
         try:
-            async for piece in pieces:
-                await intake.take(piece)
-            volume = await asyncio.to_thread(intake.finish, digest)
-            return self._keep(digest, volume, intake.path)
+            with _disk():
+                async for piece in pieces:
+                    await intake.take(piece)
+                volume = await asyncio.to_thread(intake.finish, digest)
+                return self._keep(digest, volume, intake.path)
         finally:
             self._reserved -= intake.reserved
             intake.close()
@@ -106,7 +118,8 @@ class VolumeStore:
 
         Raises:
             TooLargeError: If it is larger than allowed.
-            ServerBusyError: If there is no room for it.
+            ServerBusyError: If there is no room for it in memory.
+            ServerFullError: If there is none on the disk.
         """
         bare = Volume(voxels=sendable(volume).voxels, affine=volume.affine)
         VolumeHeader.of(bare).check(self._wire)
@@ -116,8 +129,9 @@ class VolumeStore:
         self._reserve(bare.voxels.nbytes)
         path = self._partial_path()
         try:
-            await asyncio.to_thread(_write, path, bare)
-            self._keep(digest, bare, path)
+            with _disk():
+                await asyncio.to_thread(_write, path, bare)
+                self._keep(digest, bare, path)
         finally:
             self._reserved -= bare.voxels.nbytes
             path.unlink(missing_ok=True)
@@ -182,7 +196,7 @@ class VolumeStore:
             async for piece in _read(path):
                 await intake.take(piece)
             volume = await asyncio.to_thread(intake.finish, digest)
-        except ProtocolError as error:
+        except (ProtocolError, TooLargeError) as error:
             path.unlink()
             raise _unknown() from error
         finally:
@@ -223,6 +237,16 @@ def wire_limits(limits: Limits) -> WireLimits:
         limits: The server's limits.
     """
     return WireLimits(frame_bytes=limits.body_bytes, array_bytes=limits.volume_voxels * 8, voxels=limits.volume_voxels)
+
+
+def upload_limits(limits: Limits) -> WireLimits:
+    """What readers of volumes allow: a slab may come whole, whatever other bodies may have.
+
+    Args:
+        limits: The server's limits.
+    """
+    wire = wire_limits(limits)
+    return dataclasses.replace(wire, frame_bytes=max(wire.frame_bytes, _SLABS_A_FRAME * SLAB_BYTES))
 
 
 @dataclasses.dataclass
@@ -279,7 +303,8 @@ class _Intake:
     def close(self) -> None:
         """Delete what is not finished."""
         if self._stream is not None:
-            self._stream.close()
+            with contextlib.suppress(OSError):  # a full disk takes the last bytes no better than those before
+                self._stream.close()
             self.path.unlink(missing_ok=True)
 
     def _begin(self, frame: Frame) -> None:
@@ -289,6 +314,21 @@ class _Intake:
         self._reserve(size)
         self.reserved = size
         self._begun = True
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    """Say what to do about a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        msg = (
+            "Expected room for one more volume on the server's disk, found none. Have whoever runs it free some space "
+            "or lower its --max-disk, then send the volume again."
+        )
+        raise ServerFullError(msg) from error
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

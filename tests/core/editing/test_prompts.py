@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -151,6 +153,62 @@ def test_a_lasso_with_a_dent_leaves_the_dent_out() -> None:
 def test_a_prompt_beyond_the_volume_is_refused_with_its_corners(prompt: object) -> None:
     with pytest.raises(ValueError, match=r"outside of it.*\(0\.0, 0\.0, 0\.0\)"):
         prompt_mask(prompt, GRID)
+
+
+FAR = [20_000.0, 2_147_483_648.0, -9.2e18, 1e200]
+
+
+@pytest.mark.parametrize("far", FAR)
+@pytest.mark.parametrize("kind", ["point", "scribble", "box", "lasso"])
+def test_a_position_far_beyond_any_volume_costs_nothing(kind: str, far: float) -> None:
+    near, away = (-5.0, -5.0, 5.0), (far, -5.0, 5.0)
+    prompt = {
+        "point": lambda: Point(ras=away),
+        "scribble": lambda: Scribble(ras=(near, away)),
+        "box": lambda: Box(lower_ras=near, upper_ras=away),
+        "lasso": lambda: Lasso(ras=(near, away, (-5.0, far, 5.0))),
+    }[kind]()
+    tracemalloc.start()
+    if abs(far) < 1e6:
+        assert kind == "point" or prompt_mask(prompt, GRID).mask.any()
+    else:
+        with pytest.raises(ValueError, match="outside of it"):
+            prompt_mask(prompt, GRID)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 << 20
+
+
+def test_as_many_positions_as_a_prompt_may_have_are_drawn_in_little_memory() -> None:
+    way = [(-5.0 - step % 100 / 10, -5.0 - step % 77 / 10, 5.0) for step in range(10_000)]
+    tracemalloc.start()
+    for prompt in (Scribble(ras=tuple(way)), Lasso(ras=tuple(way))):
+        assert prompt_mask(prompt, GRID).mask.any()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def test_a_brush_that_would_look_at_more_than_a_server_can_is_refused() -> None:
+    fine = VolumeGeometry(shape=(512, 512, 512), affine=np.diag([0.7, 0.7, 0.7, 1.0]))
+    zigzag = tuple((300.0 * (step % 2), 300.0 * (step % 3 > 0), 300.0 * (step % 5 > 0)) for step in range(10_000))
+    for scribble in (Scribble(ras=zigzag), Scribble(ras=zigzag[:2], radius_mm=1e300)):
+        with pytest.raises(ValueError, match="thinner or in parts"):
+            prompt_mask(scribble, fine)
+    assert prompt_mask(Scribble(ras=((0.0, 0.0, 0.0), (350.0, 350.0, 350.0))), fine).upper == (503, 503, 503)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Scribble(ras=((0.0, 0.0, 0.0),) * 10_001), "at most 10000 positions, got 10001"),
+        (lambda: Lasso(ras=((0.0, 0.0, 0.0),) * 10_001), "at most 10000 positions, got 10001"),
+        (lambda: Phrase(text="nodule " * 150_000), "at most 2000 characters of text, got 1050000"),
+    ],
+)
+def test_a_prompt_of_more_than_anybody_draws_or_says_is_refused(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()
 
 
 def test_a_prompt_partly_beyond_the_volume_keeps_the_part_inside() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import http.server
 import json
 import socket
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from chests import chest
+from scripted_engine import ScriptedEngine
 from support.serving import serving
 
 from colipri_core.editing.edits import AddObject
@@ -128,6 +131,26 @@ class TestKilled:
                 assert again.segmentation.labelmap.sum() == 8
 
 
+class TestSucceeded:
+    """A server that comes back with another model, which must not be shown under the old one's name."""
+
+    @pytest.mark.parametrize("state", ["state", "another"], ids=["same state folder", "state folder lost"])
+    def test_by_another_model(self, state: str, tmp_path: Path) -> None:
+        other, words = ScriptedEngine(), []
+        other.card = dataclasses.replace(other.card, name="the successor", sha256="1" * 64)
+        with contextlib.ExitStack() as servers:
+            url = servers.enter_context(serving(ScriptedEngine(), state=tmp_path / "state"))
+            with RemoteEngine(url, timeouts=PATIENT, notify=words.append) as engine, engine.open(VOLUME) as session:
+                session.edit(stroke(0))
+                assert engine.card.name != "the successor"
+                servers.close()
+                with serving(other, state=tmp_path / state, port=urlsplit(url).port or 0):
+                    session.edit(stroke(1))
+                    check_strokes(session, 2)
+                    assert engine.card == other.card
+        assert sum("the successor" in said for said in words) == 1
+
+
 class TestForgotten:
     def test_a_lease_that_ran_out_costs_nothing(self, local: Engine) -> None:
         with (
@@ -140,6 +163,18 @@ class TestForgotten:
             time.sleep(1.5)
             session.edit(stroke(1))
             check_strokes(session, 2)
+
+    def test_a_short_lease_does_not_run_out_while_a_session_is_held(self) -> None:
+        held = ScriptedEngine()
+        with (
+            serving(held, limits=Limits(lease_s=1.2)) as url,
+            RemoteEngine(url) as engine,
+            engine.open(VOLUME) as session,
+        ):
+            session.edit(stroke(0))
+            time.sleep(4)
+            assert [there.closed for there in held.sessions] == [False]
+            session.edit(stroke(1))
 
     def test_a_session_ended_by_somebody_else_is_seeded_anew(self, local: Engine) -> None:
         with serving(local) as url, RemoteEngine(url) as engine, engine.open(VOLUME) as session:

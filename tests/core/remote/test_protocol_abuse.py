@@ -28,6 +28,7 @@ from colipri_core.remote.protocol.editing import edit_from
 from colipri_core.remote.protocol.editing import edit_parts
 from colipri_core.remote.protocol.editing import step_from
 from colipri_core.remote.protocol.editing import step_parts
+from colipri_core.remote.protocol.frames import PREAMBLE
 from colipri_core.remote.protocol.frames import Kind
 from colipri_core.remote.protocol.frames import decode_frame
 from colipri_core.remote.protocol.frames import frame_bytes
@@ -109,13 +110,19 @@ class TestMutatedBodies:
                 break
         try:
             read_all(bytes(content))
-        except ProtocolError:
+        except (ProtocolError, TooLargeError):
             return
 
     @quick
     @given(st.binary(max_size=200))
     def test_garbage(self, content: bytes) -> None:
         with pytest.raises(ProtocolError):
+            decode_frame(content)
+
+    @pytest.mark.parametrize(("header", "arrays"), [(2**31, 0), (0, 2**40), (9 << 20, 0)])
+    def test_a_frame_that_announces_more_than_is_allowed_is_too_large(self, header: int, arrays: int) -> None:
+        content = PREAMBLE.pack(b"CLPR", 1, Kind.REQUEST, header, arrays)
+        with pytest.raises(TooLargeError, match="Send less"):
             decode_frame(content)
 
     def test_a_header_of_deep_brackets_and_one_of_no_number(self) -> None:

@@ -39,7 +39,7 @@ async def readyz(request: Request) -> dict[str, Any]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """What Prometheus reads."""
     return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
