@@ -138,7 +138,7 @@ def test_overrides_of_the_structure_head_are_exported(
     shutil.copytree(run_folder, folder)
     output = ["--output", str(folder)]
     assert main(["pretrain", "--recipe", "smoke", *output, "optimizer.steps=1", "sentence_steps=0"]) == 0
-    assert main(["structures", *output, "chanels=2"]) == 2
+    assert main(["structures", *output, "canals=2"]) == 2
     assert main(["structures", *output, "channels=2", "optimizer.steps=1"]) == 0
     assert len((folder / "structures.jsonl").read_text().splitlines()) == 1
     assert main(["structures", *output, "channels=4"]) == 2
