@@ -127,7 +127,9 @@ def odd_prompts(volume: Volume, *, seed: int) -> Iterator[dict[str, Any]]:
         {"kind": "lasso", "ras": [near, [near[0] + 30.0, *near[1:]], aside], "positive": True},
         {"kind": "phrase", "text": "nodule"},
     )
-    odd = (*_ODD, -9.2e18, 2.0**31, 1e200, [near] * 50_000, [near, ahead, aside] * 3_000, "nodule " * 150_000)
+    dots = [[*near] for _ in range(50_000)]  # lists of their own: what is put into one must not be in all
+    path = [[*place] for _ in range(3_000) for place in (near, ahead, aside)]
+    odd = (*_ODD, -9.2e18, 2.0**31, 1e200, dots, path, "nodule " * 150_000)
     while True:
         body = copy.deepcopy({"prompt": chance.choice(prompts), "label": 1, "policy": "keep", "after": 0})
         for _ in range(chance.randint(0, 2)):
