@@ -19,6 +19,7 @@ from colipri_core.inference.evidence import centres_inside
 from colipri_core.inference.features import Features
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.preprocess import map_to_source
+from colipri_core.progress import Reporter
 
 Mask = npt.NDArray[np.bool_]
 
@@ -29,7 +30,9 @@ _SMOOTHED = 3
 """Edge in voxels of the cube over which the gradient is averaged, twice."""
 
 
-def seen_at(runtime: ModelRuntime, features: Features, dense: Tensor, direction: Tensor) -> tuple[int, int, int]:
+def seen_at(
+    runtime: ModelRuntime, features: Features, dense: Tensor, direction: Tensor, report: Reporter
+) -> tuple[int, int, int]:
     """Return the place of a phrase: an index in the volume's own grid, in or just beside the best token.
 
     Args:
@@ -37,6 +40,10 @@ def seen_at(runtime: ModelRuntime, features: Features, dense: Tensor, direction:
         features: What is known of the volume.
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
+        report: Told of the progress; looked at for a cancellation after every block of the encoder.
+
+    Raises:
+        Cancelled: If the reporter's cancel token is set.
     """
     patch = runtime.bundle.model.patch_size
     token = np.asarray(best_token(features, dense, direction))
@@ -44,7 +51,7 @@ def seen_at(runtime: ModelRuntime, features: Features, dense: Tensor, direction:
     stop = np.minimum(start + MAX_TOKENS, dense.shape[1:])
     part = tuple(slice(int(a) * patch, int(b) * patch) for a, b in zip(start, stop, strict=True))
     image = torch.from_numpy(np.ascontiguousarray(features.prepared.array[part]))[None, None]
-    weight = runtime.on_device(lambda: _influence(runtime, image, direction, token - start))
+    weight = runtime.on_device(lambda: _influence(runtime, image, direction, token - start, report))
     grid = features.prepared.geometry.cropped([edge.start for edge in part], list(weight.shape))
     allowed = _beside(weight.shape, (token - start) * patch, patch) & centres_inside(grid, features.prepared.source)
     in_body = allowed & _in_body(features, grid)
@@ -57,13 +64,13 @@ def seen_at(runtime: ModelRuntime, features: Features, dense: Tensor, direction:
 
 
 def _influence(
-    runtime: ModelRuntime, image: Tensor, direction: Tensor, token: npt.NDArray[np.intp]
+    runtime: ModelRuntime, image: Tensor, direction: Tensor, token: npt.NDArray[np.intp], report: Reporter
 ) -> npt.NDArray[np.float32]:
     """How much the evidence of a token changes with each voxel (X, Y, Z) of a prepared volume (1, 1, X, Y, Z)."""
     model = runtime.bundle.model
     with torch.inference_mode(mode=False), torch.enable_grad():
         voxels = image.to(runtime.device, runtime.precision, copy=True).requires_grad_()
-        tokens = F.normalize(model.dense(model.image_features(voxels).float()), dim=1)
+        tokens = F.normalize(model.dense(model.image_features(voxels, progress=report).float()), dim=1)
         x, y, z = (int(index) for index in token)
         evidence = direction.clone().to(tokens) @ tokens[0, :, x, y, z]
         (gradient,) = torch.autograd.grad(evidence, voxels)

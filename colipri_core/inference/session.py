@@ -129,9 +129,9 @@ class LocalSession(LabelSession):
                 evidence = evidence_map(features, dense, pair.direction)
             place, value = evidence.peak_ras, evidence.peak_value
             if focused:
-                report(0.5, "Looking closer")
+                report(0.2, "Looking closer")
                 with stopwatch("focus"):
-                    voxel = seen_at(self._runtime, features, dense, pair.direction)
+                    voxel = seen_at(self._runtime, features, dense, pair.direction, report.part(0.2, 1.0))
                 place, value = self._volume.geometry.index_to_world(voxel), float(evidence.values[voxel])
             report(1.0, "Done")
             return EvidenceMap(

@@ -14,10 +14,12 @@ from random_bundles import SIZE
 from random_bundles import save_random_bundle
 
 import colipri_core as cc
+from colipri_core.errors import Cancelled
 from colipri_core.inference import focus
 from colipri_core.inference.local import LocalEngine
 from colipri_core.inference.session import LocalSession
 from colipri_core.preprocess import model_grid
+from colipri_core.progress import CancelToken
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume
@@ -73,6 +75,20 @@ class TestSeenAt:
         voxel = np.rint(volume.geometry.world_to_index(seen.peak_ras)).astype(int)
         assert seen.peak_value == seen.values[tuple(voxel)]
         assert plain.peak_value >= seen.peak_value
+
+    def test_cancel_ends_it_within_the_encoder(self, engine: LocalEngine) -> None:
+        cancel = CancelToken()
+
+        def stop(_: float, message: str) -> None:
+            if message == "Looking closer":
+                cancel.cancel()
+
+        with engine.open(chest()) as session:
+            assert isinstance(session, LocalSession)
+            session.classify()
+            with pytest.raises(Cancelled):
+                session._attention("emphysema", progress=stop, cancel=cancel)
+            assert session._attention("emphysema").peak_value
 
 
 def test_tiny_points_into_lesions_and_not_beside_them(tmp_path: Path) -> None:
