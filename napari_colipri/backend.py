@@ -244,17 +244,21 @@ class Backend:
         assert self._engine is not None
         return store_for(self._engine, address)
 
-    def read_match(self, choice: ModelChoice, address: str, path: str) -> Volume:
+    def read_match(
+        self, choice: ModelChoice, address: str, path: str, progress: ProgressCallback, cancel: CancelToken
+    ) -> Volume:
         """Read the scan of a match, here or at the server whose store it is in.
 
         Args:
             choice: The model that searched.
             address: The store, as for `store`.
             path: Path of the match.
+            progress: Receives (fraction, message).
+            cancel: Cancels fetching.
         """
         self.load(choice)
         assert self._engine is not None
-        return read_match(self._engine, address, path)
+        return read_match(self._engine, address, path, progress=progress, cancel=cancel)
 
     def embed_phrase(
         self,

@@ -191,7 +191,7 @@ class SimilarCases:
                 msg = f'The scan of "{row.name}" is not on this machine, and its server does not say where it is.'
                 raise UnreadableInputError(msg)
             if choice.is_remote:
-                return self._backend.read_match(choice, address, row.match.path)
+                return self._backend.read_match(choice, address, row.match.path, progress, cancel)
             return read_volume(row.match.path)
 
         def done(volume: Volume) -> None:

@@ -11,6 +11,8 @@ from colipri_core.engine import Engine
 from colipri_core.errors import StoreError
 from colipri_core.errors import UnreadableInputError
 from colipri_core.io import read_volume
+from colipri_core.progress import CancelToken
+from colipri_core.progress import ProgressCallback
 from colipri_core.remote.client.engine import RemoteEngine
 from colipri_core.report import SentenceStore
 from colipri_core.volume import Volume
@@ -49,19 +51,29 @@ def store_for(engine: Engine, address: str) -> Archive:
     return open_store(address)
 
 
-def read_match(engine: Engine, address: str, path: str) -> Volume:
+def read_match(
+    engine: Engine,
+    address: str,
+    path: str,
+    *,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Volume:
     """Read the scan of a match from where its store says it lies.
 
     Args:
         engine: The model that asked.
         address: Name or address of the store, as for `store_for`.
         path: Path of the match; relative to the server's folder if the store is the server's own.
+        progress: Receives (fraction, message) while the server's is fetched.
+        cancel: Cancels fetching.
 
     Raises:
+        Cancelled: If the cancel token is set.
         UnreadableInputError: If the path is empty, or nothing that can be read lies there.
     """
     if isinstance(engine, RemoteEngine) and address in engine.stores:
-        return engine.read(path)
+        return engine.read(path, progress=progress, cancel=cancel)
     if not path:
         msg = "Expected the path of the scan, found none in the store. Add the case anew with `colipri index add`."
         raise UnreadableInputError(msg)

@@ -317,7 +317,7 @@ class ColipriLogic(ScriptedLoadableModuleLogic):
             from ColipriLib.module_logic import ModuleLogic
 
             client = Client(edits_folder=settings_folder() / "edits")
-            ColipriLogic._core = ModuleLogic(slicer.mrmlScene, node, client=client, open_match=load_volume)
+            ColipriLogic._core = ModuleLogic(slicer.mrmlScene, node, client=client, load=load_volume)
         elif ColipriLogic._core.desk.params.node is not node:
             ColipriLogic._core.begin(node)
         return ColipriLogic._core
@@ -355,13 +355,13 @@ def settings_folder() -> Path:
     return Path(slicer.app.slicerUserSettingsFilePath).parent / "Colipri"
 
 
-def load_volume(path: Path) -> bool:
-    """Load a scan into the scene; returns False if Slicer could not read it."""
+def load_volume(path: Path) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Load a scan into the scene; returns None if Slicer could not read it."""
     try:
-        return slicer.util.loadVolume(os.fspath(path)) is not None
+        return slicer.util.loadVolume(os.fspath(path))
     except RuntimeError:
         logging.exception("The scan %s could not be loaded", path.name)
-        return False
+        return None
 
 
 class ColipriTest(ScriptedLoadableModuleTest):

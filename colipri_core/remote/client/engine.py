@@ -105,18 +105,21 @@ class RemoteEngine:
             raise NotFoundError(msg)
         return RemoteStore(self._server, name)
 
-    def read(self, path: str) -> Volume:
+    def read(self, path: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None) -> Volume:
         """Read a volume that lies at the server, such as the scan of a match in one of its case stores.
 
         Args:
             path: Relative to the server's `--root`, with forward slashes, as `Match.path` is.
+            progress: Receives (fraction, message).
+            cancel: Cancels fetching.
 
         Raises:
+            Cancelled: If the cancel token is set.
             UnreadableInputError: If the path is empty, or nothing that can be read lies there.
             NotFoundError: If the server opens no paths.
         """
         self._server.check_open()
-        return read_there(self._server.transport, path)
+        return read_there(self._server.transport, path, progress, cancel)
 
     def open(self, volume: Volume, *, autosave: Path | None = None) -> RemoteSession:
         """Open a volume; it is sent with the first question, unless the server holds it already.

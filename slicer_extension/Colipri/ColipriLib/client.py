@@ -18,6 +18,7 @@ from colipri_core.engine import is_server
 from colipri_core.engine import open_engine
 from colipri_core.errors import ColipriError
 from colipri_core.errors import ModelUnavailableError
+from colipri_core.errors import NotFoundError
 from colipri_core.errors import ServerUnreachableError
 from colipri_core.index.store import open_store
 from colipri_core.progress import CancelToken
@@ -170,6 +171,26 @@ class Client:
         engine = self.connect()
         find = getattr(engine, "store", None)
         return open_store(name) if find is None else find(name)
+
+    def read(self, path: str, progress: ProgressCallback, cancel: CancelToken) -> Volume:
+        """Read a scan that lies at the server.
+
+        Args:
+            path: Relative to the server's folder, as the path of a match in one of its stores is.
+            progress: Receives (fraction, message).
+            cancel: Cancels connecting and fetching.
+
+        Raises:
+            UnreadableInputError: If nothing that can be read lies there.
+            NotFoundError: If there is no server that opens paths.
+        """
+        reporter = Reporter(progress, cancel)
+        engine = self.connect(reporter.part(0.0, _CONNECTING_SHARE), cancel)
+        read: Callable[..., Volume] | None = getattr(engine, "read", None)
+        if read is None:
+            msg = "Expected a server that holds the scan, found a model in this process."
+            raise NotFoundError(msg)
+        return read(path, progress=reporter.part(_CONNECTING_SHARE, 1.0), cancel=cancel)
 
     def note(self, error: Exception | None) -> None:
         """Take note of how the last call went.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import slicer
@@ -16,6 +15,7 @@ from ColipriLib.labelling import Labelling
 from ColipriLib.presenter import View
 from ColipriLib.presenter import present
 from ColipriLib.reporting import Reporting
+from ColipriLib.similar import Loader
 from ColipriLib.similar import SimilarCases
 
 
@@ -26,7 +26,7 @@ class ModuleLogic:
         scene: The scene.
         node: The module's parameter node.
         client: The connection; None for one to servers.
-        open_match: Loads a scan into the scene.
+        load: Loads a scan into the scene from its file.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class ModuleLogic:
         node: Any,
         *,
         client: Client | None = None,
-        open_match: Callable[[Path], bool] = lambda path: False,
+        load: Loader = lambda path: None,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self.desk = Desk(scene, node, client=client or Client(), on_change=self._changed)
         self.analysis = Analysis(self.desk)
         self.labelling = Labelling(self.desk)
         self.reporting = Reporting(self.desk, self.analysis)
-        self.similar = SimilarCases(self.desk, open_match)
+        self.similar = SimilarCases(self.desk, load)
 
     def view(self) -> View:
         """What the panels show now."""

@@ -45,6 +45,7 @@ class Panels:
         self._qt = qt
         self._view: View | None = None
         self._query = ""
+        self._cases: list[str] = []
         for name, widths in COLUMN_WIDTHS.items():
             for column, width in enumerate(widths):
                 getattr(ui, name).setColumnWidth(column, width)
@@ -101,7 +102,7 @@ class Panels:
     def _show_findings(self, view: FindingsView) -> None:
         rows = [row for row in view.rows if matches(row.name, self._query)]
         table = self._ui.findingsTable
-        self._resize(table, len(rows))
+        table.setRowCount(len(rows))
         for number, row in enumerate(rows):
             mark = f"{_SHOWN} " if row.name in view.shown else ""
             tip = f"{row.name}{f' ({row.code})' if row.code else ''}: click to show where the model sees it"
@@ -118,7 +119,7 @@ class Panels:
 
     def _show_structures(self, view: StructuresView) -> None:
         table = self._ui.structuresTable
-        self._resize(table, len(view.rows))
+        table.setRowCount(len(view.rows))
         for number, row in enumerate(view.rows):
             tip = f"{row.name}{f' ({row.code})' if row.code else ''}: double click to go there"
             eye = self._item(_SHOWN if row.label in view.shown else _HIDDEN, "Click to show or hide")
@@ -144,7 +145,7 @@ class Panels:
 
     def _show_objects(self, view: LabelView) -> None:
         ui = self._ui
-        self._resize(ui.objectsTable, len(view.objects))
+        ui.objectsTable.setRowCount(len(view.objects))
         current = None
         for number, item in enumerate(view.objects):
             marks = "".join(mark for mark, on in ((" \u2713", item.done), (" (locked)", item.locked)) if on)
@@ -168,7 +169,7 @@ class Panels:
 
     def _show_report(self, view: ReportView, *, can_run: bool) -> None:
         ui = self._ui
-        self._resize(ui.reportTable, len(view.rows))
+        ui.reportTable.setRowCount(len(view.rows))
         for number, row in enumerate(view.rows):
             tip = "\n".join(row.details)
             text = self._item(row.text, tip, editable=row.position is not None)
@@ -189,7 +190,12 @@ class Panels:
 
     def _show_similar(self, view: SimilarView, *, can_run: bool) -> None:
         ui = self._ui
-        self._resize(ui.matchesTable, len(view.rows))
+        cases = [row.match.case for row in view.rows]
+        if cases != self._cases:
+            self._cases = cases
+            ui.matchesTable.setCurrentCell(-1, -1)
+            ui.matchReport.setPlainText("")
+        ui.matchesTable.setRowCount(len(view.rows))
         for number, row in enumerate(view.rows):
             tip = "\n".join((*row.details, row.match.path))
             for column, text in enumerate((row.match.case, f"{row.match.distance:.3f}", ", ".join(row.shared))):
@@ -215,7 +221,3 @@ class Panels:
 
     def _brush(self, color: tuple[int, int, int]) -> Any:
         return self._qt.QBrush(self._qt.QColor(*color))
-
-    def _resize(self, table: Any, rows: int) -> None:
-        table.clearContents()
-        table.setRowCount(rows)

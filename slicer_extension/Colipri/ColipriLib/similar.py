@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import slicer
+
 from colipri_core.cases import Match
 from colipri_core.cases import RegionMask
 from colipri_core.errors import StoreError
@@ -12,10 +14,16 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts.crop import Crop
 from colipri_core.session import Session
+from colipri_core.volume import Volume
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
 from ColipriLib.job import Job
 from ColipriLib.rows import MatchRow
+from ColipriLib.scene import places
+from ColipriLib.scene import volumes
+
+Loader = Callable[[Path], slicer.vtkMRMLScalarVolumeNode | None]
+"""Loads a scan into the scene; returns None if it could not."""
 
 NUM_MATCHES = 8
 """Matches that are listed (our choice)."""
@@ -28,6 +36,8 @@ NO_STORE = (
     "named under Local server."
 )
 
+OPENED = 'The slice views show the scan of "{}". The chosen CT is still the other one.'
+
 UNKNOWN_PLACE = (
     'The server does not say where the scan of "{}" lies: it tells of scans below its --root only. '
     "Ask whoever runs it, or load the scan by hand."
@@ -39,13 +49,14 @@ class SimilarCases:
 
     Args:
         desk: Scene, connection and worker.
-        open_match: Loads the scan of a match into the scene; returns False if it could not.
+        load: Loads the scan of a match from its file.
     """
 
-    def __init__(self, desk: Desk, open_match: Callable[[Path], bool]) -> None:
+    def __init__(self, desk: Desk, load: Loader) -> None:
         self.note = ""
         self._desk = desk
-        self._open_match = open_match
+        self._load = load
+        self._store = ""
         self._found: tuple[Match, ...] = ()
         self._searched: Case | None = None
 
@@ -84,7 +95,7 @@ class SimilarCases:
             return tuple(others[:NUM_MATCHES])
 
         def take(case: Case, found: tuple[Match, ...]) -> None:
-            self._show(found, "" if found else "The store has no other case.", case)
+            self._show(store, found, "" if found else "The store has no other case.", case)
 
         title = "Looking for the object elsewhere" if by_object else "Looking for similar cases"
         return self._desk.run(title, ask, take)
@@ -114,29 +125,58 @@ class SimilarCases:
 
         def done(found: tuple[Match, ...]) -> None:
             self._desk.client.note(None)
-            self._show(found, "" if found else "The store has no cases yet.")
+            self._show(store, found, "" if found else "The store has no cases yet.")
 
         return self._desk.start(Job(title=f'Searching for "{text}"', work=work, on_done=done))
 
-    def open(self, row: MatchRow) -> None:
-        """Load the scan of a match into the scene, where its file can be reached from here.
+    def open(self, row: MatchRow) -> bool:
+        """Load the scan of a match, and show it in the slice views at the place that matched.
+
+        The scan of a server's store is read at the server and fetched; any other is a file that must be reached from
+        here.
 
         Args:
             row: The match.
+
+        Returns:
+            False if it could not be loaded, or fetching it was not started; `note` says why.
         """
-        path = Path(row.match.path)
-        if not row.match.path:
-            self.note = UNKNOWN_PLACE.format(row.match.case)
+        match, path = row.match, Path(row.match.path)
+        stores = self._desk.client.info.stores if self._desk.client.info is not None else ()
+        if not match.path:
+            self.note = UNKNOWN_PLACE.format(match.case)
+        elif self._store in stores:
+            return self._fetch(match)
         elif not path.exists():
-            self.note = f'The scan of "{row.match.case}" is not on this machine: {path.name}.'
-        elif not self._open_match(path):
-            self.note = f'"{path.name}" could not be loaded. Load it by hand: its path is in the row\'s tooltip.'
+            self.note = f'The scan of "{match.case}" is not on this machine: {path.name}.'
         else:
-            self.note = ""
+            node = self._load(path)
+            if node is not None:
+                self._look_at(node, match)
+                return True
+            self.note = f'"{path.name}" could not be loaded. Load it by hand: its path is in the row\'s tooltip.'
+        self._desk.changed()
+        return False
+
+    def _fetch(self, match: Match) -> bool:
+        def work(progress: ProgressCallback, cancel: CancelToken) -> Volume:
+            return self._desk.client.read(match.path, progress, cancel)
+
+        def done(volume: Volume) -> None:
+            self._desk.client.note(None)
+            self._desk.problem = ""
+            self._look_at(volumes.add_volume(self._desk.scene, volume), match)
+
+        return self._desk.start(Job(title=f'Fetching the scan of "{match.case}"', work=work, on_done=done))
+
+    def _look_at(self, node: slicer.vtkMRMLScalarVolumeNode, match: Match) -> None:
+        places.show_volume(self._desk.scene, node)
+        places.center_on(self._desk.scene, match.place.center_ras if match.place else volumes.center_of(node))
+        self.note = OPENED.format(match.case)
         self._desk.changed()
 
-    def _show(self, found: tuple[Match, ...], note: str, searched: Case | None = None) -> None:
-        self._found, self._searched, self.note = found, searched, note
+    def _show(self, store: str, found: tuple[Match, ...], note: str, searched: Case | None = None) -> None:
+        self._store, self._found, self._searched, self.note = store, found, searched, note
         self._desk.problem = ""
         self._desk.changed()
 

@@ -13,11 +13,13 @@ from store_scenes import record
 from store_scenes import unit
 from support.serving import serving
 
+from colipri_core.errors import Cancelled
 from colipri_core.errors import NotFoundError
 from colipri_core.errors import UnreadableInputError
 from colipri_core.index import open_store
 from colipri_core.io import read_volume
 from colipri_core.io import write_volume
+from colipri_core.progress import CancelToken
 from colipri_core.remote.client import RemoteEngine
 from colipri_core.remote.stores import read_match
 from colipri_core.remote.stores import store_for
@@ -49,6 +51,26 @@ def test_a_match_of_a_servers_store_is_read_at_the_server(tmp_path: Path, monkey
     there = read_volume(scan)
     assert (volume.name, volume.unit, volume.sha256) == (there.name, there.unit, there.sha256)
     assert np.array_equal(volume.voxels, there.voxels)
+
+
+def test_fetching_tells_how_far_it_is_and_can_be_cancelled(tmp_path: Path) -> None:
+    write_volume(VOLUME, tmp_path / "scan.nii.gz")
+    told: list[tuple[float, str]] = []
+    token = CancelToken()
+
+    def stop_once_fetching(fraction: float, message: str) -> None:
+        if message.startswith("Fetching"):
+            token.cancel()
+
+    with serving(ScriptedEngine(), root=tmp_path) as url, RemoteEngine(url) as engine:
+        engine.read("scan.nii.gz", progress=lambda fraction, message: told.append((fraction, message)))
+        with pytest.raises(Cancelled):
+            engine.read("scan.nii.gz", progress=stop_once_fetching, cancel=token)
+        assert engine.read("scan.nii.gz").shape == VOLUME.shape, "the connection outlives a cancelled read"
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
+    assert {message for _, message in told} == {"Reading scan.nii.gz at the server", "Fetching scan.nii.gz"}
 
 
 def test_a_server_without_a_folder_reads_nothing() -> None:

@@ -37,6 +37,18 @@ def scene() -> Iterator[slicer.vtkMRMLScene]:
         yield scene
 
 
+@pytest.fixture
+def volume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
+    """An oblique volume under a parent transform; no two voxels are alike."""
+    import nodes
+    import numpy as np
+
+    voxels = np.arange(np.prod(nodes.SHAPE), dtype=np.int16).reshape(nodes.SHAPE) - 800
+    node = nodes.add_volume(scene, voxels, nodes.AFFINE)
+    nodes.put_under(node, nodes.MOVED)
+    return node
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real CTs, which is not part of the repository."""

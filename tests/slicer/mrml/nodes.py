@@ -21,6 +21,14 @@ def rotation(degrees: float, axis: int) -> np.ndarray:
     return matrix
 
 
+SHAPE = (14, 12, 10)
+AFFINE = rotation(20.0, 2) @ rotation(-10.0, 0) @ np.diag([-0.8, 0.9, 2.5, 1.0])
+"""An oblique, left-handed affine for volumes of `SHAPE`."""
+
+MOVED = rotation(33.0, 1) + np.array([[0, 0, 0, 8.0], [0, 0, 0, -4.0], [0, 0, 0, 3.0], [0, 0, 0, 0]])
+"""A parent transform."""
+
+
 def write_oblique(source: Path, target: Path, *, left_handed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Write a scan anew as if it had been acquired obliquely: turned about two axes and shifted.
 

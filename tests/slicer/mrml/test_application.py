@@ -23,7 +23,9 @@ from servers import serving
 from colipri_core.cases import Match
 from ColipriLib import server_process
 from ColipriLib.rows import MatchRow
+from ColipriLib.scene import heat
 from ColipriLib.scene import segments
+from ColipriLib.scene import volumes
 
 SAMPLE = Path(__file__).resolve().parents[3] / "napari_colipri" / "samples" / "phantom_chest.nii.gz"
 
@@ -248,14 +250,35 @@ def test_a_store_given_to_the_managed_server_is_searched(application: Applicatio
         application.ui.searchButton.click()
         application.settle(0.2)
 
+        assert application.ui.problemLabel.text() == ""
+        (row,) = application.core.similar.rows
+        assert row.match.path == SAMPLE.name
+        application.ui.matchesTable.setCurrentCell(0, 0)
+        application.ui.openMatchButton.click()
+        application.settle(0.2)
+
     assert application.ui.problemLabel.text() == ""
-    (row,) = application.core.similar.rows
-    assert row.match.path == SAMPLE.name
+    assert "show the scan" in application.ui.similarNote.text()
+    assert row.match.place is not None
+    view = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceNode")
+    middle = [view.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
+    np.testing.assert_allclose(middle, row.match.place.center_ras, atol=1e-6)
+    fetched = slicer.mrmlScene.GetFirstNodeByName(SAMPLE.name.partition(".")[0])
+    loaded = nodes.load(SAMPLE)
+    assert fetched is not None
+    assert fetched.GetID() != loaded.GetID()
+    np.testing.assert_array_equal(volumes.volume_of(fetched).voxels, volumes.volume_of(loaded).voxels)
+    np.testing.assert_allclose(volumes.volume_of(fetched).affine, volumes.volume_of(loaded).affine, atol=1e-4)
+    assert all(view.GetBackgroundVolumeID() == fetched.GetID() for view in heat.slice_composites(slicer.mrmlScene))
+
+    application.ui.openMatchButton.click()
+    application.settle(0.2)
+    assert running_server.url.partition("//")[2] in application.ui.problemLabel.text(), "the server is gone"
 
 
 def test_a_match_of_unknown_place_is_not_loaded(application: Application) -> None:
     opened: list[Path] = []
-    application.core.similar._open_match = lambda path: not opened.append(path)
+    application.core.similar._load = opened.append
     match = Match(case="c17", path="", report="", volume_sha256="0" * 64, distance=0.1)
     application.core.similar.open(MatchRow(match=match, shared=(), other=()))
 

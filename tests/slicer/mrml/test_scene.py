@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import nodes
 import numpy as np
 import pytest
 import slicer
+from nodes import MOVED
+from nodes import SHAPE
 
-from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.geometry import apply_affine
@@ -28,19 +28,8 @@ from ColipriLib.scene import places
 from ColipriLib.scene import segments
 from ColipriLib.scene import volumes
 
-SHAPE = (14, 12, 10)
-AFFINE = nodes.rotation(20.0, 2) @ nodes.rotation(-10.0, 0) @ np.diag([-0.8, 0.9, 2.5, 1.0])
-MOVED = nodes.rotation(33.0, 1) + np.array([[0, 0, 0, 8.0], [0, 0, 0, -4.0], [0, 0, 0, 3.0], [0, 0, 0, 0]])
 HEART = Segment(label=1, name="Heart", code="SCT:80891009", color=(206, 110, 84))
 NODULE = Segment(label=300, name="Nodule", code="", color=(230, 159, 0))
-
-
-@pytest.fixture
-def volume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
-    voxels = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) - 800
-    node = nodes.add_volume(scene, voxels, AFFINE)
-    nodes.put_under(node, MOVED)
-    return node
 
 
 def labelmap() -> np.ndarray:
@@ -48,82 +37,6 @@ def labelmap() -> np.ndarray:
     labels[2:6, 3:7, 1:5] = 1
     labels[8:12, 2:5, 4:9] = 300
     return labels
-
-
-class TestVolumes:
-    def test_voxels_and_affine_are_those_of_the_node_under_its_transform(self, volume: object) -> None:
-        taken = volumes.volume_of(volume)
-
-        assert taken.shape == SHAPE
-        assert taken.voxels[3, 4, 5] == 3 * 120 + 4 * 10 + 5 - 800
-        np.testing.assert_allclose(taken.affine, MOVED @ AFFINE)
-
-    def test_voxels_are_a_copy(self, volume: object) -> None:
-        taken = volumes.volume_of(volume)
-        volumes.scalars_of(volume.GetImageData())[:] = 7
-
-        assert taken.voxels[3, 4, 5] != 7
-
-    @pytest.mark.parametrize("left_handed", [False, True])
-    def test_a_file_lies_where_it_says(
-        self, scene: object, shared_data: Path, tmp_path: Path, *, left_handed: bool
-    ) -> None:
-        source = shared_data / "lung_masks" / "imlab_id001_ct.nii.gz"
-        voxels, affine = nodes.write_oblique(source, tmp_path / "scan.nii.gz", left_handed=left_handed)
-        taken = volumes.volume_of(nodes.load(tmp_path / "scan.nii.gz"))
-
-        for index in ((30, 60, 20), (100, 20, 50)):
-            place = apply_affine(affine, index)
-            found = taken.geometry.world_to_index(place)
-            np.testing.assert_allclose(found, np.round(found), atol=1e-3)
-            assert taken.voxels[tuple(np.round(found).astype(int))] == voxels[index]
-
-    def test_a_chain_of_transforms_is_followed(self, scene: object, volume: object) -> None:
-        above = nodes.put_under(volume.GetParentTransformNode(), nodes.rotation(90.0, 2))
-
-        np.testing.assert_allclose(volumes.volume_of(volume).affine, nodes.rotation(90.0, 2) @ MOVED @ AFFINE)
-        assert above.GetScene() is scene
-
-    def test_a_non_linear_transform_is_refused(self, scene: object, volume: object) -> None:
-        import vtk
-
-        grid = scene.AddNewNodeByClass("vtkMRMLTransformNode", "bent")
-        warp = vtk.vtkThinPlateSplineTransform()
-        first, second = vtk.vtkPoints(), vtk.vtkPoints()
-        for number in range(4):
-            place = [10.0 * (axis == number) for axis in range(3)]
-            first.InsertNextPoint(place)
-            second.InsertNextPoint([value + number for value in place])
-        warp.SetSourceLandmarks(first)
-        warp.SetTargetLandmarks(second)
-        grid.SetAndObserveTransformToParent(warp)
-        volume.SetAndObserveTransformNodeID(grid.GetID())
-
-        with pytest.raises(UnsupportedVolumeError, match=r"non-linear.*Harden"):
-            volumes.volume_of(volume)
-
-    @pytest.mark.parametrize(
-        ("kind", "found"),
-        [("vtkMRMLScalarVolumeNode", "no voxels"), ("vtkMRMLLabelMapVolumeNode", "LabelMapVolume")],
-    )
-    def test_what_is_no_ct_is_refused(self, scene: object, kind: str, found: str) -> None:
-        with pytest.raises(UnsupportedVolumeError, match=found):
-            volumes.volume_of(scene.AddNewNodeByClass(kind, "other"))
-
-    def test_no_volume_a_single_slice_and_colours_are_refused(self, scene: object) -> None:
-        single = nodes.add_volume(scene, np.zeros((5, 5, 1), dtype=np.int16), np.eye(4))
-        colored = nodes.add_volume(scene, np.zeros((5, 5, 5), dtype=np.int16), np.eye(4))
-        colored.GetImageData().AllocateScalars(3, 3)
-
-        for node, found in ((None, "no volume"), (single, "single slice"), (colored, "3 values in each voxel")):
-            with pytest.raises(UnsupportedVolumeError, match=found):
-                volumes.volume_of(node)
-
-    def test_a_flat_matrix_is_refused(self, scene: object) -> None:
-        flat = nodes.add_volume(scene, np.zeros((5, 5, 5), dtype=np.int16), np.diag([1.0, 1.0, 0.0, 1.0]))
-
-        with pytest.raises(UnsupportedVolumeError, match="cannot be placed"):
-            volumes.volume_of(flat)
 
 
 class TestSegments:

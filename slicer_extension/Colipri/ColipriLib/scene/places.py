@@ -25,6 +25,17 @@ def go_to(scene: slicer.vtkMRMLScene, place: tuple[float, float, float]) -> None
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, r, a, s, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
 
 
+def center_on(scene: slicer.vtkMRMLScene, place: tuple[float, float, float]) -> None:
+    """Move all slice views so that a place lies in their middle; their magnification stays.
+
+    Args:
+        scene: The scene.
+        place: World position, RAS+ mm.
+    """
+    r, a, s = (float(value) for value in place)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+
+
 def set_window(volume: slicer.vtkMRMLScalarVolumeNode, window: str) -> None:
     """Show a CT in one of `WINDOWS`.
 

@@ -12,8 +12,8 @@ from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.volume import Volume
 
-HOUNSFIELD = "hnsf'U"
-"""Code of the unit "Hounsfield unit" (UCUM), as Slicer's DICOM reader sets it."""
+HOUNSFIELD = "[hnsf'U]"
+"""Code of the unit "Hounsfield unit" in UCUM; Slicer's DICOM reader writes it with its brackets or without."""
 
 TAKEN_AS_HU = "The intensities are taken as HU, because the volume does not say what they are."
 
@@ -96,13 +96,44 @@ def volume_of(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     check_kind(node)
     kji = np.array(scalars_of(node.GetImageData()))
     unit = node.GetVoxelValueUnits()
-    known = unit is not None and unit.GetCodeValue() in (HOUNSFIELD, "[hnsf'U]")
+    known = unit is not None and unit.GetCodeValue() in (HOUNSFIELD, HOUNSFIELD.strip("[]"))
     return Volume(
         voxels=kji.transpose(2, 1, 0),
         affine=geometry_of(node).affine,
         name=node.GetName() or "volume",
         metadata={"warnings": () if known else (TAKEN_AS_HU,)},
     )
+
+
+def add_volume(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a volume to the scene as a scalar volume node, right-handed as Slicer's own readers make them.
+
+    Args:
+        scene: The scene.
+        volume: The volume.
+    """
+    voxels, affine = volume.voxels, np.array(volume.affine)
+    if volume.geometry.is_left_handed:
+        affine[:3, 3] += affine[:3, 2] * (voxels.shape[2] - 1)
+        affine[:3, 2] *= -1
+        voxels = voxels[:, :, ::-1]
+    kji = np.ascontiguousarray(voxels.transpose(2, 1, 0))
+    image = vtk.vtkImageData()
+    image.SetDimensions(*voxels.shape)
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(kji.ravel(), deep=True))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(as_matrix(affine))
+    if volume.unit == "HU":
+        node.SetVoxelValueUnits(_hounsfield())
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def center_of(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float, float]:
+    """The middle of a volume in the world, RAS+ mm."""
+    r, a, s = geometry_of(node).center
+    return float(r), float(a), float(s)
 
 
 def check_kind(node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
@@ -121,6 +152,12 @@ def scalars_of(image: vtk.vtkImageData) -> npt.NDArray[np.generic]:
     """The scalars of an image as an array `[k, j, i]` that shares its memory."""
     i, j, k = image.GetDimensions()
     return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(k, j, i)
+
+
+def _hounsfield() -> slicer.vtkCodedEntry:
+    entry = slicer.vtkCodedEntry()
+    entry.SetValueSchemeMeaning(HOUNSFIELD, "UCUM", "Hounsfield unit")
+    return entry
 
 
 def _unfit(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
