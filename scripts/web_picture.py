@@ -10,14 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
 from support.browsing import Watched
 from support.browsing import browsing
 from support.browsing import chromium
 from support.serving import served_process
-
-COLORS = 200
-"""Enough for the picture, and a third of its size."""
 
 
 def main() -> None:
@@ -49,8 +45,6 @@ def draw(watched: Watched, url: str, target: Path, finding: str) -> None:
     watched.idle()
     watched.page.evaluate("document.querySelector('aside').scrollTop = 0")
     watched.page.screenshot(path=target)
-    with Image.open(target) as picture:
-        picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 if __name__ == "__main__":
