@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerFast
 
 from colipri_core.model.bundle import load_bundle
 from colipri_training.data.store import CaseStore
+from colipri_training.data.tokens import pooled_tokens
 from colipri_training.reporter.data import Pair
 from colipri_training.reporter.data import PairStore
 from colipri_training.reporter.data import batches
-from colipri_training.reporter.data import pooled_tokens
 from colipri_training.reporter.model import LanguageReporter
 from colipri_training.reporter.model import ReporterConfig
 from colipri_training.reporter.train import ReporterTraining
@@ -141,7 +141,7 @@ def test_tokens_are_averaged_row_by_row_and_kept_on_disk(tmp_path: Path) -> None
     cases.write(stored(7, nodule=True))
     bundle = load_bundle(save_random_bundle(tmp_path / "bundle"))
     first = PairStore(bundle, cases, tmp_path / "tokens", pool=2)[0]
-    (kept,) = (tmp_path / "tokens").rglob("*.safetensors")
+    (kept,) = (tmp_path / "tokens").rglob("*.npy")
     written = kept.stat().st_mtime_ns
     second = PairStore(bundle, cases, tmp_path / "tokens", pool=2)[0]
     assert kept.stat().st_mtime_ns == written

@@ -12,6 +12,7 @@ mkdir -p "$run/whole"
 ln -sfn ../cases "$run/whole/cases"
 colipri-train pretrain --recipe tiny-whole --output "$run/whole" --init "$run/masked"
 colipri-train structures --recipe tiny-whole --output "$run/whole"
-colipri-train export --recipe tiny-whole --output "$run/whole" --name tiny --overwrite "$run/bundle"
+colipri-train export --recipe tiny-whole --output "$run/whole" --name tiny --overwrite "$run/silent"
+colipri-train writer --init "$run/silent" --store "$run/cases" --output "$run/writer" --half --bundle "$run/bundle"
 colipri-train evaluate --model "$run/bundle" --output "$run/evaluation" \
     ${COLIPRI_TEST_DATA:+--data "$COLIPRI_TEST_DATA"}

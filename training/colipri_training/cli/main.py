@@ -25,13 +25,14 @@ from colipri_training.cli.stages import pretrain
 from colipri_training.cli.stages import stem
 from colipri_training.cli.structures import structures
 from colipri_training.cli.transfer import app as transfer
+from colipri_training.cli.writer import writer
 
 _USAGE = 2
 _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _DATA = (phantoms, manifest, sort_reports, prepare)
-_TRAINING = (stem, pretrain, structures, clicks, probe, report, export)
+_TRAINING = (stem, pretrain, structures, writer, clicks, probe, report, export)
 _MEASURING = (evaluate, compare, cost)
 for verb in (*_DATA, *_TRAINING, *_MEASURING):
     app.command()(verb)

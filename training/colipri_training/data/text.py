@@ -55,6 +55,12 @@ class SentenceBank:
             denying=tuple(tuple(sorted(texts)) for texts in denying),
         )
 
+    def denial(self, finding: int, rng: np.random.Generator) -> str:
+        """Draw a sentence that denies a finding; of its terms and a plain pattern if no report has one."""
+        if self.denying[finding]:
+            return str(rng.choice(self.denying[finding]))
+        return str(rng.choice(_DENY)).format(rng.choice(CT_RATE_CONCEPTS[finding].terms))
+
     def draw_pairs(self, rng: np.random.Generator, *, generic: float = 0.5) -> tuple[list[str], list[str]]:
         """Draw one affirming and one denying sentence for every finding.
 

@@ -8,16 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
-from safetensors.torch import load_file
-from safetensors.torch import save_file
 from torch import Tensor
 
-from colipri_core.io.atomic import atomic_file
 from colipri_core.model.bundle import Bundle
 from colipri_training.data.store import CaseStore
-from colipri_training.evaluation.zero_shot import normalise
+from colipri_training.data.tokens import TokenFiles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,12 +28,6 @@ class Pair:
     report: str
 
 
-def pooled_tokens(grid: Tensor, pool: int) -> Tensor:
-    """Average a raw patch grid (1, C, x, y, z) in cubes: (M, C), row-major; a rim may fill less than a cube."""
-    pooled = F.avg_pool3d(grid.float(), pool, ceil_mode=True, count_include_pad=False)
-    return rearrange(pooled, "1 c x y z -> (x y z) c").contiguous()
-
-
 class PairStore:
     """Pairs of the cases of a phantom store, each encoded at its first use and kept on disk.
 
@@ -50,11 +39,8 @@ class PairStore:
     """
 
     def __init__(self, bundle: Bundle, cases: CaseStore, folder: Path, *, pool: int) -> None:
-        self._bundle = bundle
         self._cases = cases
-        self._pool = pool
-        self._folder = folder / f"{bundle.sha256[:16]}-pool{pool}"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._tokens = TokenFiles(bundle, cases, folder, pool=pool)
         self.seeds = cases.seeds()
 
     def __len__(self) -> int:
@@ -62,15 +48,7 @@ class PairStore:
 
     def __getitem__(self, index: int) -> Pair:
         seed = self.seeds[index]
-        path = self._folder / f"{seed:07d}.safetensors"
-        if not path.exists():
-            with torch.inference_mode():
-                grid = self._bundle.model.image_features(
-                    normalise(self._cases.read(seed), self._bundle.spec.preprocessing), self._bundle.spec.window
-                )
-            with atomic_file(path, ".safetensors") as temporary:
-                save_file({"tokens": pooled_tokens(grid, self._pool)}, temporary)
-        return Pair(tokens=load_file(path)["tokens"], report=self._cases.read_text(seed)["report"])
+        return Pair(tokens=self._tokens.read(seed), report=self._cases.read_text(seed)["report"])
 
 
 def batches(pairs: Sequence[Pair] | PairStore, *, size: int, steps: range, seed: int) -> Iterator[list[Pair]]:
