@@ -18,6 +18,7 @@ from colipri_core.engine import Engine
 from colipri_core.engine import open_engine
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Finding
+from colipri_core.findings import FindingEvidence
 from colipri_core.findings import Findings
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.index.store import open_store
@@ -54,6 +55,7 @@ __all__ = [
     "Engine",
     "EvidenceMap",
     "Finding",
+    "FindingEvidence",
     "Findings",
     "Lasso",
     "Match",

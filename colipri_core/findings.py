@@ -16,6 +16,19 @@ from colipri_core.volume import Volume
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FindingEvidence:
+    """Where a volume speaks for a finding most.
+
+    Args:
+        place_ras: World position of the peak of its evidence map, RAS+ mm: the centre of a voxel.
+        value: Difference of cosine similarities there; it ranks places and is not a probability.
+    """
+
+    place_ras: tuple[float, float, float]
+    value: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
     """One abnormality and how probable the model holds it.
 
@@ -24,12 +37,14 @@ class Finding:
         code: Code with its scheme, such as "SCT:60046008"; empty for free text.
         probability: Model output in [0, 1].
         calibrated: Whether the probability was calibrated on held-out data.
+        evidence: Where the volume speaks for it most; None where that is not known.
     """
 
     name: str
     code: str
     probability: float
     calibrated: bool
+    evidence: FindingEvidence | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -19,6 +19,7 @@ from colipri_core.findings import Findings
 from colipri_core.inference.embeddings import region_embeddings
 from colipri_core.inference.embeddings import region_vector
 from colipri_core.inference.evidence import evidence_map
+from colipri_core.inference.evidence import evidence_peak
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
@@ -94,9 +95,19 @@ class LocalSession(LabelSession):
             temperature = float(bundle.model.softmax_temperature)
             with stopwatch("text"):
                 pairs = self._pairs(questions, report)
+            dense = self._open_store().dense(features)
+            with stopwatch("evidence"):
+                peaks = [evidence_peak(features, dense, pair.direction) for pair in pairs]
             items = [
-                score(text, pair, features.pooled, temperature=temperature, calibration=bundle.spec.calibration)
-                for text, pair in zip(texts, pairs, strict=True)
+                score(
+                    text,
+                    pair,
+                    features.pooled,
+                    temperature=temperature,
+                    calibration=bundle.spec.calibration,
+                    peak=peak,
+                )
+                for text, pair, peak in zip(texts, pairs, peaks, strict=True)
             ]
             report(1.0, "Done")
             provenance = self._provenance(features, stopwatch, texts)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from colipri_core.findings import Finding
+from colipri_core.findings import FindingEvidence
+from colipri_core.inference.evidence import Peak
 from colipri_core.inference.texts import PromptPair
 from colipri_core.vocabulary.findings import FindingConcept
 from colipri_core.vocabulary.findings import find_concept
@@ -22,7 +24,13 @@ Calibration = Mapping[str, Sequence[float]]
 
 
 def score(
-    text: str, pair: PromptPair, pooled: Tensor, *, temperature: float, calibration: Calibration | None = None
+    text: str,
+    pair: PromptPair,
+    pooled: Tensor,
+    *,
+    temperature: float,
+    calibration: Calibration | None = None,
+    peak: Peak | None = None,
 ) -> Finding:
     """Return the probability of one finding.
 
@@ -32,6 +40,7 @@ def score(
         pooled: Unit vector (E,) of the volume.
         temperature: Divides the difference of cosine similarities.
         calibration: Slope and offset by finding code, or None.
+        peak: Where its evidence is highest, if that was looked for.
     """
     concept = find_concept(text)
     logit = float(pooled @ pair.direction) / temperature
@@ -44,7 +53,13 @@ def score(
         code=concept.code if concept is not None else "",
         probability=_logistic(logit),
         calibrated=fitted is not None,
+        evidence=None if peak is None else _evidence(peak),
     )
+
+
+def _evidence(peak: Peak) -> FindingEvidence:
+    r, a, s = (float(value) for value in peak.ras)
+    return FindingEvidence(place_ras=(r, a, s), value=peak.value)
 
 
 def _name(text: str, concept: FindingConcept | None) -> str:

@@ -53,6 +53,14 @@ class TestClassify:
         assert len({finding.probability for finding in findings}) == 18
         assert findings["pleural effusion"].code == "SCT:60046008"
 
+    def test_every_finding_names_the_place_that_speaks_for_it_most(self, engine: Engine) -> None:
+        with engine.open(VOLUME) as session:
+            for finding in session.classify(["emphysema", "bright spot"]):
+                found = session.evidence(finding.name)
+                assert finding.evidence is not None
+                assert finding.evidence.place_ras == pytest.approx(tuple(found.peak_ras), abs=1e-6)
+                assert finding.evidence.value == pytest.approx(found.peak_value, abs=1e-5)
+
     def test_free_text_and_synonyms(self, engine: Engine) -> None:
         with engine.open(VOLUME) as session:
             texts = ["small  nodule in the left lobe", "pleural fluid", "Pleural effusion"]

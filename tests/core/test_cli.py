@@ -78,7 +78,7 @@ class TestClassify:
         assert found["case"] == "chest"
         assert found["model"]["name"] == "random"
         assert len(found["findings"]) == 18
-        assert list(found["findings"][0]) == ["name", "code", "probability", "calibrated"]
+        assert list(found["findings"][0]) == ["name", "code", "probability", "calibrated", "evidence"]
 
     def test_questions_keep_their_order(self, cli, bundle: str, ct: str) -> None:
         found = document(
