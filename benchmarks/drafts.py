@@ -1,8 +1,8 @@
 """How good draft reports are on phantoms: clinical F1, places on lesions, flags on false and true sentences.
 
-`python benchmarks/drafts.py STORE [--model tiny] [--cases 20] [--json drafts.json]` prints a table and writes JSON.
-STORE is a folder of prepared phantoms of the test split (`colipri-train evaluate --store`) on the model's grid.
-The figures and how sentences are judged: `colipri_training/evaluation/drafts.py`.
+`python benchmarks/drafts.py STORE [--model tiny] [--cases 20] [--composed] [--json drafts.json]` prints a table and
+writes JSON. STORE is a folder of prepared phantoms of the test split (`colipri-train evaluate --store`) on the model's
+grid. The figures and how sentences are judged: `colipri_training/evaluation/drafts.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from colipri_core.engine import open_engine
 from colipri_core.model.bundle import read_spec
 from colipri_core.model.bundle import resolve_folder
+from colipri_core.report import DraftOptions
 from colipri_training.data.store import CaseStore
 from colipri_training.evaluation.drafts import measure
 from colipri_training.evaluation.drafts import summary
@@ -33,7 +34,7 @@ ROWS = {
 }
 
 
-def run(store: CaseStore, model: str, cases: int) -> dict[str, Any]:
+def run(store: CaseStore, model: str, cases: int, options: DraftOptions) -> dict[str, Any]:
     """Draft and judge the first test cases of a store; what a model learned from is passed over."""
     folder = resolve_folder(model)
     if folder is None:
@@ -44,8 +45,15 @@ def run(store: CaseStore, model: str, cases: int) -> dict[str, Any]:
     if not seeds:
         raise SystemExit("Expected phantoms of the test split, found none in the store.")
     with tempfile.TemporaryDirectory() as cache, open_engine(model, cache_dir=Path(cache)) as engine:
-        results = measure(engine, [store.read(seed) for seed in seeds], spacing)
-        return {"model": engine.card.to_json(), "device": engine.device, "first_seed": seeds[0], **summary(results)}
+        results = measure(engine, [store.read(seed) for seed in seeds], spacing, options)
+        written = engine.capabilities.report and not options.composed
+        return {
+            "model": engine.card.to_json(),
+            "device": engine.device,
+            "written_by": "report decoder" if written else "findings",
+            "first_seed": seeds[0],
+            **summary(results),
+        }
 
 
 def main() -> int:
@@ -54,9 +62,12 @@ def main() -> int:
     parser.add_argument("store", type=Path)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--composed", action="store_true", help="compose the drafts from the findings")
     parser.add_argument("--json", type=Path, help="where the JSON goes")
     arguments = parser.parse_args()
-    result = run(CaseStore(arguments.store), arguments.model, arguments.cases)
+    result = run(
+        CaseStore(arguments.store), arguments.model, arguments.cases, DraftOptions(composed=arguments.composed)
+    )
     print(f"{result['cases']} phantoms, {result['model']['name']} {result['model']['sha256'][:8]}")
     for key, name in ROWS.items():
         figure = result[key]

@@ -266,6 +266,7 @@ class DraftOptions:
             half, since the threshold of the best F1 is half that F1 for calibrated probabilities (Lipton et al., 2014).
         beams: Reports the decoder keeps in its search; with 1 sentences stream as they are written.
         max_length: Longest report in word pieces; the decoder's own limit holds too.
+        composed: Compose the draft from the findings also where the model has a decoder that could write it.
 
     Raises:
         ValueError: If a value is out of range.
@@ -274,6 +275,7 @@ class DraftOptions:
     threshold: float = DEFAULT_THRESHOLD
     beams: int = 1
     max_length: int = 512
+    composed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1 or self.beams < 1 or self.max_length < 2:

@@ -47,6 +47,9 @@ def report(
     beams: Annotated[
         int, typer.Option("--beams", metavar="N", help="Width of the search of a model that writes; 1 is quickest.")
     ] = 1,
+    composed: Annotated[
+        bool, typer.Option("--composed", help="Compose the draft from the findings, even if the model can write.")
+    ] = False,
     series: options.Series = None,
     model: options.Model = "tiny",
     device: options.Device = "auto",
@@ -55,9 +58,9 @@ def report(
 ) -> int:
     """Draft a report; each sentence names its finding, its place and the model's second opinion.
 
-    A model with a report decoder writes the draft, for others it is composed from their findings, and what is found is
-    worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a DICOM SR, UNVERIFIED. Several CTs,
-    or a folder of scans, give {"cases": [...]}, as `classify` does.
+    A model with a report decoder writes the draft; for others, and with --composed, it is composed from the findings,
+    and what is found is worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a DICOM SR,
+    UNVERIFIED. Several CTs, or a folder of scans, give {"cases": [...]}, as `classify` does.
     """
     from colipri_core.cli.batch import each
     from colipri_core.cli.batch import scans_of
@@ -69,7 +72,7 @@ def report(
     from colipri_core.io import read_volume
     from colipri_core.report import DraftOptions
 
-    wanted = DraftOptions(threshold=threshold, beams=beams)
+    wanted = DraftOptions(threshold=threshold, beams=beams, composed=composed)
     scans = scans_of(ct, series=series)
     outputs = None if output is None else _outputs(output, suffix, is_batch=scans is not None)
     terminal = Terminal(json=json, quiet=quiet)

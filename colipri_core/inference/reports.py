@@ -87,7 +87,7 @@ def draft(runtime: ModelRuntime, features: Features, dense: Tensor, request: Dra
             request.on_sentence(sentence)
 
     rest = report.part(0.05, 1.0)
-    if runtime.language.report_decoder is not None:
+    if runtime.language.report_decoder is not None and not request.options.composed:
 
         def attempt() -> None:
             written.clear()  # a GPU that runs out of memory makes the CPU begin again

@@ -76,6 +76,11 @@ class TestWriting:
         assert report.provenance.model.name == "writer"
         assert "draft" in report.provenance.timings
 
+    def test_it_is_composed_where_that_is_asked_for(self, writer: cc.Engine) -> None:
+        with writer.open(VOLUME) as session:
+            composed = session.draft_report(options=cc.DraftOptions(composed=True))
+        assert {sentence.support.source for sentence in composed} == {"findings"}
+
     def test_sentences_stream_while_the_next_are_written(self, writer: cc.Engine) -> None:
         seen: list[tuple[str, float]] = []
         last = [0.0]

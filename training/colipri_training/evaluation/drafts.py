@@ -20,6 +20,7 @@ from colipri_core.geometry import VolumeGeometry
 from colipri_core.language.assertions import Assertion
 from colipri_core.language.labeller import label_report
 from colipri_core.language.labeller import label_sentence
+from colipri_core.report import DraftOptions
 from colipri_core.report import Flag
 from colipri_core.report import Place
 from colipri_core.report import Report
@@ -78,16 +79,22 @@ class CaseResult:
     first_sentence_s: float
 
 
-def measure(engine: Engine, cases: Sequence[StoredCase], spacing_mm: tuple[float, float, float]) -> list[CaseResult]:
+def measure(
+    engine: Engine,
+    cases: Sequence[StoredCase],
+    spacing_mm: tuple[float, float, float],
+    options: DraftOptions | None = None,
+) -> list[CaseResult]:
     """Draft a report of every phantom and judge it.
 
     Args:
         engine: The model.
         cases: Phantoms; their order decides whose sentences are given to whom.
         spacing_mm: Spacing of their grid.
+        options: How the drafts are made.
     """
     return [
-        _case(engine, case, others=cases[(number + 1) % len(cases)], spacing_mm=spacing_mm)
+        _case(engine, case, others=cases[(number + 1) % len(cases)], spacing_mm=spacing_mm, options=options)
         for number, case in enumerate(cases)
     ]
 
@@ -147,7 +154,12 @@ def is_near(place: Place | None, case: StoredCase, finding: str, geometry: Volum
 
 
 def _case(
-    engine: Engine, case: StoredCase, *, others: StoredCase, spacing_mm: tuple[float, float, float]
+    engine: Engine,
+    case: StoredCase,
+    *,
+    others: StoredCase,
+    spacing_mm: tuple[float, float, float],
+    options: DraftOptions | None,
 ) -> CaseResult:
     shape = (case.hu.shape[0], case.hu.shape[1], case.hu.shape[2])
     affine = PhantomGrid(shape=shape, spacing=spacing_mm).affine
@@ -155,7 +167,7 @@ def _case(
     present = frozenset(CT_RATE_FINDINGS[index] for index in case.present)
     with engine.open(volume) as session:
         session.classify(CT_RATE_FINDINGS[:1])
-        report, first = _timed_draft(session)
+        report, first = _timed_draft(session, options)
         given = _given(session, case, others, present)
     hits = [item for item in report if _affirms_truly(item, present)]
     reach = 8 * max(spacing_mm)
@@ -179,9 +191,9 @@ def _case(
     )
 
 
-def _timed_draft(session: Session) -> tuple[Report, float]:
+def _timed_draft(session: Session, options: DraftOptions | None) -> tuple[Report, float]:
     start, seen = time.perf_counter(), []
-    report = session.draft_report(on_sentence=lambda _: seen.append(time.perf_counter() - start))
+    report = session.draft_report(options=options, on_sentence=lambda _: seen.append(time.perf_counter() - start))
     return report, seen[0] if seen else float("nan")
 
 
