@@ -39,8 +39,11 @@ def draw(target: Path, ct: Path | None, options: DemoOptions) -> None:
         scene.viewer.reset_view()
         scene.settle()
         scene.dock.workflow.hide_evidence()
-        rows = scene.dock.report.panel.model.rows
-        scene.dock.report.panel.chosen.emit(next(row for row in rows if row.phrase is not None))
+        panel = scene.dock.report.panel
+        affirmed = [number for number, row in enumerate(panel.model.rows) if ", present," in "".join(row.details)]
+        index = panel.model.index(affirmed[0])
+        panel.list.setCurrentIndex(index)
+        panel.list.clicked.emit(index)
         scene.settle()
         picture = scene.viewer.screenshot(canvas_only=False, flash=False)
     height, width = picture.shape[:2]

@@ -11,8 +11,10 @@ import pytest
 import colipri_core as cc
 from colipri_core.geometry import reorient_array
 from colipri_core.io import read_volume
+from colipri_core.language.labeller import label_report
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume
+from colipri_training.phantoms import PhantomBatch
 from colipri_training.phantoms import PhantomGrid
 from colipri_training.phantoms import generate
 
@@ -80,10 +82,15 @@ LEAST_DICE = {
 
 
 @pytest.fixture(scope="module")
-def overlaps(tiny: cc.Engine) -> dict[str, float]:
-    """Mean Dice of every structure over some phantoms that no training has seen."""
+def drawn() -> PhantomBatch:
+    """Some phantoms that no training has seen."""
+    return generate(TEST_SEEDS, PhantomGrid())
+
+
+@pytest.fixture(scope="module")
+def overlaps(tiny: cc.Engine, drawn: PhantomBatch) -> dict[str, float]:
+    """Mean Dice of every structure over the phantoms."""
     grid = PhantomGrid()
-    drawn = generate(TEST_SEEDS, grid)
     found: dict[str, list[float]] = {structure.name: [] for structure in tiny.capabilities.structures}
     for hu, labels in zip(drawn.hu.numpy(), drawn.labels.numpy(), strict=True):
         with tiny.open(Volume(voxels=hu, affine=grid.affine)) as session:
@@ -103,3 +110,16 @@ def test_every_structure_is_found_in_phantoms(overlaps: dict[str, float], struct
 
 def test_no_structure_goes_unchecked(tiny: cc.Engine) -> None:
     assert set(LEAST_DICE) == {structure.name for structure in tiny.capabilities.structures}
+
+
+def test_what_it_writes_is_mostly_true_and_leaves_no_finding_out(tiny: cc.Engine, drawn: PhantomBatch) -> None:
+    said, true = [], []
+    for hu, case in zip(drawn.hu.numpy(), drawn.cases, strict=True):
+        with tiny.open(Volume(voxels=hu, affine=PhantomGrid().affine)) as session:
+            report = session.draft_report()
+        assert {sentence.support.source for sentence in report} == {"report decoder"}
+        assert {sentence.finding for sentence in report} == set(CT_RATE_FINDINGS)
+        said.append(label_report(report.text).vector)
+        true.append([finding in case.present for finding in range(len(CT_RATE_FINDINGS))])
+    both = np.logical_and(said, true).sum()
+    assert 2 * both / (np.sum(said) + np.sum(true)) >= 0.65

@@ -156,7 +156,7 @@ def test_learns_to_write_what_is_there_and_opens_in_the_viewer(
     assert all(torch.equal(value, before[name]) for name, value in bundle.model.state_dict().items())
 
     trainer.export(tmp_path / "writing")
-    assert "Report decoder: 6 generated" in load_bundle(tmp_path / "writing").spec.training_data
+    assert "Report decoder: 6 phantoms" in load_bundle(tmp_path / "writing").spec.training_data
     case = store.read(0)
     volume = cc.Volume(voxels=case.hu, affine=np.diag([8.0, 8.0, 8.0, 1.0]))
     with cc.open_engine(tmp_path / "writing", cache_dir=tmp_path / "cache") as engine, engine.open(volume) as session:

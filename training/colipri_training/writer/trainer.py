@@ -138,11 +138,10 @@ class WriterTrainer(Stage):
             storage: Floating type of the weights in the file.
         """
         old = self.bundle.spec
-        learned = f"Report decoder: {self.config.cases} generated chest CT phantoms, no patient data."
         spec = dataclasses.replace(
             old,
             report=self.config.decoder.to_json(),
-            training_data=f"{old.training_data} {learned}",
+            training_data=f"{old.training_data} Report decoder: {self.config.cases} phantoms.",
             storage=storage,
             files={},
         )
