@@ -171,7 +171,8 @@ class SimilarCases:
 
     def _look_at(self, node: slicer.vtkMRMLScalarVolumeNode, match: Match) -> None:
         places.show_volume(self._desk.scene, node)
-        places.center_on(self._desk.scene, match.place.center_ras if match.place else volumes.center_of(node))
+        place = match.place.center_ras if match.place else volumes.center_of(node)
+        places.go_to(self._desk.scene, place, center=True)
         self.note = OPENED.format(match.case)
         self._desk.changed()
 

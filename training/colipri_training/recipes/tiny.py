@@ -68,19 +68,29 @@ def tiny(*, vocab_size: int) -> PretrainConfig:
         ),
         sentence_steps=250,
         stem_taught=True,
-        report=ReportDecoderConfig(
-            vocab_size=vocab_size,
-            memory_width=192,
-            width=192,
-            layers=3,
-            heads=6,
-            hidden=512,
-            max_length=384,
-            memory_pool=1,
-        ),
+        report=tiny_decoder(vocab_size=vocab_size, memory_width=image.width),
         reconstruction=ReconstructionConfig(width=96, depth=2, heads=4),
         checkpoint_every=25,
         validate_every=400,
+    )
+
+
+def tiny_decoder(*, vocab_size: int, memory_width: int) -> ReportDecoderConfig:
+    """A report decoder for a small encoder.
+
+    Args:
+        vocab_size: Word pieces of the tokenizer.
+        memory_width: Channels of the encoder's raw tokens.
+    """
+    return ReportDecoderConfig(
+        vocab_size=vocab_size,
+        memory_width=memory_width,
+        width=192,
+        layers=3,
+        heads=6,
+        hidden=512,
+        max_length=384,
+        memory_pool=1,
     )
 
 

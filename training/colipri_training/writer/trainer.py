@@ -26,6 +26,7 @@ from colipri_training.data.text import SentenceBank
 from colipri_training.data.tokens import TokenFiles
 from colipri_training.evaluation.prompts import ENGINE
 from colipri_training.evaluation.prompts import bundle_directions
+from colipri_training.recipes.tiny import tiny_decoder
 from colipri_training.stage import Stage
 from colipri_training.writer.config import WriterConfig
 from colipri_training.writer.wordings import SystematicReports
@@ -206,13 +207,4 @@ def decoder_for(bundle: Bundle) -> ReportDecoderConfig:
     width, pieces = bundle.model.width, bundle.spec.architecture.text.vocab_size
     if width >= _LARGE:
         return ReportDecoderConfig(vocab_size=pieces, memory_width=width)
-    return ReportDecoderConfig(
-        vocab_size=pieces,
-        memory_width=width,
-        width=192,
-        layers=3,
-        heads=6,
-        hidden=512,
-        max_length=384,
-        memory_pool=1,
-    )
+    return tiny_decoder(vocab_size=pieces, memory_width=width)

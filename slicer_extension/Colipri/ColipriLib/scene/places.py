@@ -14,26 +14,17 @@ WINDOWS: dict[str, tuple[float, float]] = {
 """CT windows as (lowest, highest) HU: level/width 40/400, -600/1500 and 300/1500, the usual presets."""
 
 
-def go_to(scene: slicer.vtkMRMLScene, place: tuple[float, float, float]) -> None:
-    """Move all slice views to a place.
+def go_to(scene: slicer.vtkMRMLScene, place: tuple[float, float, float], *, center: bool = False) -> None:
+    """Move all slice views to a place; their magnification stays.
 
     Args:
         scene: The scene.
         place: World position, RAS+ mm.
+        center: Also bring it to their middle.
     """
     r, a, s = (float(value) for value in place)
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, r, a, s, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
-
-
-def center_on(scene: slicer.vtkMRMLScene, place: tuple[float, float, float]) -> None:
-    """Move all slice views so that a place lies in their middle; their magnification stays.
-
-    Args:
-        scene: The scene.
-        place: World position, RAS+ mm.
-    """
-    r, a, s = (float(value) for value in place)
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    kind = slicer.vtkMRMLSliceNode
+    kind.JumpAllSlices(scene, r, a, s, kind.CenteredJumpSlice if center else kind.OffsetJumpSlice)
 
 
 def set_window(volume: slicer.vtkMRMLScalarVolumeNode, window: str) -> None:
