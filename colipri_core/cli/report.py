@@ -58,9 +58,9 @@ def report(
 ) -> int:
     """Draft a report; each sentence names its finding, its place and the model's second opinion.
 
-    A model with a report decoder writes the draft; for others, and with --composed, it is composed from the findings,
-    and what is found is worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a DICOM SR,
-    UNVERIFIED. Several CTs, or a folder of scans, give {"cases": [...]}, as `classify` does.
+    A model with a report decoder writes the draft; for others, and with --composed or --store, it is composed from the
+    findings, and what is found is worded as the best-matching sentences of --store. It is always a DRAFT; .dcm is a
+    DICOM SR, UNVERIFIED. Several CTs, or a folder of scans, give {"cases": [...]}, as `classify` does.
     """
     from colipri_core.cli.batch import each
     from colipri_core.cli.batch import scans_of
@@ -72,7 +72,7 @@ def report(
     from colipri_core.io import read_volume
     from colipri_core.report import DraftOptions
 
-    wanted = DraftOptions(threshold=threshold, beams=beams, composed=composed)
+    wanted = DraftOptions(threshold=threshold, beams=beams, composed=composed or bool(store))
     scans = scans_of(ct, series=series)
     outputs = None if output is None else _outputs(output, suffix, is_batch=scans is not None)
     terminal = Terminal(json=json, quiet=quiet)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,9 +51,9 @@ def evidence_map(features: Features, dense: Tensor, direction: Tensor) -> Eviden
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
     """
-    tokens = _token_map(dense, direction)
-    values = map_to_source(tokens, token_grid(features, dense), features.prepared.source, order=1)
-    peak = _peak(tokens, features, token_grid(features, dense))
+    tokens, grid = _token_map(dense, direction), token_grid(features, dense)
+    values = map_to_source(tokens, grid, features.prepared.source, order=1)
+    peak = _peak(tokens, features, grid, tokens_to_look_at(features, grid))
     return Evidence(values=values, peak_ras=peak.ras, peak_value=float(values[peak.voxel]))
 
 
@@ -79,7 +80,21 @@ def evidence_peak(features: Features, dense: Tensor, direction: Tensor) -> Peak:
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
     """
-    return _peak(_token_map(dense, direction), features, token_grid(features, dense))
+    (peak,) = evidence_peaks(features, dense, [direction])
+    return peak
+
+
+def evidence_peaks(features: Features, dense: Tensor, directions: Sequence[Tensor]) -> list[Peak]:
+    """Return the peaks of several maps, as `evidence_peak` does that of one.
+
+    Args:
+        features: What is known of the volume.
+        dense: Unit vectors (E, x, y, z) of the tokens.
+        directions: Differences (E,), one a map.
+    """
+    grid = token_grid(features, dense)
+    allowed = tokens_to_look_at(features, grid)
+    return [_peak(_token_map(dense, direction), features, grid, allowed) for direction in directions]
 
 
 def token_grid(features: Features, dense: Tensor) -> VolumeGeometry:
@@ -117,7 +132,7 @@ def best_token(features: Features, dense: Tensor, direction: Tensor) -> tuple[in
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
     """
-    return _best(_token_map(dense, direction), features, token_grid(features, dense))
+    return _best(_token_map(dense, direction), tokens_to_look_at(features, token_grid(features, dense)))
 
 
 def centres_inside(grid: VolumeGeometry, source: VolumeGeometry) -> npt.NDArray[np.bool_]:
@@ -128,16 +143,15 @@ def centres_inside(grid: VolumeGeometry, source: VolumeGeometry) -> npt.NDArray[
     return np.asarray(inside.all(axis=-1))
 
 
-def _best(tokens: Map, features: Features, grid: VolumeGeometry) -> tuple[int, int, int]:
-    allowed = tokens_to_look_at(features, grid)
+def _best(tokens: Map, allowed: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
     x, y, z = np.unravel_index(int(np.where(allowed, tokens, -np.inf).argmax()), tokens.shape)
     return int(x), int(y), int(z)
 
 
-def _peak(tokens: Map, features: Features, grid: VolumeGeometry) -> Peak:
+def _peak(tokens: Map, features: Features, grid: VolumeGeometry, allowed: npt.NDArray[np.bool_]) -> Peak:
     """The highest voxel of the interpolated map within the best token, in the body where the body reaches it."""
     source = features.prepared.source
-    best = _best(tokens, features, grid)
+    best = _best(tokens, allowed)
     corners = np.asarray(list(itertools.product((-0.5, 0.5), repeat=3))) + np.asarray(best)
     positions = source.world_to_index(grid.index_to_world(corners))
     last = np.asarray(source.shape) - 1
@@ -147,7 +161,7 @@ def _peak(tokens: Map, features: Features, grid: VolumeGeometry) -> Peak:
     region = map_to_source(tokens, grid, cropped, order=1)
     inside = map_to_source(features.body.inside.astype(np.uint8), features.body.geometry, cropped, order=0)
     seen = ~np.isnan(region)
-    allowed = next((mask for mask in (seen & (inside > 0), seen) if mask.any()), seen)
-    index = np.unravel_index(int(np.where(allowed, region, -np.inf).argmax()), region.shape)
+    looked_at = next((mask for mask in (seen & (inside > 0), seen) if mask.any()), seen)
+    index = np.unravel_index(int(np.where(looked_at, region, -np.inf).argmax()), region.shape)
     i, j, k = (int(a) for a in start + np.asarray(index))
     return Peak(voxel=(i, j, k), ras=source.index_to_world((i, j, k)), value=float(region[index]))

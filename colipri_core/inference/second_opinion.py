@@ -83,7 +83,7 @@ class SecondOpinion:
         Args:
             names: Names of findings.
         """
-        return {name: self._score(name, wording(name), peak=self._peak(name)) for name in names}
+        return {name: self._score(name, wording(name)) for name in names}
 
     def sentence(self, line: Line, findings: Mapping[str, Finding]) -> ReportSentence:
         """Check a line and return it with its support and flags.
@@ -135,14 +135,13 @@ class SecondOpinion:
             return 1.0 - self._score(subject, Wording(present=(turned,), absent=(text,))).probability
         return self._score(subject, Wording(present=(text,), absent=(turned,))).probability
 
-    def _score(self, name: str, question: Wording, peak: Peak | None = None) -> Finding:
+    def _score(self, name: str, question: Wording) -> Finding:
         """Answer a question; the calibration is that of the finding `name`, if it is one."""
         bundle = self._runtime.language
         pair = self._runtime.texts.pair(question, self._runtime.device)
         temperature = float(bundle.model.softmax_temperature)
         calibration = bundle.spec.calibration
-        pooled = self._features.pooled
-        return score(name, pair, pooled, temperature=temperature, calibration=calibration, peak=peak)
+        return score(name, pair, self._features.pooled, temperature=temperature, calibration=calibration)
 
     def _peak(self, subject: str) -> Peak:
         if subject not in self._peaks:

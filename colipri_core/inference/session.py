@@ -19,7 +19,7 @@ from colipri_core.findings import Findings
 from colipri_core.inference.embeddings import region_embeddings
 from colipri_core.inference.embeddings import region_vector
 from colipri_core.inference.evidence import evidence_map
-from colipri_core.inference.evidence import evidence_peak
+from colipri_core.inference.evidence import evidence_peaks
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
@@ -97,7 +97,7 @@ class LocalSession(LabelSession):
                 pairs = self._pairs(questions, report)
             dense = self._open_store().dense(features)
             with stopwatch("evidence"):
-                peaks = [evidence_peak(features, dense, pair.direction) for pair in pairs]
+                peaks = evidence_peaks(features, dense, [pair.direction for pair in pairs])
             items = [
                 score(
                     text,

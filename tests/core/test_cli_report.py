@@ -65,6 +65,20 @@ def test_files_by_suffix_say_draft(run, bundle: str, ct: str, tmp_path: Path, su
         assert words in content
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["asked for", "worded by a store"])
+def test_a_model_that_writes_composes_where_that_is_asked_for(
+    run, capsys: pytest.CaptureFixture[str], bundle: str, ct: str, tmp_path: Path, *, stored: bool
+) -> None:
+    store = str(tmp_path / "store")
+    if stored:
+        assert main(["index", "add", store, ct, "--model", bundle]) == 0
+        capsys.readouterr()
+    status, out = run(ct, "--model", bundle, "--json", *(("--store", store) if stored else ("--composed",)))
+    assert status == 0
+    sentences = [sentence for part in json.loads(out)["sections"] for sentence in part["sentences"]]
+    assert {sentence["support"]["source"] for sentence in sentences} == {"findings"}
+
+
 def test_people_read_words(run, bundle: str, ct: str) -> None:
     status, out = run(ct, "--model", bundle)
     assert status == 0
