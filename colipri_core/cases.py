@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 from collections.abc import Mapping
 from typing import Any
 from typing import Protocol
@@ -250,3 +251,14 @@ class CaseSearch(Protocol):
             by_region: Compare with the parts of the cases instead of the whole.
         """
         ...
+
+
+def check_store(store: object) -> None:
+    """Refuse what names a store where an open one is needed, before any work is done.
+
+    Raises:
+        TypeError: If it is a path or an address.
+    """
+    if isinstance(store, (str, os.PathLike)):
+        msg = f'Expected an open case store, got "{store}". Open it: colipri_core.open_store("{store}").'
+        raise TypeError(msg)

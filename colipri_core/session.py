@@ -227,6 +227,7 @@ class Session(Protocol):
         Raises:
             Cancelled: If `cancel` was set.
             StoreModelError: If the store was made with other weights.
+            TypeError: If the store is a path, not an open store.
             ValueError: If the region is empty or lies outside what the model looks at.
         """
         ...

@@ -13,6 +13,7 @@ from colipri_core.cases import Embedding
 from colipri_core.cases import Match
 from colipri_core.cases import RegionEmbedding
 from colipri_core.cases import RegionMask
+from colipri_core.cases import check_store
 from colipri_core.errors import SessionClosedError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
@@ -238,6 +239,7 @@ class LocalSession(LabelSession):
         cancel: CancelToken | None = None,
     ) -> list[Match]:
         """See `colipri_core.engine.Session.similar`."""
+        check_store(store)
         query = self.embedding(region, progress=progress, cancel=cancel)
         return store.search(query, k, where=where, by_region=region is not None)
 

@@ -151,3 +151,8 @@ def test_a_store_of_other_weights_is_refused(engine: Engine, tmp_path: Path) -> 
     with engine.open(VOLUME) as session, pytest.raises(StoreModelError) as caught:
         session.similar(store)
     assert (caught.value.stored, caught.value.given) == (stored, engine.card.sha256)
+
+
+def test_a_path_in_place_of_a_store_is_refused_with_the_way_to_open_it(engine: Engine, tmp_path: Path) -> None:
+    with engine.open(VOLUME) as session, pytest.raises(TypeError, match="open_store"):
+        session.similar(tmp_path / "store")

@@ -93,7 +93,7 @@ def test_every_script_is_shell(script: Path) -> None:
 def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
     verbs = [verb for command in commands(script, tmp_path) if (verb := parse(command))]
     expected = {
-        "ablations.sh": {"prepare": 1, "cost": 1, "pretrain": 15, "compare": 1},
+        "ablations.sh": {"prepare": 1, "cost": 1, "pretrain": 15, "compare": 1, "transfer": 7},
         "colipri_crm_ctrate.sh": {"manifest": 2, "prepare": 2, "pretrain": 1, "export": 1, "evaluate": 1},
         "colipri_slurm.sh": {"pretrain": 1},
         "tiny.sh": {"prepare": 1, "stem": 1, "pretrain": 2, "structures": 1, "export": 2, "writer": 1, "evaluate": 1},
@@ -137,26 +137,38 @@ def test_the_steps_of_equal_cost_reach_the_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     called = [shlex.split(line) for line in (tmp_path / "called").read_text().splitlines()]
     steps = [(call[2], call[call.index("--set") + 1]) for call in called if call[0] == "pretrain"]
-    assert steps == [(f"tiny-{name}", f"optimizer.steps={costs[name]}") for name in costs for _ in range(2)]
+    assert steps == 2 * [(f"tiny-{name}", f"optimizer.steps={costs[name]}") for name in costs]
     assert (tmp_path / "out" / "tiny-cr-1" / "cases").readlink() == Path("../phantoms/cases")
     assert (tmp_path / "out" / "tiny-cr-1" / "tokenizer").is_dir()
 
 
+@pytest.mark.parametrize("size", ["small", "smoke", "full"])
+def test_the_variants_differ_in_what_they_learn_alone(size: str) -> None:
+    done = call(RUNS / "ablations.sh", "out/x", DRY_RUN="1", SIZE=size, SEEDS="0")
+    runs = [line for line in map(shlex.split, done.stdout.splitlines()) if line[1] == "pretrain"]
+    settings = [[line[place + 1] for place, word in enumerate(line) if word == "--set"] for line in runs]
+    settings = [[setting for setting in each if not setting.startswith("data.unpaired")] for each in settings]
+    assert len(settings) == 5
+    assert all(each == settings[0] for each in settings)
+
+
 @pytest.mark.slow
-def test_the_ablations_run_from_nothing_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ablations_run_from_nothing_to_two_tables(tmp_path: Path) -> None:
     """Every command of the script at the smallest size, one after the other; `colipri-train` in this process."""
-    done = call(RUNS / "ablations.sh", str(tmp_path), DRY_RUN="1", BASE="smoke", STEPS="1", SEEDS="0")
+    done = call(RUNS / "ablations.sh", str(tmp_path), DRY_RUN="1", SIZE="smoke", SEEDS="0")
     for line in done.stdout.splitlines():
         command = shlex.split(line)
         if command[0] == "colipri-train":
             assert main(command[1:]) == 0, line
         else:
             subprocess.run(command, check=True)
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| smoke-")]
-    assert [row.split("|")[1].strip() for row in rows] == [
-        f"smoke-{name}" for name in ("c", "cm", "cr", "crm", "crm-opposite")
-    ]
-    assert len(json.loads((tmp_path / "table.json").read_text())["runs"]) == 5
+    recipes = [f"smoke-{name}" for name in ("c", "cm", "cr", "crm", "crm-opposite")]
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert list(table["recipes"]) == recipes
+    assert len(table["runs"]) == 5
+    frozen = json.loads((tmp_path / "frozen.json").read_text())
+    assert {row["label"] for row in frozen["rows"] if row["use"] == "probe"} == set(recipes)
+    assert {row["label"] for row in frozen["rows"] if row["use"] == "frozen"} == set(recipes)
 
 
 @pytest.mark.parametrize("size", ["small", "smoke", "full"])
@@ -177,8 +189,9 @@ def test_t3d_and_its_twins_differ_in_what_they_learn_alone(size: str) -> None:
     assert [init.partition("=")[2] for init in inits[1:]] == [line[line.index("--output") + 1] for line in runs[4:]]
 
 
-def test_a_size_that_is_none_ends_the_script() -> None:
-    done = call(RUNS / "t3d_ablation.sh", DRY_RUN="1", SIZE="huge")
+@pytest.mark.parametrize("script", ["ablations.sh", "t3d_ablation.sh"])
+def test_a_size_that_is_none_ends_the_script(script: str) -> None:
+    done = call(RUNS / script, DRY_RUN="1", SIZE="huge")
     assert done.returncode == 2
     assert "small, full or smoke" in done.stderr
 

@@ -18,8 +18,10 @@ COLUMNS = {
     "validation_pointing": "pointing",
     "retrieval/image_to_report_r1": "image to report R@1",
     "retrieval/image_to_report_r5": "R@5",
+    "retrieval/image_to_report_r10": "R@10",
     "retrieval/report_to_image_r1": "report to image R@1",
     "retrieval/report_to_image_r5": "R@5",
+    "retrieval/report_to_image_r10": "R@10",
 }
 """Figures of the last validation that the table shows, and their headings."""
 

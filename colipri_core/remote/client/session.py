@@ -22,6 +22,7 @@ from colipri_core.cases import Embedding
 from colipri_core.cases import Match
 from colipri_core.cases import RegionEmbedding
 from colipri_core.cases import RegionMask
+from colipri_core.cases import check_store
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
 from colipri_core.editing.editor import LabelEditor
@@ -230,6 +231,7 @@ class RemoteSession:
         cancel: CancelToken | None = None,
     ) -> list[Match]:
         """See `colipri_core.session.Session.similar`. A store of the server's own is searched there, in one call."""
+        check_store(store)
         if not self._is_at_server(store):
             query = self.embedding(region, progress=progress, cancel=cancel)
             return store.search(query, k, where=where, by_region=region is not None)
