@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from colipri_core.findings import EvidenceMap
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Phrase
+from colipri_core.prompts import Point
+from colipri_core.prompts import Position
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import prompt_mask
 from colipri_core.provenance import ModelCard
@@ -42,7 +43,7 @@ class Grower:
     def __init__(self, *, tolerance_hu: float = 150.0, reach_mm: float = 40.0) -> None:
         self.tolerance_hu = tolerance_hu
         self.reach_mm = reach_mm
-        self.asked: list[tuple[tuple[Prompt, ...], Crop | None, EvidenceMap | None]] = []
+        self.asked: list[tuple[tuple[Prompt, ...], Crop | None, Position | None]] = []
 
     def propose(
         self,
@@ -50,18 +51,16 @@ class Grower:
         prompts: Sequence[Prompt],
         *,
         previous: Crop | None,
-        attention: EvidenceMap | None = None,
+        seen_at: Position | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Crop:
-        self.asked.append((tuple(prompts), previous, attention))
+        self.asked.append((tuple(prompts), previous, seen_at))
         report = Reporter(progress, cancel)
         for step in range(_STEPS):
             report(step / _STEPS, "Growing")
         wanted, unwanted = np.zeros(volume.shape, dtype=bool), np.zeros(volume.shape, dtype=bool)
-        if attention is not None:
-            wanted |= attention.values >= np.nanquantile(attention.values, 0.999)
-        for prompt in prompts:
+        for prompt in (Point(ras=seen_at), *prompts) if seen_at else prompts:
             if not isinstance(prompt, Phrase):
                 crop = prompt_mask(prompt, volume.geometry)
                 (wanted if prompt.positive else unwanted)[crop.box] |= crop.mask

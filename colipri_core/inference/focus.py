@@ -1,4 +1,4 @@
-"""Where within its best token a phrase is seen: the voxel on which the answer there depends most.
+"""Where within its best token a phrase is seen: the voxels on which the answer there depends most.
 
 A token is as coarse as a patch, and a click that is to start an outline must lie on the object. The gradient of the
 token's evidence by the voxels says which of them matter (Simonyan et al., "Deep inside convolutional networks", 2014),
@@ -20,6 +20,7 @@ from colipri_core.inference.features import Features
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.preprocess import map_to_source
 from colipri_core.progress import Reporter
+from colipri_core.prompts.attention import Attention
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,16 +31,23 @@ _SMOOTHED = 3
 """Edge in voxels of the cube over which the gradient is averaged, twice."""
 
 
-def seen_at(
-    runtime: ModelRuntime, features: Features, dense: Tensor, direction: Tensor, report: Reporter
-) -> tuple[int, int, int]:
-    """Return the place of a phrase: an index in the volume's own grid, in or just beside the best token.
+_MOST_PLACES = 4
+_LEAST_INFLUENCE = 0.3
+_APART = 2
+"""Places: how many, how influential over the first, and how many voxels apart (our choice, tried on phantoms)."""
+
+
+def look_closer(
+    runtime: ModelRuntime, features: Features, dense: Tensor, direction: Tensor, text: str, report: Reporter
+) -> Attention:
+    """Return where a phrase is seen: in or just beside the best token, at voxel centres of the volume.
 
     Args:
         runtime: The model.
         features: What is known of the volume.
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
+        text: The phrase.
         report: Told of the progress; looked at for a cancellation after every block of the encoder.
 
     Raises:
@@ -56,11 +64,24 @@ def seen_at(
     allowed = _beside(weight.shape, (token - start) * patch, patch) & centres_inside(grid, features.prepared.source)
     in_body = allowed & _in_body(features, grid)
     chosen = in_body if in_body.any() else allowed
-    place = np.unravel_index(int(np.where(chosen, weight, -1.0).argmax()), weight.shape)
+    found = grid.index_to_world(_peaks(np.where(chosen, weight, 0.0)))
     source = features.prepared.source
-    voxel = np.rint(source.world_to_index(grid.index_to_world(np.asarray(place))))
-    i, j, k = (int(index) for index in np.clip(voxel, 0, np.asarray(source.shape) - 1))
-    return i, j, k
+    voxels = np.clip(np.rint(source.world_to_index(found)), 0, np.asarray(source.shape) - 1)
+    places = [(float(r), float(a), float(s)) for r, a, s in source.index_to_world(voxels)]
+    return Attention(text=text, places=tuple(dict.fromkeys(places)), influence=weight, geometry=grid)
+
+
+def _peaks(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Indices (P, 3) of the highest voxel, and of the next highest ones that lie apart from those before."""
+    left = weight.copy()
+    found: list[tuple[np.intp, ...]] = []
+    while len(found) < _MOST_PLACES:
+        place = np.unravel_index(int(left.argmax()), left.shape)
+        if found and left[place] < _LEAST_INFLUENCE * weight.max():
+            break
+        found.append(place)
+        left[tuple(slice(max(0, int(at) - _APART), int(at) + _APART + 1) for at in place)] = -1.0
+    return np.asarray(found)
 
 
 def _influence(

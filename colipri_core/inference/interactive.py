@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from colipri_core.findings import EvidenceMap
 from colipri_core.inference.devices import choose_device
 from colipri_core.inference.devices import has_fast_bfloat16
 from colipri_core.inference.devices import is_out_of_memory
@@ -36,6 +35,7 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Crop
+from colipri_core.prompts import Position
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import SpatialPrompt
 from colipri_core.prompts.regions import CellMask
@@ -171,7 +171,7 @@ class ClickSegmenter:
         prompts: Sequence[Prompt],
         *,
         previous: Crop | None,
-        attention: EvidenceMap | None = None,
+        seen_at: Position | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Crop:
@@ -181,8 +181,7 @@ class ClickSegmenter:
             volume: The CT.
             prompts: All prompts of the object since it was last empty or reset, oldest first.
             previous: The object's mask as it stands; None if it has no voxel.
-            attention: Where the phrase among the prompts is seen; its peak counts as a click if nothing positive was
-                placed.
+            seen_at: Where the phrase among the prompts is seen, RAS+ mm; a click, if nothing positive was placed.
             progress: Receives (fraction, message) before each look.
             cancel: Looked at before each look.
 
@@ -194,7 +193,7 @@ class ClickSegmenter:
         """
         report = Reporter(progress, cancel)
         view = View.of(volume)
-        placed = spatial_prompts(prompts, attention)
+        placed = spatial_prompts(prompts, seen_at)
         current = Crop.empty() if previous is None else view.into(previous)
         if not current.is_empty and placed:
             mask = self._correct(view, placed, current, report)

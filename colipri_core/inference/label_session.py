@@ -18,6 +18,7 @@ from colipri_core.inference.labelling import Labelling
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts import Prompt
+from colipri_core.prompts.attention import Attention
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
@@ -45,11 +46,11 @@ class LabelSession(ABC):
     ) -> EvidenceMap:
         """See `colipri_core.engine.Session.evidence`."""
 
-    def _attention(
+    @abstractmethod
+    def _attend(
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> EvidenceMap:
-        """The map of a phrase that is to become an object, its peak as near to the object as the model can tell."""
-        return self.evidence(text, progress=progress, cancel=cancel)
+    ) -> Attention:
+        """Where a phrase that is to become an object is seen, as near to the object as the model can tell."""
 
     @abstractmethod
     def _software(self) -> tuple[dict[str, str], str]:
@@ -66,7 +67,7 @@ class LabelSession(ABC):
     ) -> Change:
         """See `colipri_core.engine.Session.prompt`."""
         asked = self._labelling.editor.ask(prompt, label=label, policy=policy)
-        return self._labelling.answer(asked, evidence=self._attention, progress=progress, cancel=cancel)
+        return self._labelling.answer(asked, attend=self._attend, progress=progress, cancel=cancel)
 
     def edit(self, edit: Edit) -> Change:
         """See `colipri_core.engine.Session.edit`."""

@@ -11,16 +11,17 @@ from colipri_core.editing.change import Change
 from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.question import Question
 from colipri_core.errors import SessionClosedError
-from colipri_core.findings import EvidenceMap
 from colipri_core.inference.worker import ModelWorker
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Phrase
+from colipri_core.prompts import Position
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import Segmenter
 from colipri_core.prompts import prompt_mask
+from colipri_core.prompts.attention import Attention
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -28,16 +29,16 @@ from colipri_core.volume import Volume
 LoadSegmenter = Callable[[str], Segmenter]
 """Loads the model that answers prompts onto a device, such as "cpu" or "cuda:0"."""
 
-_EVIDENCE_SHARE = 0.7
+_ATTENTION_SHARE = 0.7
 
 
-class AskEvidence(Protocol):
-    """Where a phrase is seen; `Session.evidence`."""
+class Attend(Protocol):
+    """Looks for a phrase."""
 
     def __call__(
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> EvidenceMap:
-        """Return the map of a phrase."""
+    ) -> Attention:
+        """Return where the phrase is seen."""
         ...
 
 
@@ -79,7 +80,7 @@ class Labelling:
         self._segmenter = segmenter
         self._autosave = autosave
         self._editor: LabelEditor | None = None
-        self._attention: EvidenceMap | None = None
+        self._attention: Attention | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -100,13 +101,13 @@ class Labelling:
             return self._editor
 
     def answer(
-        self, asked: Question, *, evidence: AskEvidence, progress: ProgressCallback | None, cancel: CancelToken | None
+        self, asked: Question, *, attend: Attend, progress: ProgressCallback | None, cancel: CancelToken | None
     ) -> Change:
         """Let the model answer and make its answer an edit; nothing is changed if it is cancelled or fails.
 
         Args:
             asked: What is asked.
-            evidence: Finds where a phrase is seen.
+            attend: Finds where a phrase is seen.
             progress: Receives (fraction, message).
             cancel: Cancels the call.
 
@@ -120,17 +121,14 @@ class Labelling:
         reporter = Reporter(progress, cancel)
         share = 0.0
         if phrase is not None:
-            self._worker.run(lambda _: self._segmenter.get(), cancel=cancel)  # or the wait for the map may be in vain
-            share = _EVIDENCE_SHARE
-            self._attend(phrase, evidence, reporter.part(0.0, share), cancel)
+            self._worker.run(lambda _: self._segmenter.get(), cancel=cancel)  # or all the looking may be in vain
+            share = _ATTENTION_SHARE
+            self._look(phrase, attend, reporter.part(0.0, share), cancel)
 
         def job(report: Reporter) -> tuple[Segmenter, Crop]:
             segmenter = self._segmenter.get()
-            previous = None if asked.previous.is_empty else asked.previous
             attention = self._attention if phrase is not None else None
-            proposal = segmenter.propose(
-                self._volume, asked.prompts, previous=previous, attention=attention, progress=report, cancel=cancel
-            )
+            proposal = self._propose(segmenter, asked, attention, report, cancel)
             report(1.0, "Done")
             return segmenter, proposal
 
@@ -163,11 +161,43 @@ class Labelling:
         if editor is not None:
             editor.close()
 
-    def _attend(self, phrase: Phrase, evidence: AskEvidence, report: Reporter, cancel: CancelToken | None) -> None:
-        """Have the map of a phrase at hand; it is kept for the clicks that follow."""
+    def _look(self, phrase: Phrase, attend: Attend, report: Reporter, cancel: CancelToken | None) -> None:
+        """Have at hand where a phrase is seen; it is kept for the clicks that follow."""
         if self._attention is None or self._attention.text != phrase.text:
             self._attention = None
-            self._attention = evidence(phrase.text, progress=report, cancel=cancel)
+            self._attention = attend(phrase.text, progress=report, cancel=cancel)
+
+    def _propose(
+        self,
+        segmenter: Segmenter,
+        asked: Question,
+        attention: Attention | None,
+        report: Reporter,
+        cancel: CancelToken | None,
+    ) -> Crop:
+        """Ask the model; where only a phrase says where, at each of its places, and take what holds most of it."""
+        previous = None if asked.previous.is_empty else asked.previous
+        placed = any(prompt.positive for prompt in asked.prompts if not isinstance(prompt, Phrase))
+        places: tuple[Position | None, ...] = (None,) if attention is None else attention.places
+        if placed or previous is not None:
+            places = places[:1]
+        proposals = [
+            segmenter.propose(
+                self._volume,
+                asked.prompts,
+                previous=previous,
+                seen_at=place,
+                progress=report.part(number / len(places), (number + 1) / len(places)),
+                cancel=cancel,
+            )
+            for number, place in enumerate(places)
+        ]
+        if attention is None or len(proposals) == 1:
+            return proposals[0]
+        held = [attention.held(proposal, self._volume.geometry) for proposal in proposals]
+        best = held.index(max(held))
+        self._attention = attention.beginning_with(best)
+        return proposals[best]
 
 
 def _check_place(prompt: Prompt, volume: Volume) -> None:

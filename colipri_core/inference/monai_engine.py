@@ -216,7 +216,7 @@ class MonaiSession(LabelSession):
 
         return self._worker.run(job, progress=progress, cancel=cancel)
 
-    classify = evidence = embedding = regions = similar = draft_report = check_sentences = _refused
+    classify = evidence = _attend = embedding = regions = similar = draft_report = check_sentences = _refused
 
     def close(self) -> None:
         """Free probabilities and labels. Closing twice does nothing."""

@@ -19,7 +19,6 @@ import numpy as np
 
 from colipri_core.errors import MissingDependencyError
 from colipri_core.errors import ModelUnavailableError
-from colipri_core.findings import EvidenceMap
 from colipri_core.inference.devices import choose_device
 from colipri_core.inference.pointing import spatial_prompts
 from colipri_core.model.weights import file_sha256
@@ -30,6 +29,7 @@ from colipri_core.prompts import Box
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
+from colipri_core.prompts import Position
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import Scribble
 from colipri_core.prompts import SpatialPrompt
@@ -134,7 +134,7 @@ class NnInteractiveSegmenter:
         prompts: Sequence[Prompt],
         *,
         previous: Crop | None,
-        attention: EvidenceMap | None = None,
+        seen_at: Position | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Crop:
@@ -144,14 +144,13 @@ class NnInteractiveSegmenter:
             volume: The CT.
             prompts: All prompts of the object, oldest first.
             previous: The object's mask as it stands; None if it has no voxel.
-            attention: Where the phrase among the prompts is seen; its peak counts as a click if nothing positive was
-                placed.
+            seen_at: Where the phrase among the prompts is seen, RAS+ mm; a click, if nothing positive was placed.
             progress: Receives (fraction, message).
             cancel: Looked at before each prompt is handed over; a prediction that runs is not interrupted.
         """
         report = Reporter(progress, cancel)
         report(0.0, "Reading the volume")
-        placed = spatial_prompts(prompts, attention)
+        placed = spatial_prompts(prompts, seen_at)
         if not any(prompt.positive for prompt in placed) and previous is None:
             return Crop.empty()
         new = self._begin(volume, prompts, placed, previous)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK
 
-from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import Points
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.model.click_hints import CERTAIN
@@ -32,6 +31,7 @@ from colipri_core.prompts import Box
 from colipri_core.prompts import Crop
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
+from colipri_core.prompts import Position
 from colipri_core.prompts import Prompt
 from colipri_core.prompts import SpatialPrompt
 from colipri_core.prompts import prompt_mask
@@ -43,17 +43,16 @@ from colipri_core.prompts.regions import changed
 _PREVIOUS, _POSITIVE, _BOX = (HINTS.index(name) for name in ("previous", "positive", "box"))
 
 
-def spatial_prompts(prompts: Sequence[Prompt], attention: EvidenceMap | None) -> list[SpatialPrompt]:
+def spatial_prompts(prompts: Sequence[Prompt], seen_at: Position | None) -> list[SpatialPrompt]:
     """Return the prompts that have a place; a phrase alone becomes a click where it is seen best.
 
     Args:
         prompts: Oldest first.
-        attention: Where the phrase is seen.
+        seen_at: Where the phrase is seen, RAS+ mm.
     """
     placed: list[SpatialPrompt] = [prompt for prompt in prompts if not isinstance(prompt, Phrase)]
-    if attention is not None and not any(prompt.positive for prompt in placed):
-        r, a, s = (float(value) for value in attention.peak_ras)
-        placed.insert(0, Point(ras=(r, a, s)))
+    if seen_at is not None and not any(prompt.positive for prompt in placed):
+        placed.insert(0, Point(ras=seen_at))
     return placed
 
 

@@ -24,7 +24,7 @@ from colipri_core.inference.evidence import evidence_peaks
 from colipri_core.inference.features import Features
 from colipri_core.inference.features import FeatureStore
 from colipri_core.inference.features import Stopwatch
-from colipri_core.inference.focus import seen_at
+from colipri_core.inference.focus import look_closer
 from colipri_core.inference.label_session import LabelSession
 from colipri_core.inference.labelling import Labelling
 from colipri_core.inference.reports import Draft
@@ -44,6 +44,7 @@ from colipri_core.inference.zero_shot import score
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
+from colipri_core.prompts.attention import Attention
 from colipri_core.provenance import Provenance
 from colipri_core.report import DraftOptions
 from colipri_core.report import Report
@@ -120,16 +121,6 @@ class LocalSession(LabelSession):
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
     ) -> EvidenceMap:
         """See `colipri_core.engine.Session.evidence`."""
-        return self._evidence(text, progress, cancel, focused=False)
-
-    def _attention(
-        self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> EvidenceMap:
-        return self._evidence(text, progress, cancel, focused=True)
-
-    def _evidence(
-        self, text: str, progress: ProgressCallback | None, cancel: CancelToken | None, *, focused: bool
-    ) -> EvidenceMap:
         self._runtime.check_texts()
         question = wording(text)
 
@@ -139,21 +130,31 @@ class LocalSession(LabelSession):
             dense = self._open_store().dense(features)
             with stopwatch("map"):
                 evidence = evidence_map(features, dense, pair.direction)
-            place, value = evidence.peak_ras, evidence.peak_value
-            if focused:
-                report(0.2, "Looking closer")
-                with stopwatch("focus"):
-                    voxel = seen_at(self._runtime, features, dense, pair.direction, report.part(0.2, 1.0))
-                place, value = self._volume.geometry.index_to_world(voxel), float(evidence.values[voxel])
             report(1.0, "Done")
             return EvidenceMap(
                 text=text,
                 values=evidence.values,
                 geometry=self._volume.geometry,
-                peak_ras=place,
-                peak_value=value,
+                peak_ras=evidence.peak_ras,
+                peak_value=evidence.peak_value,
                 provenance=self._provenance(features, stopwatch, [text]),
             )
+
+        return self._run(step, progress, cancel)
+
+    def _attend(
+        self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+    ) -> Attention:
+        self._runtime.check_texts()
+        question = wording(text)
+
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Attention:
+            with stopwatch("text"):
+                (pair,) = self._pairs([question], report)
+            dense = self._open_store().dense(features)
+            report(0.2, "Looking closer")
+            with stopwatch("focus"):
+                return look_closer(self._runtime, features, dense, pair.direction, text, report.part(0.2, 1.0))
 
         return self._run(step, progress, cancel)
 

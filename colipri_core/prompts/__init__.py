@@ -9,6 +9,7 @@ from colipri_core.prompts.types import Box
 from colipri_core.prompts.types import Lasso
 from colipri_core.prompts.types import Phrase
 from colipri_core.prompts.types import Point
+from colipri_core.prompts.types import Position
 from colipri_core.prompts.types import Prompt
 from colipri_core.prompts.types import Scribble
 from colipri_core.prompts.types import SpatialPrompt
@@ -20,6 +21,7 @@ __all__ = [
     "Lasso",
     "Phrase",
     "Point",
+    "Position",
     "Prompt",
     "Scribble",
     "Segmenter",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 from typing import runtime_checkable
 
-from colipri_core.findings import EvidenceMap
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts.crop import Crop
+from colipri_core.prompts.types import Position
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
 from colipri_core.volume import Volume
@@ -30,7 +30,7 @@ class Segmenter(Protocol):
         prompts: Sequence[Prompt],
         *,
         previous: Crop | None,
-        attention: EvidenceMap | None = None,
+        seen_at: Position | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Crop:
@@ -41,7 +41,7 @@ class Segmenter(Protocol):
             prompts: All prompts of the object since it was last empty or reset, oldest first; at least one. Their
                 positions lie in the volume.
             previous: The object's mask as it stands, edits by hand included; None if it has no voxel.
-            attention: Where the phrase among the prompts is seen, on the volume's grid; NaN where nothing is known.
+            seen_at: Where the phrase among the prompts is seen, RAS+ mm; a click, if nothing positive was placed.
             progress: Receives (fraction, message).
             cancel: Cancels the call.
 

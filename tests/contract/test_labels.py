@@ -88,13 +88,17 @@ def test_every_kind_of_prompt_makes_a_mask_on_the_volumes_own_grid(session: Sess
     assert found.provenance.model == CARD
 
 
-def test_a_phrase_seeds_from_its_evidence_which_later_clicks_keep(session: Session, grower: Grower) -> None:
+def test_a_phrase_becomes_the_best_of_the_outlines_at_its_places(session: Session, grower: Grower) -> None:
     session.prompt(Phrase(text="pleural effusion"))
+    places = [seen_at for _, _, seen_at in grower.asked]
+    assert 1 <= len(set(places)) == len(places)
+    assert all(VOLUME.geometry.contains(place) for place in places)
     session.prompt(Point(ras=LEFT_LUNG))
-    expected = session.evidence("pleural effusion")
-    for _, _, attention in grower.asked:
-        assert attention.text == "pleural effusion"
-        np.testing.assert_array_equal(attention.values, expected.values)
+    chosen = grower.asked[-1][2]
+    assert chosen in places
+    chosen_voxel = np.rint(VOLUME.geometry.world_to_index(chosen)).astype(int)
+    session.undo()
+    assert session.segmentation.labelmap[tuple(chosen_voxel)] == 1
     session.prompt(Point(ras=LEFT_LUNG), label=2)
     assert grower.asked[-1][2] is None
 

@@ -11,7 +11,6 @@ from click_bundles import random_network
 from click_bundles import spec
 
 from colipri_core.errors import Cancelled
-from colipri_core.findings import EvidenceMap
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.interactive import ClickSegmenter
 from colipri_core.inference.interactive import ClickSettings
@@ -31,7 +30,6 @@ from colipri_core.prompts import Prompt
 from colipri_core.prompts import Scribble
 from colipri_core.prompts import Segmenter
 from colipri_core.prompts.regions import region_around
-from colipri_core.provenance import Provenance
 from colipri_core.volume import Volume
 
 Spheres = list[tuple[tuple[float, float, float], float]]
@@ -321,20 +319,10 @@ def test_a_phrase_nobody_can_place_changes_nothing() -> None:
     assert np.array_equal(after.on_grid(volume.shape), before.on_grid(volume.shape))
 
 
-def test_a_phrase_is_clicked_where_it_is_seen_best() -> None:
+def test_a_phrase_is_clicked_where_it_is_seen() -> None:
     volume = volume_of(affine_of((1.0, 1.0, 1.0)))
-    card = segmenter().card
-    provenance = Provenance(model=card, preprocessing={}, versions={}, device="cpu", timings={})
-    attention = EvidenceMap(
-        text="a ball",
-        values=np.zeros(volume.shape, dtype=np.float32),
-        geometry=volume.geometry,
-        peak_ras=np.array(BALL[0][0]),
-        peak_value=1.0,
-        provenance=provenance,
-    )
 
-    mask = segmenter().propose(volume, [Phrase(text="a ball")], previous=None, attention=attention)
+    mask = segmenter().propose(volume, [Phrase(text="a ball")], previous=None, seen_at=BALL[0][0])
 
     assert dice(mask.on_grid(volume.shape), inside(volume.geometry, BALL)) > 0.97
 

@@ -20,6 +20,7 @@ from colipri_core.inference.local import LocalEngine
 from colipri_core.inference.session import LocalSession
 from colipri_core.preprocess import model_grid
 from colipri_core.progress import CancelToken
+from colipri_core.prompts.attention import Attention
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_core.volume import Volume
@@ -43,13 +44,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
         yield engine
 
 
-def attention(engine: LocalEngine, volume: Volume) -> cc.EvidenceMap:
+def attention(engine: LocalEngine, volume: Volume) -> Attention:
     with engine.open(volume) as session:
         assert isinstance(session, LocalSession)
-        return session._attention("emphysema")
+        return session._attend("emphysema")
 
 
-class TestSeenAt:
+class TestPlaces:
     @pytest.mark.parametrize("orientation", ["RAS", "LPS", "SAR"])
     @pytest.mark.parametrize("most", [focus.MAX_TOKENS, 5])
     def test_is_the_voxel_that_the_answer_depends_on(
@@ -61,20 +62,18 @@ class TestSeenAt:
         seen = attention(engine, volume)
         nearest = np.abs(np.arange(SIZE) % PATCH_SIZE - np.reshape(READ, (3, 1))) == 0
         for position, wanted, spacing in zip(
-            grid.world_to_index(seen.peak_ras), nearest, volume.geometry.spacing, strict=True
+            grid.world_to_index(seen.places[0]), nearest, volume.geometry.spacing, strict=True
         ):
             off = np.abs(np.flatnonzero(wanted) - position).min() * grid.spacing[0]
             assert off <= max(spacing, 1e-3)
 
-    def test_the_map_stays_and_the_value_is_that_of_the_place(self, engine: LocalEngine) -> None:
+    def test_are_voxels_of_the_volume_apart_from_one_another(self, engine: LocalEngine) -> None:
         volume = chest()
         seen = attention(engine, volume)
-        with engine.open(volume) as session:
-            plain = session.evidence("emphysema")
-        np.testing.assert_array_equal(seen.values, plain.values)
-        voxel = np.rint(volume.geometry.world_to_index(seen.peak_ras)).astype(int)
-        assert seen.peak_value == seen.values[tuple(voxel)]
-        assert plain.peak_value >= seen.peak_value
+        indices = volume.geometry.world_to_index(np.asarray(seen.places))
+        np.testing.assert_allclose(indices, np.rint(indices), atol=1e-6)
+        assert 1 <= len(set(seen.places)) == len(seen.places) <= 4
+        assert seen.influence.shape == seen.geometry.shape
 
     def test_cancel_ends_it_within_the_encoder(self, engine: LocalEngine) -> None:
         cancel = CancelToken()
@@ -87,8 +86,8 @@ class TestSeenAt:
             assert isinstance(session, LocalSession)
             session.classify()
             with pytest.raises(Cancelled):
-                session._attention("emphysema", progress=stop, cancel=cancel)
-            assert session._attention("emphysema").peak_value
+                session._attend("emphysema", progress=stop, cancel=cancel)
+            assert session._attend("emphysema").places
 
 
 def test_tiny_points_into_lesions_and_not_beside_them(tmp_path: Path) -> None:
@@ -103,9 +102,10 @@ def test_tiny_points_into_lesions_and_not_beside_them(tmp_path: Path) -> None:
                     lesion = np.argwhere((lesions >> finding) & 1)
                     if CT_RATE_CONCEPTS[finding].focal and len(lesion):
                         places = grid.affine[:3, :3] @ lesion.T + grid.affine[:3, 3:]
-                        for found, ask in ((coarse, session.evidence), (fine, session._attention)):
-                            peak = np.reshape(ask(CT_RATE_FINDINGS[finding]).peak_ras, (3, 1))
-                            found.append(float(np.linalg.norm(places - peak, axis=0).min()))
+                        name = CT_RATE_FINDINGS[finding]
+                        peaks = session.evidence(name).peak_ras, session._attend(name).places[0]
+                        for found, peak in zip((coarse, fine), peaks, strict=True):
+                            found.append(float(np.linalg.norm(places - np.reshape(peak, (3, 1)), axis=0).min()))
     near = [float(np.mean(np.asarray(distances) <= 4.0)) for distances in (coarse, fine)]
     assert near[1] >= 0.5
     assert near[1] >= near[0] + 0.2

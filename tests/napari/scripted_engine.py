@@ -112,9 +112,9 @@ class ScriptedSession:
         asked = self.editor.ask(prompt, label=label, policy=policy)
         self._engine.walk("Growing", progress, cancel)
         phrase = next((p for p in reversed(asked.prompts) if p.kind == "phrase"), None)
-        attention = self.evidence(phrase.text) if phrase is not None else None
+        seen_at = tuple(map(float, self.evidence(phrase.text).peak_ras)) if phrase is not None else None
         previous = None if asked.previous.is_empty else asked.previous
-        proposal = Grower().propose(self.volume, asked.prompts, previous=previous, attention=attention)
+        proposal = Grower().propose(self.volume, asked.prompts, previous=previous, seen_at=seen_at)
         return self.editor.answer(asked, proposal, model=Grower.card)
 
     def edit(self, edit):
