@@ -2,7 +2,7 @@
 # C, CM, CR, CRM, and CRM with opposite sentences: three seeds each, on the same phantoms and word pieces, with as many
 # steps as cost what STEPS of CRM cost in counted operations. Then, with the encoder frozen, a linear probe of the
 # findings and a decoder of organs and lesions. Ends with two tables and their JSON. Every run goes on where it stopped.
-#   ablations.sh [FOLDER]       SIZE=small (one CPU core, about two hours) | full (one GPU) | smoke (a test)
+#   ablations.sh [FOLDER]       SIZE=small (one CPU core, 100 minutes) | full (one GPU) | smoke (a test)
 #                               STEPS, SEEDS="0 1 2"; DRY_RUN=1 prints the commands
 # "small": blocks of 96 channels without a stem, 192 tokens a volume, 4 volumes a step to reconstruct; the text encoder
 # begins as that of the shipped model, for from random weights reports all look alike and the contrast learns nothing.
@@ -52,13 +52,13 @@ recipes=("${letters[@]/#/$base-}")
 run colipri-train prepare --recipe "$base-crm" --output "$out/phantoms" --workers "$(nproc)" \
     ${running[@]+"${running[@]}"}
 costs=(colipri-train cost "${recipes[@]}" --like "$base-crm" --steps "$steps" ${settings[@]+"${settings[@]}"}
-    ${alone[@]+"${alone[@]}"})
+    ${alone[@]+"${alone[@]}"} --vocabulary)
 declare -A of_equal_cost
 if [[ -n ${DRY_RUN:-} ]]; then
-    run "${costs[@]}"
+    run "${costs[@]}" 4096
     for recipe in "${recipes[@]}"; do of_equal_cost[$recipe]=1; done
 else
-    lines=$("${costs[@]}")
+    lines=$("${costs[@]}" "$(wc -l <"$out/phantoms/tokenizer/vocab.txt")")
     while read -r recipe _ number; do of_equal_cost[$recipe]=$number; done <<<"$lines"
 fi
 
