@@ -1,11 +1,12 @@
 """ClickSegmenter: the shipped model behind clicks, scribbles, boxes and lassos.
 
 The network looks at one cube of cells at a time. For a new object it begins with small cells around what was pointed
-at; while the answer leaves the cube it looks again at a cube twice as large. Of these answers it takes the one it is
-surest of, and looks once more at the cells that just fit that. A correction looks at the place of the newest prompt
-with the mask as it stands, wider while the change leaves the cube, and alters only voxels where the answer differs:
-what a hand drew elsewhere stays. The result is pasted onto the volume's own grid and every prompt is kept.
-The scheme is nnInteractive's automatic zoom (Isensee et al., 2025) at a size for CPUs; the figures are our choice.
+at, and looks at a larger cube while the answer leaves the cube, or no border of it is to be seen: all around it looks
+like its inside. It looks once more at the cells that just fit the answer. A correction looks at the place of the
+newest prompt with the mask as it stands, wider while the change leaves the cube, and alters only voxels where the
+answer differs: what a hand drew elsewhere stays. The result is pasted onto the volume's own grid and every prompt is
+kept. The scheme began as nnInteractive's automatic zoom (Isensee et al., 2025) at a size for CPUs; the figures are
+our choice.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from colipri_core.inference.borders import seen_around
+from colipri_core.inference.borders import to_air
 from colipri_core.inference.devices import choose_device
 from colipri_core.inference.devices import has_fast_bfloat16
 from colipri_core.inference.devices import is_out_of_memory
@@ -52,6 +55,12 @@ from colipri_core.volume import Volume
 
 logger = logging.getLogger(__name__)
 
+_INSIDE = 0.5
+_ADDED = 0.75
+"""Probability that cells have which the border to air adds (our choice)."""
+
+_NEGATIVE = HINTS.index("negative")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClickSettings:
@@ -60,27 +69,36 @@ class ClickSettings:
     Attributes:
         first_mm: Cells of the first look at a new object; never smaller than the volume's finest spacing.
         finest_mm: Smallest cells.
-        zoom: How much larger the cells of the next look are when the answer leaves the region.
+        zoom: How much larger the cells of the next look are when no border is seen, or a correction leaves the region.
+        step: How much larger they are when one is seen and the answer of a new object leaves the region.
+        bounded: Share of what lies around an answer that must be unlike its inside for its border to be seen.
         looks: Most looks at a new object before the cells are fitted to it.
         fill: Share of a region's edge that the object it is fitted to takes up.
         leaving: Cells on a face of the region from which on the answer leaves it.
         keeps: Share of the volume of the closer answer that the wider one must have to be used.
         attached: Keep only the parts that a positive prompt or the mask before belongs to.
         local: After a wide correction, look closely at the newest prompt again.
+        to_air: Borders to air lie where half of a cell is air.
         one_way: A correction goes the way its prompt points: what is not a positive box adds voxels if it is positive
             and removes them if it is negative, so that no click undoes what agrees with the clicks before.
+        gives_up: Probability up to which a negative correction takes a cell away; what it is for is the leak, not all
+            that looks like it.
     """
 
     first_mm: float = 1.0
     finest_mm: float = 0.6
     zoom: float = 2.0
+    step: float = 1.4
+    bounded: float = 0.5
     looks: int = 4
     fill: float = 0.7
     leaving: int = 6
     keeps: float = 0.8
     attached: bool = True
     local: bool = True
+    to_air: bool = True
     one_way: bool = True
+    gives_up: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,16 +109,18 @@ class _Look:
         region: Where it looked.
         probabilities: Of its cells, 0 where a part was dropped.
         previous: Cells of the mask it was given.
+        hu: Intensities of its cells.
     """
 
     region: Region
     probabilities: Cells
     previous: CellMask
+    hu: Cells
 
     @property
     def inside(self) -> CellMask:
         """Cells of the answer."""
-        return self.probabilities > 0.5
+        return self.probabilities > _INSIDE
 
     @property
     def change(self) -> CellMask:
@@ -198,7 +218,7 @@ class ClickSegmenter:
         if not current.is_empty and placed:
             mask = self._correct(view, placed, current, report)
             if self.settings.one_way:
-                mask = one_way(mask, current, placed[-1])
+                mask = one_way(mask, current, placed[-1], view.geometry)
         elif any(prompt.positive for prompt in placed):
             mask = self._outline(view, placed, report)
         else:
@@ -212,19 +232,21 @@ class ClickSegmenter:
         settings = self.settings
         lower, upper = extent([prompt for prompt in prompts if prompt.positive], view.geometry)
         spacing = max(self._finest(view), settings.first_mm, self._fitting(view, lower, upper))
-        looks: list[_Look] = []
+        best, most = None, -1.0
         for number in range(settings.looks):
             report(number / (settings.looks + 1), "Outlining")
-            region = self._region(view, (lower + upper) / 2, spacing)
-            wider = self._look(view, region, prompts, Crop.empty())
-            if looks and wider.volume_mm3 < settings.keeps * looks[-1].volume_mm3:
+            look = self._look(view, self._region(view, (lower + upper) / 2, spacing), prompts, Crop.empty())
+            seen = seen_around(look.inside, look.hu)
+            leaves = look.leaves(look.inside, view.geometry.shape, settings.leaving)
+            if seen >= settings.bounded and not leaves:
+                best = look
                 break
-            looks.append(wider)
-            if not wider.leaves(wider.inside, view.geometry.shape, settings.leaving):
-                break
-            spacing *= settings.zoom
+            if seen * look.expected_dice > most:
+                best, most = look, seen * look.expected_dice
+            spacing *= settings.zoom if seen < settings.bounded else settings.step
+        assert best is not None, "there is at least one look"
         report(settings.looks / (settings.looks + 1), "Refining the border")
-        return self._fitted(view, max(reversed(looks), key=lambda look: look.expected_dice), prompts)
+        return self._fitted(view, best, prompts)
 
     def _fitted(self, view: View, look: _Look, prompts: Sequence[SpatialPrompt]) -> Crop:
         """Look again with the cells that fit an answer, if they are smaller; returns the mask."""
@@ -283,8 +305,15 @@ class ClickSegmenter:
         hints = hints_of(prompts, region, view.geometry, hu=hu, previous=previous)
         probabilities = self._run(hu, hints)
         if self.settings.attached:
-            probabilities = np.where(attached(probabilities > 0.5, hints), probabilities, 0.0).astype(np.float32)
-        return _Look(region=region, probabilities=probabilities, previous=previous)
+            inside = probabilities > _INSIDE
+            probabilities[inside & ~attached(inside, hints)] = 0.0
+        if self.settings.to_air:
+            inside = probabilities > _INSIDE
+            added = to_air(inside, hu, forbidden=hints[_NEGATIVE] > 0) & ~inside
+            probabilities[added] = _ADDED
+        if not prompts[-1].positive:
+            probabilities[previous & (probabilities > self.settings.gives_up) & ~(probabilities > _INSIDE)] = _ADDED
+        return _Look(region=region, probabilities=probabilities, previous=previous, hu=hu)
 
     def _region(self, view: View, centre: np.ndarray, spacing_mm: float) -> Region:
         return region_around(view.geometry, centre.tolist(), spacing_mm=spacing_mm, size=self._bundle.spec.region)

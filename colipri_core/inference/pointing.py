@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK
 
 from colipri_core.geometry import Points
@@ -146,8 +147,7 @@ def attached(mask: CellMask, hints: Hint) -> CellMask:
         mask: Cells above a half.
         hints: What the network read.
     """
-    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
-    numbered = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
+    numbered = _parts(mask)
     if numbered.max() < 2:
         return mask
     anchors = (hints[_POSITIVE] > CERTAIN) | (hints[_PREVIOUS] > CERTAIN)
@@ -161,20 +161,30 @@ def grown(cells: CellMask) -> CellMask:
     return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.BinaryDilate(image, (1, 1, 1))) > 0)
 
 
-def one_way(mask: Crop, current: Crop, newest: SpatialPrompt) -> Crop:
+def one_way(mask: Crop, current: Crop, newest: SpatialPrompt, view: VolumeGeometry) -> Crop:
     """Return a correction without what goes against its prompt: a positive one only adds, a negative one only removes.
 
-    A positive box is a bound, which may do both.
+    What a negative one removes hangs together with it. A positive box is a bound, which may do both.
 
     Args:
         mask: The mask as corrected.
         current: The mask before.
         newest: The prompt that it was corrected for.
+        view: The view's geometry.
     """
     if newest.positive:
         return mask if isinstance(newest, Box) else changed(mask, current, value=True)
-    gone = Crop(lower=current.lower, mask=current.mask & ~mask.on_box(current.lower, current.upper))
-    return changed(current, gone, value=False)
+    gone = current.mask & ~mask.on_box(current.lower, current.upper)
+    numbered = _parts(gone)
+    own = np.unique(numbered[covered_by(newest, view).on_box(current.lower, current.upper) & gone])
+    part = np.isin(numbered, own) if len(own) else gone
+    return changed(current, Crop(lower=current.lower, mask=part), value=False)
+
+
+def _parts(mask: CellMask) -> npt.NDArray[np.uint32]:
+    """Connected parts of a mask, numbered from 1."""
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True)))
 
 
 def honour(mask: Crop, prompts: Sequence[SpatialPrompt], view: VolumeGeometry) -> Crop:

@@ -24,8 +24,11 @@ Hint = npt.NDArray[np.float32]
 POINT_SIGMA = 1.5
 """Width of the Gaussian that stands for a point, in voxels of the region."""
 
-FLOOD_HU = (200.0, 80.0, 30.0)
-"""Half ranges of a flood around the intensity of its source; a cell's value is the share of them that reach it."""
+FLOOD_HU = (10.0, 400.0)
+"""A flood falls from 1, where the way from its source stays this close to the source's intensity, to 0 (log scale)."""
+
+FLOOD_LEVELS = 24
+"""Steps in which it falls."""
 
 CERTAIN = 0.5
 """From this value on a cell counts as pointed at."""
@@ -81,21 +84,20 @@ def flood(mark: Hint, smooth_hu: Hint) -> Hint:
         mark: Map (X, Y, Z) of the prompt; its highest cells are the sources.
         smooth_hu: Intensities, as `smoothed` returns them.
     """
-    result = np.zeros_like(smooth_hu)
     highest = float(mark.max())
     if highest < CERTAIN:
-        return result
+        return np.zeros_like(smooth_hu)
     sources = np.argwhere(mark > 0.99 * highest)
     sources = sources[:: -(-len(sources) // _MOST_SOURCES)]
-    reference = float(smooth_hu[tuple(sources.T)].mean())
-    image = SimpleITK.GetImageFromArray(smooth_hu)
-    seeds = [[int(index) for index in source[::-1]] for source in sources]
-    for half_range in FLOOD_HU:
-        reached = SimpleITK.ConnectedThreshold(
-            image, seedList=seeds, lower=reference - half_range, upper=reference + half_range, replaceValue=1
-        )
-        result += SimpleITK.GetArrayViewFromImage(reached)
-    return result / np.float32(len(FLOOD_HU))
+    at = tuple(sources.T)
+    nearest, farthest = FLOOD_HU
+    distance = np.abs(smooth_hu - smooth_hu[at].mean()).clip(nearest, farthest)
+    alike = np.round(FLOOD_LEVELS * np.log(farthest / distance) / np.log(farthest / nearest)).astype(np.uint8)
+    marker = np.zeros_like(alike)
+    marker[at] = alike[at]
+    reached = SimpleITK.ReconstructionByDilation(*(SimpleITK.GetImageFromArray(array) for array in (marker, alike)))
+    result: Hint = SimpleITK.GetArrayViewFromImage(reached).astype(np.float32) / np.float32(FLOOD_LEVELS)
+    return result
 
 
 def paint_point(hint: Hint, position: Sequence[float]) -> None:

@@ -362,7 +362,9 @@ def test_voxels_without_a_value_are_no_object() -> None:
 
 
 class TestOneWay:
-    """A correction goes the way its prompt points."""
+    """A correction goes the way its prompt points, and what it removes hangs together with it."""
+
+    VIEW = VolumeGeometry(shape=(8, 8, 8), affine=np.eye(4))
 
     @pytest.fixture
     def crops(self) -> tuple[Crop, Crop]:
@@ -374,13 +376,20 @@ class TestOneWay:
     @pytest.mark.parametrize("positive", [True, False])
     def test_a_positive_click_removes_nothing_and_a_negative_one_adds_nothing(self, crops, positive: bool) -> None:
         before, after = crops
-        found = one_way(after, before, Point(ras=(0, 0, 0), positive=positive)).on_grid((8, 8, 8))
+        found = one_way(after, before, Point(ras=(0, 0, 0), positive=positive), self.VIEW).on_grid((8, 8, 8))
         first, second = before.on_grid((8, 8, 8)), after.on_grid((8, 8, 8))
         np.testing.assert_array_equal(found, first | second if positive else first & second)
 
     def test_a_positive_box_may_do_both(self, crops) -> None:
         before, after = crops
-        assert one_way(after, before, Box(lower_ras=(0, 0, 0), upper_ras=(1, 1, 1))) is after
+        assert one_way(after, before, Box(lower_ras=(0, 0, 0), upper_ras=(1, 1, 1)), self.VIEW) is after
 
     def test_a_negative_click_may_leave_nothing(self, crops) -> None:
-        assert one_way(Crop.empty(), crops[0], Point(ras=(0, 0, 0), positive=False)).is_empty
+        assert one_way(Crop.empty(), crops[0], Point(ras=(0, 0, 0), positive=False), self.VIEW).is_empty
+
+    def test_a_negative_click_removes_nothing_elsewhere(self, crops) -> None:
+        before, after = crops[0].on_grid((8, 8, 8)), crops[0].on_grid((8, 8, 8))
+        after[1, 1, 1] = after[3, 3, 3] = False
+        found = one_way(Crop.around(after), Crop.around(before), Point(ras=(1, 1, 1), positive=False), self.VIEW)
+        removed = before & ~found.on_grid((8, 8, 8))
+        np.testing.assert_array_equal(np.argwhere(removed), [[1, 1, 1]])

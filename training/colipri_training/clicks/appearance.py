@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from colipri_training.clicks.shapes import Labels
+from colipri_training.clicks.shapes import Mask
 from colipri_training.clicks.smooth import Field
 from colipri_training.clicks.smooth import smooth_field
 
@@ -28,6 +29,9 @@ HU_RANGE = (-1024.0, 3071.0)
 
 _MAX_NOISE_HU = 60.0
 _MAX_SLICE = 8
+_DENSE_HU = -300.0
+_AIRY_HU = -600.0
+_COUNTED = 0.3
 
 
 def paint(rng: np.random.Generator, labels: Labels, means: dict[int, float]) -> Field:
@@ -43,7 +47,7 @@ def paint(rng: np.random.Generator, labels: Labels, means: dict[int, float]) -> 
     strength = np.zeros_like(levels)
     for label, mean in means.items():
         levels[label] = mean
-        strength[label] = rng.exponential(8.0) if rng.random() < 0.7 else rng.exponential(30.0)
+        strength[label] = rng.exponential(5.0) if rng.random() < 0.85 else rng.exponential(25.0)
     hu = levels[labels]
     hu += strength[labels] * smooth_field(rng, size, float(rng.uniform(4, size / 2.5)))
     if rng.random() < 0.5:
@@ -56,6 +60,13 @@ def draw_mean(rng: np.random.Generator) -> float:
     if rng.random() < 0.15:
         return float(rng.uniform(-1000, 600))
     low, high = TISSUES[int(rng.integers(len(TISSUES)))]
+    return float(rng.uniform(low, high))
+
+
+def draw_organ_mean(rng: np.random.Generator) -> float:
+    """Draw the mean HU of a soft organ: without contrast mostly, with it, or full of fluid."""
+    draw = rng.random()
+    low, high = (20, 75) if draw < 0.55 else (80, 220) if draw < 0.85 else (-10, 25)
     return float(rng.uniform(low, high))
 
 
@@ -73,8 +84,8 @@ def scan(rng: np.random.Generator, hu: Field) -> Field:
         rng: Source of randomness.
         hu: (X, Y, Z) in HU; not changed.
     """
-    scanned = ndimage.gaussian_filter(hu, float(rng.uniform(0.3, 1.0))) if rng.random() < 0.8 else hu.copy()
-    noise = float(min(rng.exponential(14.0), _MAX_NOISE_HU))
+    scanned = ndimage.gaussian_filter(hu, float(rng.uniform(0.3, 1.6))) if rng.random() < 0.85 else hu.copy()
+    noise = float(min(rng.exponential(12.0), _MAX_NOISE_HU))
     grain = rng.standard_normal(hu.shape, dtype=np.float32)
     if rng.random() < 0.5:
         sigma = float(rng.uniform(0.4, 0.9))
@@ -85,6 +96,20 @@ def scan(rng: np.random.Generator, hu: Field) -> Field:
         axis = 2 if rng.random() < 0.7 else int(rng.integers(3))
         scanned = thick_slices(scanned, float(rng.uniform(1.5, _MAX_SLICE)), axis=axis)
     return scanned.clip(*HU_RANGE)
+
+
+def as_read(rng: np.random.Generator, hu: Field, target: Mask) -> Mask:
+    """Return a target as readers outline it: in air, who looks through a lung window counts most of a blurred border.
+
+    Args:
+        rng: Source of randomness: how far the border is blurred.
+        hu: (X, Y, Z) in HU, before it is scanned.
+        target: (X, Y, Z).
+    """
+    if np.median(hu[target]) < _DENSE_HU:
+        return target
+    share = ndimage.gaussian_filter(target.astype(np.float32), float(rng.uniform(0.4, 1.0)))
+    return np.asarray(target | ((share > _COUNTED) & (hu < _AIRY_HU)))
 
 
 def thick_slices(hu: Field, thickness: float, *, axis: int) -> Field:

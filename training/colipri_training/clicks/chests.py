@@ -54,6 +54,7 @@ def chest_scene(rng: np.random.Generator, size: int, seed: int) -> Scene | None:
         target = one_component(rng, mask[window])
         if target is not None:
             cut = hu[window].clip(*appearance.HU_RANGE)
+            target = appearance.as_read(rng, cut, target)
             return vary(rng, Scene(hu=appearance.scan(rng, cut) if rng.random() < 0.5 else cut, target=target))
     return None
 

@@ -59,13 +59,15 @@ def blob(rng: np.random.Generator, size: int, shape: Blob) -> Mask:
     return np.asarray(squares < 1)
 
 
-def mosaic(rng: np.random.Generator, size: int, cells: int) -> Labels:
+def mosaic(rng: np.random.Generator, size: int, cells: int, *, gap: float = 0.0) -> Labels:
     """Return a partition of the cube into bent cells, numbered from 0: organs that touch each other.
 
     Args:
         rng: Source of randomness.
         size: Edge of the cube.
         cells: Number of cells.
+        gap: How far cells are apart on average, in voxels, here more and there less; what lies between them gets the
+            number `cells`.
     """
     seeds = rng.uniform(-0.1 * size, 1.1 * size, (cells, 3)).astype(np.float32)
     stretch = rng.uniform(0.5, 1.5, 3).astype(np.float32)
@@ -75,7 +77,7 @@ def mosaic(rng: np.random.Generator, size: int, cells: int) -> Labels:
         np.arange(size, dtype=np.float32).reshape(shape) + np.float32(bend) * smooth_field(rng, size, waves)
         for shape in ((size, 1, 1), (1, size, 1), (1, 1, size))
     )
-    nearest = np.full((size, size, size), np.inf, dtype=np.float32)
+    nearest, second = (np.full((size, size, size), np.inf, dtype=np.float32) for _ in range(2))
     labels = np.zeros((size, size, size), dtype=np.int16)
     for number, seed in enumerate(seeds):
         offset = rng.uniform(-0.02, 0.02) * size * size
@@ -85,7 +87,12 @@ def mosaic(rng: np.random.Generator, size: int, cells: int) -> Labels:
         distance += np.float32(offset)
         nearer = distance < nearest
         labels[nearer] = number
+        if gap:
+            np.minimum(second, np.maximum(distance, nearest), out=second)
         np.minimum(nearest, distance, out=nearest)
+    if gap:
+        apart = np.sqrt(second.clip(0, None)) - np.sqrt(nearest.clip(0, None))
+        labels[apart < np.float32(gap) * (1 + smooth_field(rng, size, float(rng.uniform(2, 5))))] = cells
     return labels
 
 
