@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import ModelConfig
 from colipri_core.model.config import TextEncoderConfig
+from colipri_core.model.phrase_head import PhraseHead
+from colipri_core.model.phrase_head import PhraseHeadConfig
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.spec import BundleSpec
@@ -66,7 +69,14 @@ def config(**image: Any) -> ModelConfig:
 
 
 def save_random_bundle(
-    folder: Path, *, structures: bool = True, local: bool = False, writes: str = "", seed: int = 0, **spec: Any
+    folder: Path,
+    *,
+    structures: bool = True,
+    local: bool = False,
+    writes: str = "",
+    outlines: bool = False,
+    seed: int = 0,
+    **spec: Any,
 ) -> Path:
     """Write a bundle and return its folder.
 
@@ -75,6 +85,7 @@ def save_random_bundle(
         structures: Whether it has a structure head.
         local: Make a token tell of the mean intensity of its own patch, and of nothing else.
         writes: Text that its report decoder writes of any volume; without it there is no decoder.
+        outlines: Whether it has a phrase head, which takes all that is brighter than -500 HU for any phrase.
         seed: Decides the weights.
         **spec: Fields of the spec to set otherwise.
     """
@@ -108,8 +119,34 @@ def save_random_bundle(
     if writes:
         parts["report_decoder"] = taught_decoder(tokenizer(writes)["input_ids"])
         values["report"] = parts["report_decoder"].config.to_json()
+    if outlines:
+        parts["phrase_head"] = bright_phrases()
+        values["phrases"] = parts["phrase_head"].config.to_json()
     save_bundle(folder, spec=BundleSpec(**values), **parts)
     return folder
+
+
+@functools.cache
+def bright_phrases() -> PhraseHead:
+    """A small phrase head trained, within seconds, to outline the bright voxels whatever the phrase and the tokens."""
+    torch.manual_seed(0)
+    head = PhraseHead(PhraseHeadConfig(token_width=24, patch_size=PATCH_SIZE, embed_dim=24, channels=8, width=4))
+    torch.nn.init.zeros_(head.query.weight).requires_grad_(False)
+    head.query.bias.data[5:] = 0.0
+    torch.nn.init.zeros_(head.voxels.tokens.weight).requires_grad_(False)
+    adam = torch.optim.Adam([weight for weight in head.parameters() if weight.requires_grad], lr=0.01)
+    for _ in range(100):
+        edge = int(torch.randint(3, 9, ()))
+        corner = torch.randint(0, 24 - edge, (3,)).tolist()
+        image = torch.full((1, 1, 24, 24, 24), -1.0)
+        image[(0, 0, *(slice(start, start + edge) for start in corner))] = 0.0
+        vectors = head(image, torch.zeros(1, 24, 6, 6, 6))
+        logits = head.answer(vectors, torch.zeros(1, 24, 6, 6, 6), torch.ones(1, 1, 24))
+        adam.zero_grad()
+        target = (image > -0.5).float()
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=(1 / target.mean())).backward()
+        adam.step()
+    return head.requires_grad_(True).eval()
 
 
 def taught_decoder(pieces: list[int]) -> ReportDecoder:

@@ -181,6 +181,8 @@ class Labelling:
         places: tuple[Position | None, ...] = (None,) if attention is None else attention.places
         if placed or previous is not None:
             places = places[:1]
+        elif attention is not None and not attention.outline.is_empty:
+            return attention.outline
         proposals = [
             segmenter.propose(
                 self._volume,

@@ -28,6 +28,7 @@ from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 
 if TYPE_CHECKING:
     from colipri_core.model.dense_bundle import DenseBundle
+    from colipri_core.model.phrase_head import PhraseHead
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class ModelRuntime:
             self.precision = choose_precision(bundle.model.config, device)
             self._texts = TextEmbedder(bundle)
         self._head: nn.Module | None = None
+        self._phrases: PhraseHead | None = None
         self._place(device)
 
     @property
@@ -197,6 +199,16 @@ class ModelRuntime:
             self._head = head.eval().requires_grad_(False).to(self.device)
         return self._head
 
+    def phrase_head(self) -> PhraseHead | None:
+        """Return the phrase head on the model's device, if the model has one; built at the first call.
+
+        Raises:
+            BundleError: If its weights do not fit.
+        """
+        if self._phrases is None and (head := self.language.phrase_head) is not None:
+            self._phrases = head.eval().requires_grad_(False).to(self.device)
+        return self._phrases
+
     def on_device(self, work: Callable[[], Result]) -> Result:
         """Run `work`; if a GPU runs out of memory, move the model to the CPU, say so, and run it again.
 
@@ -223,8 +235,9 @@ class ModelRuntime:
             self.bundle.model.image_encoder.backbone.to(self.precision)
             if self.bundle.report_decoder is not None:
                 self.bundle.report_decoder.requires_grad_(False).to(device)
-        if self._head is not None:
-            self._head.to(device)
+        for head in (self._head, self._phrases):
+            if head is not None:
+                head.to(device)
         if previous.type == "cuda":
             torch.cuda.empty_cache()
 

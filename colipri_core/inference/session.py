@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import TypeVar
@@ -27,6 +28,7 @@ from colipri_core.inference.features import Stopwatch
 from colipri_core.inference.focus import look_closer
 from colipri_core.inference.label_session import LabelSession
 from colipri_core.inference.labelling import Labelling
+from colipri_core.inference.phrase_outline import phrase_outline
 from colipri_core.inference.reports import Draft
 from colipri_core.inference.reports import DraftRequest
 from colipri_core.inference.reports import check
@@ -152,9 +154,13 @@ class LocalSession(LabelSession):
             with stopwatch("text"):
                 (pair,) = self._pairs([question], report)
             dense = self._open_store().dense(features)
-            report(0.2, "Looking closer")
+            report(0.1, "Outlining the phrase")
+            with stopwatch("outline"):
+                outline = phrase_outline(self._runtime, features, dense, pair.direction)
+            report(0.4, "Looking closer")
             with stopwatch("focus"):
-                return look_closer(self._runtime, features, dense, pair.direction, text, report.part(0.2, 1.0))
+                attention = look_closer(self._runtime, features, dense, pair.direction, text, report.part(0.4, 1.0))
+            return dataclasses.replace(attention, outline=outline)
 
         return self._run(step, progress, cancel)
 

@@ -3,7 +3,7 @@
 A bundle is opened by folder, by the name of one that ships with this package, or by hub id. Reading is strict: hashes
 are verified, a missing or unexpected key is an error that names it, a pickle is refused. Writing is atomic: the folder
 appears complete or not at all. The weights of the optional parts stand in the same file: the structure head's under
-`structure_head.`, the report decoder's under `report_decoder.`.
+`structure_head.`, the report decoder's under `report_decoder.`, the phrase head's under `phrase_head.`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.spec import HEAD_PREFIX
 from colipri_core.model.spec import KINDS
+from colipri_core.model.spec import PHRASE_PREFIX
 from colipri_core.model.spec import REPORT_PREFIX
 from colipri_core.model.spec import SPEC_FILE
 from colipri_core.model.spec import WEIGHTS_FILE
@@ -52,6 +53,7 @@ from colipri_core.provenance import ModelCard
 
 if TYPE_CHECKING:
     from colipri_core.model.dense_bundle import DenseBundle
+    from colipri_core.model.phrase_head import PhraseHead
     from colipri_core.model.structure_head import StructureHead
 
 __all__ = ["Bundle", "load_bundle", "read_spec", "save_bundle", "shipped_bundles"]
@@ -71,6 +73,7 @@ class Bundle:
         sha256: Hash of the weights file.
         build_head: Makes the structure head; None if the bundle has none.
         report_decoder: Writes reports, in evaluation mode; None if the bundle has none.
+        build_phrases: Makes the phrase head; None if the bundle has none.
     """
 
     spec: BundleSpec
@@ -79,6 +82,7 @@ class Bundle:
     sha256: str
     build_head: Callable[[], StructureHead] | None = None
     report_decoder: ReportDecoder | None = None
+    build_phrases: Callable[[], PhraseHead] | None = None
 
     @functools.cached_property
     def structure_head(self) -> StructureHead | None:
@@ -88,6 +92,15 @@ class Bundle:
             BundleError: If its weights or sizes do not fit; only after a lazy load, any other has raised it already.
         """
         return None if self.build_head is None else self.build_head()
+
+    @functools.cached_property
+    def phrase_head(self) -> PhraseHead | None:
+        """Outlines what a phrase names, if the bundle has one; built at the first use, on the CPU.
+
+        Raises:
+            BundleError: If its weights or sizes do not fit.
+        """
+        return None if self.build_phrases is None else self.build_phrases()
 
     @property
     def card(self) -> ModelCard:
@@ -293,7 +306,7 @@ def build_bundle(
             "Use the tokenizer the model was trained with."
         )
         raise BundleError(msg)
-    own, of_head, of_decoder = _apart(weights, spec)
+    own, of_head, of_decoder, of_phrases = _apart(weights, spec)
     build_head = None if spec.structures is None else functools.partial(build_structure_head, spec.structures, of_head)
     model = ColipriModel(spec.architecture).eval()
     load_strictly(model, own, source=WEIGHTS_FILE)
@@ -304,14 +317,16 @@ def build_bundle(
         sha256=sha256,
         build_head=build_head,
         report_decoder=None if spec.report is None else _build_decoder(spec, of_decoder),
+        build_phrases=None if spec.phrases is None else functools.partial(_build_phrase_head, spec, of_phrases),
     )
 
 
 def _apart(weights: Mapping[str, Tensor], spec: BundleSpec) -> tuple[dict[str, Tensor], ...]:
-    """Weights of the encoder, the structure head and the report decoder; a part the spec lacks keeps its prefix."""
+    """Weights of the encoder and of the optional parts; a part the spec lacks keeps its prefix."""
     own = dict(weights)
     parts = []
-    for prefix, part in ((HEAD_PREFIX, spec.structures), (REPORT_PREFIX, spec.report)):
+    optional = ((HEAD_PREFIX, spec.structures), (REPORT_PREFIX, spec.report), (PHRASE_PREFIX, spec.phrases))
+    for prefix, part in optional:
         names = [name for name in own if part is not None and name.startswith(prefix)]
         parts.append({name.removeprefix(prefix): own.pop(name) for name in names})
     return own, *parts
@@ -334,6 +349,26 @@ def _build_decoder(spec: BundleSpec, weights: dict[str, Tensor]) -> ReportDecode
     decoder = ReportDecoder(config).eval()
     load_strictly(decoder, weights, source=f"{WEIGHTS_FILE} ({REPORT_PREFIX})")
     return decoder
+
+
+def _build_phrase_head(spec: BundleSpec, weights: dict[str, Tensor]) -> PhraseHead:
+    from colipri_core.model.phrase_head import PhraseHead
+    from colipri_core.model.phrase_head import PhraseHeadConfig
+
+    assert spec.phrases is not None
+    image = spec.architecture.image
+    try:
+        config = PhraseHeadConfig.from_json(spec.phrases)
+    except (ValueError, TypeError) as error:
+        msg = f"Expected the phrase head's sizes in the spec, got wrong ones: {error}. Export the model again."
+        raise BundleError(msg) from error
+    own = (image.width, image.patch_size, image.embed_dim)
+    if (config.token_width, config.patch_size, config.embed_dim) != own:
+        msg = f"Expected a phrase head for (token width, patch, joint space) {own}, found {config}. Export it again."
+        raise BundleError(msg)
+    head = PhraseHead(config).eval()
+    load_strictly(head, weights, source=f"{WEIGHTS_FILE} ({PHRASE_PREFIX})")
+    return head
 
 
 def build_structure_head(spec: StructureSpec, weights: dict[str, Tensor]) -> StructureHead:

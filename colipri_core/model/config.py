@@ -216,6 +216,17 @@ class ModelConfig:
         )
 
 
+def check_patch_size(patch_size: int) -> None:
+    """Refuse patches that no decoder halves its way down to.
+
+    Raises:
+        ValueError: If the edge is no power of two of at least 4.
+    """
+    if patch_size < 4 or patch_size & (patch_size - 1):
+        msg = f"patch_size must be a power of two of at least 4, got {patch_size}"
+        raise ValueError(msg)
+
+
 def check_keys(name: str, document: Any, expected: set[str]) -> None:
     """Refuse a JSON object whose keys are not exactly the expected ones.
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import TypedDict
 from typing import TypeVar
+from typing import Unpack
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +25,7 @@ from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.dense_spec import DenseSpec
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.spec import HEAD_PREFIX
+from colipri_core.model.spec import PHRASE_PREFIX
 from colipri_core.model.spec import REPORT_PREFIX
 from colipri_core.model.spec import SPEC_FILE
 from colipri_core.model.spec import WEIGHTS_FILE
@@ -34,8 +37,23 @@ from colipri_core.model.weights import pack
 
 if TYPE_CHECKING:
     from colipri_core.model.click_network import ClickNetwork
+    from colipri_core.model.phrase_head import PhraseHead
 
 AnySpec = TypeVar("AnySpec", BundleSpec, ClickSpec, DenseSpec)
+
+
+class OptionalParts(TypedDict, total=False):
+    """Parts a bundle has exactly if its spec says so; None is the same as leaving one out.
+
+    Attributes:
+        structure_head: Of the structures that the spec names.
+        report_decoder: Of the sizes in `spec.report`.
+        phrase_head: Of the sizes in `spec.phrases`.
+    """
+
+    structure_head: nn.Module | None
+    report_decoder: ReportDecoder | None
+    phrase_head: PhraseHead | None
 
 
 def save_bundle(
@@ -44,9 +62,8 @@ def save_bundle(
     spec: BundleSpec,
     model: ColipriModel,
     tokenizer: PreTrainedTokenizerFast,
-    structure_head: nn.Module | None = None,
-    report_decoder: ReportDecoder | None = None,
     overwrite: bool = False,
+    **optional: Unpack[OptionalParts],
 ) -> BundleSpec:
     """Write a bundle; a crash or a full disk leaves the old one, or none, never half of one.
 
@@ -55,9 +72,8 @@ def save_bundle(
         spec: The document; its `files` are filled in here.
         model: The encoder. Its sizes must be the spec's.
         tokenizer: The text tokenizer.
-        structure_head: Present exactly if the spec has structures.
-        report_decoder: Present exactly if the spec has a report decoder, of the sizes it gives.
         overwrite: Replace a bundle that is there.
+        **optional: Its other parts.
 
     Returns:
         The spec as written, with the hashes of the files.
@@ -67,13 +83,17 @@ def save_bundle(
         FileExistsError: If the folder exists and `overwrite` is false.
         OSError: If the disk is full or not writable; nothing is changed then.
     """
+    structure_head = optional.get("structure_head")
+    report_decoder, phrase_head = optional.get("report_decoder"), optional.get("phrase_head")
     if spec.architecture != model.config or (spec.structures is None) != (structure_head is None):
         msg = "spec and modules must belong together: same architecture, and structures exactly if there is a head"
         raise ValueError(msg)
-    if spec.report != (report_decoder and report_decoder.config.to_json()):
-        msg = "spec.report must be the sizes of the report decoder, and None exactly if there is none"
-        raise ValueError(msg)
-    parts = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
+    for name, sizes, part in (("report", spec.report, report_decoder), ("phrases", spec.phrases, phrase_head)):
+        if sizes != (part and part.config.to_json()):
+            msg = f"spec.{name} must be the sizes of the part that is given, and None exactly if none is"
+            raise ValueError(msg)
+    parts: dict[str, nn.Module | None] = {"": model, HEAD_PREFIX: structure_head, REPORT_PREFIX: report_decoder}
+    parts[PHRASE_PREFIX] = phrase_head
 
     def write(fresh: Path) -> BundleSpec:
         save_file(pack(tensors_of(parts), spec.storage), fresh / WEIGHTS_FILE, metadata={"format": "pt"})

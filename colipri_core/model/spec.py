@@ -28,11 +28,17 @@ HEAD_PREFIX = "structure_head."
 REPORT_PREFIX = "report_decoder."
 """Where the report decoder's weights stand in the weights file."""
 
+PHRASE_PREFIX = "phrase_head."
+"""Where the phrase head's weights stand in the weights file."""
+
 FORMAT_VERSION = 1
 KINDS = ("colipri",)
 
 STORAGES = ("float32", "float16")
 """Floating types weights may be stored in; they are loaded as float32 whatever they are stored in."""
+
+_SIZES = ("report", "phrases")
+"""Parts of which the document has the sizes, if the bundle has the part."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -116,6 +122,7 @@ class BundleSpec:
         structures: The structure head, if there is one.
         report: Sizes of the report decoder as JSON values, if there is one; the key is left out of the document
             otherwise, as in documents older than the decoder.
+        phrases: Sizes of the phrase head as JSON values, if there is one; left out of the document otherwise.
         licence: Licence of the weights (SPDX identifier or name).
         training_data: One line on what the model was trained on.
         synthetic: Whether it was trained on generated data only.
@@ -135,6 +142,7 @@ class BundleSpec:
     calibration: Mapping[str, tuple[float, float]] | None = None
     structures: StructureSpec | None = None
     report: Mapping[str, Any] | None = None
+    phrases: Mapping[str, Any] | None = None
     licence: str
     training_data: str
     synthetic: bool
@@ -162,10 +170,11 @@ class BundleSpec:
             values[name] = values[name] and values[name].to_json()
         if self.calibration is not None:
             values["calibration"] = {code: list(pair) for code, pair in self.calibration.items()}
-        if self.report is None:
-            del values["report"]
-        else:
-            values["report"] = dict(self.report)
+        for name in _SIZES:
+            if values[name] is None:
+                del values[name]
+            else:
+                values[name] = dict(values[name])
         if self.storage == STORAGES[0]:
             del values["storage"]
         return {**values, "files": dict(self.files)}
@@ -178,9 +187,9 @@ class BundleSpec:
             ValueError: If a key is missing or unknown, at any level; the message names it.
             TypeError: If a value has the wrong type.
         """
-        optional = {"report", "storage"} - set(document)
+        optional = {*_SIZES, "storage"} - set(document)
         check_keys("spec", document, {f.name for f in fields(cls)} - optional)
-        values: dict[str, Any] = {"report": None, **document}
+        values: dict[str, Any] = {**dict.fromkeys(_SIZES), **document}
         values["architecture"] = ModelConfig.from_json(document["architecture"])
         values["preprocessing"] = PreprocessSpec.from_json(document["preprocessing"])
         values["text"] = TextSpec.from_json(document["text"])

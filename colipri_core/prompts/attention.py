@@ -23,12 +23,14 @@ class Attention:
         places: Where it may be seen, RAS+ mm, the likeliest first; at least one.
         influence: How much what is seen depends on each voxel (X, Y, Z), in any unit.
         geometry: Where these voxels lie.
+        outline: What the model itself outlines of the phrase, on the volume's own grid; empty if nothing.
     """
 
     text: str
     places: tuple[Position, ...]
     influence: npt.NDArray[np.float32]
     geometry: VolumeGeometry
+    outline: Crop = dataclasses.field(default_factory=Crop.empty)
 
     def beginning_with(self, number: int) -> Attention:
         """The same with another one of its places as the likeliest."""

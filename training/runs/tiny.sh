@@ -13,6 +13,7 @@ ln -sfn ../cases "$run/whole/cases"
 colipri-train pretrain --recipe tiny-whole --output "$run/whole" --init "$run/masked"
 colipri-train structures --recipe tiny-whole --output "$run/whole"
 colipri-train export --recipe tiny-whole --output "$run/whole" --name tiny --overwrite "$run/silent"
-colipri-train writer --init "$run/silent" --store "$run/cases" --output "$run/writer" --half --bundle "$run/bundle"
+colipri-train writer --init "$run/silent" --store "$run/cases" --output "$run/writer" --bundle "$run/writing"
+colipri-train phrases --init "$run/writing" --store "$run/cases" --output "$run/phrases" --half --bundle "$run/bundle"
 colipri-train evaluate --model "$run/bundle" --output "$run/evaluation" \
     ${COLIPRI_TEST_DATA:+--data "$COLIPRI_TEST_DATA"}

@@ -17,6 +17,7 @@ from colipri_training.cli.data import manifest
 from colipri_training.cli.data import prepare
 from colipri_training.cli.evaluate import evaluate
 from colipri_training.cli.phantoms import phantoms
+from colipri_training.cli.phrases import phrases
 from colipri_training.cli.probe import probe
 from colipri_training.cli.report import report
 from colipri_training.cli.reports import sort_reports
@@ -32,7 +33,7 @@ _CANCELLED = 130
 
 app = typer.Typer(name="colipri-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _DATA = (phantoms, manifest, sort_reports, prepare)
-_TRAINING = (stem, pretrain, structures, writer, clicks, probe, report, export)
+_TRAINING = (stem, pretrain, structures, writer, phrases, clicks, probe, report, export)
 _MEASURING = (evaluate, compare, cost)
 for verb in (*_DATA, *_TRAINING, *_MEASURING):
     app.command()(verb)

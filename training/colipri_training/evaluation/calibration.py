@@ -188,6 +188,7 @@ def write_calibrated(bundle: Bundle, calibration: Mapping[str, Pair], folder: Pa
         tokenizer=bundle.tokenizer,
         structure_head=bundle.structure_head,
         report_decoder=bundle.report_decoder,
+        phrase_head=bundle.phrase_head,
         overwrite=True,
     )
 

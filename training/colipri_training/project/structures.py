@@ -176,6 +176,7 @@ class StructureTuning:
         """
         old, learned = self.bundle.spec, bool(self.config.encoder_share)
         decoder = None if learned else self.bundle.report_decoder
+        phrases = None if learned else self.bundle.phrase_head
         names = ", ".join(structure.name for structure in self.structures)
         spec = dataclasses.replace(
             old,
@@ -188,6 +189,7 @@ class StructureTuning:
             ),
             calibration=None if learned else old.calibration,
             report=decoder.config.to_json() if decoder else None,
+            phrases=phrases.config.to_json() if phrases else None,
             licence=licence,
             training_data=f"{old.training_data} Structures: {len(self.training)} labelled volumes of {source}"
             + (", which the encoder learned from as well." if learned else "."),
@@ -202,6 +204,7 @@ class StructureTuning:
             tokenizer=self.bundle.tokenizer,
             structure_head=self._head,
             report_decoder=decoder,
+            phrase_head=phrases,
             overwrite=overwrite,
         )
 

@@ -153,6 +153,7 @@ class WriterTrainer(Stage):
             tokenizer=self.bundle.tokenizer,
             structure_head=self.bundle.structure_head,
             report_decoder=self.decoder,
+            phrase_head=self.bundle.phrase_head,
             overwrite=overwrite,
         )
 

@@ -1,0 +1,1 @@
+"""Outlines of what a phrase names: a phrase head on a frozen encoder."""
