@@ -16,8 +16,8 @@ VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def test_verbs_stand_in_the_order_of_the_work() -> None:
-    order = ["phantoms", "manifest", "sort-reports", "prepare", "stem", "pretrain", "structures", "writer", "clicks"]
-    order += ["probe", "report", "export", "evaluate"]
+    order = ["phantoms", "manifest", "sort-reports", "prepare", "stem", "pretrain", "structures", "writer", "phrases"]
+    order += ["clicks", "probe", "report", "export", "evaluate"]
     assert list(VERBS)[: len(order)] == order
 
 
@@ -28,8 +28,8 @@ def test_every_verb_and_option_explains_itself(verb: str) -> None:
     assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
-STAGES = ["phantoms", "prepare", "stem", "pretrain", "structures", "writer", "clicks", "probe", "report", "export"]
-STAGES += ["evaluate"]
+STAGES = ["phantoms", "prepare", "stem", "pretrain", "structures", "writer", "phrases", "clicks", "probe", "report"]
+STAGES += ["export", "evaluate"]
 
 
 @pytest.mark.parametrize("verb", STAGES)
