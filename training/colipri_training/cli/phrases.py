@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from colipri_training.cli.stages import BundleOption
+from colipri_training.cli.stages import CasesOption
+from colipri_training.cli.stages import FirstCaseOption
 from colipri_training.cli.stages import HalfOption
 from colipri_training.cli.stages import OutputOption
 from colipri_training.cli.stages import OverridesArgument
+from colipri_training.cli.stages import PhantomsOption
 from colipri_training.cli.stages import ResumeOption
 from colipri_training.cli.stages import SettingsOption
 from colipri_training.cli.stages import tell_start
@@ -21,16 +23,12 @@ def phrases(
     overrides: OverridesArgument = None,
     *,
     init: Annotated[str, typer.Option(help="Shipped bundle or bundle folder: the encoders, kept frozen.")] = "tiny",
-    store: Annotated[
-        Path | None, typer.Option(help="Folder of prepared phantoms, filled where they are missing; OUTPUT/cases.")
-    ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="Training phantoms.")] = 2500,
-    first_case: Annotated[
-        int, typer.Option(min=0, help="Seed of the first: best one that the encoder has not learned from.")
-    ] = 2500,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 1300,
+    store: PhantomsOption = None,
+    cases: CasesOption = 2500,
+    first_case: FirstCaseOption = 2500,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 1200,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak.")] = 2e-3,
-    bundle: Annotated[Path | None, typer.Option(help="Where to write the bundle; OUTPUT/bundle if omitted.")] = None,
+    bundle: BundleOption = None,
     resume: ResumeOption = False,
     half: HalfOption = False,
     settings: SettingsOption = None,
@@ -40,7 +38,7 @@ def phrases(
     from colipri_core.model.spec import STORAGES
     from colipri_training.config import OptimizerConfig
     from colipri_training.config_json import with_settings
-    from colipri_training.data.phantoms import fill
+    from colipri_training.data.phantoms import filled
     from colipri_training.data.store import CaseStore
     from colipri_training.outlining.config import OutliningConfig
     from colipri_training.outlining.trainer import PhraseTrainer
@@ -55,9 +53,7 @@ def phrases(
         first_case=first_case,
     )
     course = with_settings(course, (*(settings or ()), *(overrides or ())))
-    phantoms = CaseStore(store or output / "cases")
-    for _ in fill(phantoms, course.seeds, source.spec.preprocessing, workers=os.cpu_count() or 1):
-        pass
+    phantoms = filled(CaseStore(store or output / "cases"), course.seeds, source.spec.preprocessing)
     trainer = PhraseTrainer(course, source, store=phantoms, folder=output)
     trainer.run()
     place = bundle or output / "bundle"

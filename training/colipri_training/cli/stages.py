@@ -25,6 +25,16 @@ ResumeOption = Annotated[
 ]
 HalfOption = Annotated[bool, typer.Option("--half", help="Store the weights as float16, in half the space.")]
 
+PhantomsOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="Folder of prepared phantoms, filled where they are missing; OUTPUT/cases."),
+]
+CasesOption = Annotated[int, typer.Option(min=1, help="Training phantoms.")]
+FirstCaseOption = Annotated[
+    int, typer.Option(min=0, help="Seed of the first: best one that the encoder has not learned from.")
+]
+BundleOption = Annotated[Path | None, typer.Option(help="Where to write the bundle; OUTPUT/bundle if omitted.")]
+
 
 def pretrain(
     output: OutputOption,

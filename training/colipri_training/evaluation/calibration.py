@@ -22,11 +22,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
 from colipri_core.model.bundle import Bundle
-from colipri_core.model.bundle import save_bundle
 from colipri_core.model.spec import BundleSpec
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_training.evaluation.bootstrap import plain
 from colipri_training.evaluation.label_sets import LabelSet
+from colipri_training.phantom_stage import save_changed
 
 FEWEST = 20
 BINS = 10
@@ -181,16 +181,7 @@ def write_calibrated(bundle: Bundle, calibration: Mapping[str, Pair], folder: Pa
         The spec as written.
     """
     spec = dataclasses.replace(bundle.spec, calibration={**(bundle.spec.calibration or {}), **calibration})
-    return save_bundle(
-        folder,
-        spec=spec,
-        model=bundle.model,
-        tokenizer=bundle.tokenizer,
-        structure_head=bundle.structure_head,
-        report_decoder=bundle.report_decoder,
-        phrase_head=bundle.phrase_head,
-        overwrite=True,
-    )
+    return save_changed(bundle, folder, spec=spec, overwrite=True)
 
 
 def calibrated(logits: Floats, pair: Pair | None) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from einops import rearrange
 from torch import Tensor
 
 from colipri_core.model.bundle import Bundle
-from colipri_core.model.export import save_bundle
 from colipri_core.model.phrase_head import PhraseHead
 from colipri_core.model.phrase_head import PhraseHeadConfig
 from colipri_core.model.spec import BundleSpec
@@ -22,12 +20,12 @@ from colipri_core.vocabulary.wordings import wording
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
 from colipri_training.data.store import StoredCase
-from colipri_training.data.tokens import TokenFiles
 from colipri_training.evaluation.prompts import prompt_directions
 from colipri_training.evaluation.prompts import text_vectors
 from colipri_training.evaluation.zero_shot import normalise
 from colipri_training.outlining.config import OutliningConfig
-from colipri_training.stage import Stage
+from colipri_training.phantom_stage import PhantomStage
+from colipri_training.phantom_stage import save_changed
 
 PHRASE_STAGE = "phrases"
 FOUND = 0.3
@@ -51,7 +49,7 @@ class Asked:
     masks: Tensor
 
 
-class PhraseTrainer(Stage):
+class PhraseTrainer(PhantomStage):
     """Fits a head.
 
     Args:
@@ -66,27 +64,11 @@ class PhraseTrainer(Stage):
 
     def __init__(self, config: OutliningConfig, bundle: Bundle, *, store: CaseStore, folder: Path) -> None:
         self.config = config
-        self.bundle = bundle
-        missing = [seed for seed in config.seeds if seed not in store]
-        if missing:
-            msg = f"Expected the phantoms of the run in the store, found {len(missing)} missing, such as {missing[0]}."
-            raise ValueError(msg)
         torch.manual_seed(config.seed)
         self.head = PhraseHead(config.head)
-        self._store = store
         self._directions: dict[str, Tensor] = {}
-        self._tokens = TokenFiles(bundle, store, folder / "tokens")
-        size, patch = bundle.spec.preprocessing.size, bundle.model.patch_size
-        self._grid = tuple(edge // patch for edge in size)
-        rates = {PHRASE_STAGE: config.optimizer.learning_rate}
-        modules = {PHRASE_STAGE: self.head}
-        super().__init__(PHRASE_STAGE, config.optimizer, modules, rates, save_every=config.save_every, folder=folder)
+        super().__init__(PHRASE_STAGE, config, self.head, bundle, store=store, folder=folder)
         self.resume()
-
-    @property
-    def best(self) -> float | None:
-        """Share of lesions that the best state finds; None before the first was judged."""
-        return self._kept.get("best")
 
     def _loss(self, step: int) -> Tensor:
         config = self.config
@@ -140,14 +122,10 @@ class PhraseTrainer(Stage):
         with torch.no_grad():
             return F.normalize(self.bundle.model.dense(tokens_BCxyz), dim=1)
 
-    def _judge(self) -> dict[str, float]:
-        if not self.config.validation_cases:
-            return {}
-        dice = self.dice(self.config.validation_seeds)
-        score = float(np.mean(np.asarray(dice) >= FOUND))
-        if self.best is None or score >= self.best:
-            self._kept = {"best": score, "modules": copy.deepcopy(self._weights())}
-        return {"found": round(score, 4), "dice": round(float(np.mean(dice)), 4)}
+    def score(self, seeds: range) -> dict[str, float]:
+        """Share of the focal lesions that are found, and their mean Dice."""
+        dice = np.asarray(self.dice(seeds))
+        return {"found": float(np.mean(dice >= FOUND)), "dice": float(dice.mean())}
 
     def dice(self, seeds: range) -> list[float]:
         """Dice of every focal lesion of phantoms that is asked by its name, on the model grid."""
@@ -170,11 +148,6 @@ class PhraseTrainer(Stage):
                 found.append(float(2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())))
         return found
 
-    def _finish(self) -> None:
-        if self._kept:
-            self._take_weights(self._kept["modules"])
-        super()._finish()
-
     def export(self, folder: Path, *, overwrite: bool = False, storage: str = "float32") -> BundleSpec:
         """Write the model with this head as a bundle; all its other parts stay as they are.
 
@@ -191,16 +164,7 @@ class PhraseTrainer(Stage):
             storage=storage,
             files={},
         )
-        return save_bundle(
-            folder,
-            spec=spec,
-            model=self.bundle.model,
-            tokenizer=self.bundle.tokenizer,
-            structure_head=self.bundle.structure_head,
-            report_decoder=self.bundle.report_decoder,
-            phrase_head=self.head,
-            overwrite=overwrite,
-        )
+        return save_changed(self.bundle, folder, spec=spec, overwrite=overwrite, phrase_head=self.head)
 
 
 def head_for(bundle: Bundle) -> PhraseHeadConfig:

@@ -12,7 +12,6 @@ from einops import rearrange
 from torch import Tensor
 
 from colipri_core.model.bundle import Bundle
-from colipri_core.model.export import save_bundle
 from colipri_core.model.spec import BundleSpec
 from colipri_core.model.spec import StructureSpec
 from colipri_core.model.structure_head import StructureHead
@@ -22,6 +21,7 @@ from colipri_core.vocabulary.structures import StructureConcept
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import StructureConfig
 from colipri_training.evaluation.overlap import dice
+from colipri_training.phantom_stage import save_changed
 from colipri_training.project.split import held_out
 from colipri_training.project.volumes import ProjectVolumes
 from colipri_training.structures import StructureTrainer
@@ -197,16 +197,8 @@ class StructureTuning:
             storage=storage,
             files={},
         )
-        return save_bundle(
-            folder,
-            spec=spec,
-            model=self.bundle.model,
-            tokenizer=self.bundle.tokenizer,
-            structure_head=self._head,
-            report_decoder=decoder,
-            phrase_head=phrases,
-            overwrite=overwrite,
-        )
+        parts = {"structure_head": self._head, "report_decoder": decoder, "phrase_head": phrases}
+        return save_changed(self.bundle, folder, spec=spec, overwrite=overwrite, **parts)
 
     def _mean_dice(self) -> float:
         return float(np.mean(list(self.scores().values())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from colipri_core.language.labeller import label_report
 from colipri_core.model.bundle import Bundle
-from colipri_core.model.export import save_bundle
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.report_generation import GenerationOptions
@@ -23,11 +21,11 @@ from colipri_core.model.spec import BundleSpec
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import CaseStore
 from colipri_training.data.text import SentenceBank
-from colipri_training.data.tokens import TokenFiles
 from colipri_training.evaluation.prompts import ENGINE
 from colipri_training.evaluation.prompts import bundle_directions
+from colipri_training.phantom_stage import PhantomStage
+from colipri_training.phantom_stage import save_changed
 from colipri_training.recipes.tiny import tiny_decoder
-from colipri_training.stage import Stage
 from colipri_training.writer.config import WriterConfig
 from colipri_training.writer.wordings import SystematicReports
 
@@ -44,7 +42,7 @@ _RIDGE = 1e-6
 _JUDGED_AT_ONCE = 16
 
 
-class WriterTrainer(Stage):
+class WriterTrainer(PhantomStage):
     """Fits a decoder.
 
     Args:
@@ -59,30 +57,14 @@ class WriterTrainer(Stage):
 
     def __init__(self, config: WriterConfig, bundle: Bundle, *, store: CaseStore, folder: Path) -> None:
         self.config = config
-        self.bundle = bundle
-        missing = [seed for seed in config.seeds if seed not in store]
-        if missing:
-            msg = f"Expected the phantoms of the run in the store, found {len(missing)} missing, such as {missing[0]}."
-            raise ValueError(msg)
         torch.manual_seed(config.seed)
         self.decoder = ReportDecoder(config.decoder)
-        self._store = store
-        self._tokens = TokenFiles(bundle, store, folder / "tokens")
+        super().__init__(WRITER_STAGE, config, self.decoder, bundle, store=store, folder=folder)
         bank = SentenceBank.from_store(store, config.training_seeds)
         self._reports = SystematicReports(store, bank, bundle.tokenizer, max_length=config.decoder.max_length)
-        size, patch = bundle.spec.preprocessing.size, bundle.model.patch_size
-        self._grid = (size[0] // patch, size[1] // patch, size[2] // patch)
-        rates = {WRITER_STAGE: config.optimizer.learning_rate}
-        modules = {WRITER_STAGE: self.decoder}
-        super().__init__(WRITER_STAGE, config.optimizer, modules, rates, save_every=config.save_every, folder=folder)
         if not self.resume():
             sample = self._tokens.batch(config.training_seeds[:_SAMPLED])
             start_memory(self.decoder, bundle, sample, self._grid)
-
-    @property
-    def best(self) -> float | None:
-        """Macro F1 of the best state so far; None before the first was judged."""
-        return self._kept.get("best")
 
     def _loss(self, step: int) -> Tensor:
         config = self.config
@@ -99,18 +81,9 @@ class WriterTrainer(Stage):
         weights = (marks >= 0) + (config.affirmed_weight - 1) * (marks == 1)
         return (losses * weights).sum() / weights.sum()
 
-    def _judge(self) -> dict[str, float]:
-        if not self.config.validation_cases:
-            return {}
-        score = self.macro_f1(self.config.validation_seeds)
-        if self.best is None or score > self.best:
-            self._kept = {"best": score, "modules": copy.deepcopy(self._weights())}
-        return {"f1": round(score, 4)}
-
-    def _finish(self) -> None:
-        if self._kept:
-            self._take_weights(self._kept["modules"])
-        super()._finish()
+    def score(self, seeds: range) -> dict[str, float]:
+        """Macro clinical F1 of what it writes."""
+        return {"f1": self.macro_f1(seeds)}
 
     def write(self, seeds: range) -> list[str]:
         """Write the report of each phantom, greedily."""
@@ -146,16 +119,7 @@ class WriterTrainer(Stage):
             storage=storage,
             files={},
         )
-        return save_bundle(
-            folder,
-            spec=spec,
-            model=self.bundle.model,
-            tokenizer=self.bundle.tokenizer,
-            structure_head=self.bundle.structure_head,
-            report_decoder=self.decoder,
-            phrase_head=self.bundle.phrase_head,
-            overwrite=overwrite,
-        )
+        return save_changed(self.bundle, folder, spec=spec, overwrite=overwrite, report_decoder=self.decoder)
 
     def macro_f1(self, seeds: range) -> float:
         """Clinical F1 of what it writes, mean over the findings that some of the phantoms have."""

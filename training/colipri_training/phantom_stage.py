@@ -1,0 +1,134 @@
+"""What trains one part of a bundle on phantoms while its encoders stay as they are: course, stage and bundle."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from colipri_core.model.bundle import Bundle
+from colipri_core.model.export import OptionalParts
+from colipri_core.model.export import save_bundle
+from colipri_core.model.spec import BundleSpec
+from colipri_training.config import OptimizerConfig
+from colipri_training.data.store import CaseStore
+from colipri_training.data.tokens import TokenFiles
+from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
+from colipri_training.stage import Stage
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomCourse:
+    """Which phantoms a part learns from, and how. All numbers are our choice.
+
+    Args:
+        optimizer: The optimiser and its schedule.
+        cases: Number of training phantoms.
+        first_case: Seed of the first. An encoder is surer of the phantoms it has learned from than of any others, so
+            a part should learn from others.
+        batch_size: Phantoms in a step.
+        validation_cases: Phantoms of the validation split that the best state is chosen by; 0 keeps the last.
+        seed: Decides the wordings and the order of the phantoms.
+        save_every: Steps between checkpoints, at which the state is judged.
+    """
+
+    optimizer: OptimizerConfig
+    cases: int
+    first_case: int = 0
+    batch_size: int = 8
+    validation_cases: int = 64
+    seed: int = 0
+    save_every: int = 400
+
+    @property
+    def training_seeds(self) -> range:
+        """Phantoms to learn from."""
+        return range(self.first_case, self.first_case + self.cases)
+
+    @property
+    def validation_seeds(self) -> range:
+        """Phantoms that the best state is chosen by."""
+        return range(VALIDATION_FIRST_SEED, VALIDATION_FIRST_SEED + self.validation_cases)
+
+    @property
+    def seeds(self) -> list[int]:
+        """All of them."""
+        return [*self.validation_seeds, *self.training_seeds]
+
+
+class PhantomStage(Stage):
+    """Fits a part; of the states that are saved it keeps the one with the best score.
+
+    Args:
+        name: Of the stage, its files and the part.
+        course: What it learns from.
+        part: What is trained.
+        bundle: Its encoders are kept as they are.
+        store: The phantoms, on the encoder's grid: those to learn from, and those of validation.
+        folder: Where the log, the checkpoint and the tokens go.
+
+    Raises:
+        ValueError: If the store lacks some of the phantoms.
+    """
+
+    def __init__(
+        self, name: str, course: PhantomCourse, part: nn.Module, bundle: Bundle, *, store: CaseStore, folder: Path
+    ) -> None:
+        missing = [seed for seed in course.seeds if seed not in store]
+        if missing:
+            msg = f"Expected the phantoms of the run in the store, found {len(missing)} missing, such as {missing[0]}."
+            raise ValueError(msg)
+        self.bundle = bundle
+        self._validation = course.validation_seeds
+        self._store = store
+        self._tokens = TokenFiles(bundle, store, folder / "tokens")
+        (x, y, z), patch = bundle.spec.preprocessing.size, bundle.model.patch_size
+        self._grid = (x // patch, y // patch, z // patch)
+        rates = {name: course.optimizer.learning_rate}
+        super().__init__(name, course.optimizer, {name: part}, rates, save_every=course.save_every, folder=folder)
+
+    @property
+    def best(self) -> float | None:
+        """Score of the best state so far; None before the first was judged."""
+        return self._kept.get("best")
+
+    @abstractmethod
+    def score(self, seeds: range) -> dict[str, float]:
+        """Figures of the state as it is on some phantoms; the first is the one that the best state is chosen by."""
+
+    def _judge(self) -> dict[str, float]:
+        if not self._validation:
+            return {}
+        figures = self.score(self._validation)
+        score = next(iter(figures.values()))
+        if self.best is None or score > self.best:
+            self._kept = {"best": score, "modules": copy.deepcopy(self._weights())}
+        return {name: round(value, 4) for name, value in figures.items()}
+
+    def _finish(self) -> None:
+        if self._kept:
+            self._take_weights(self._kept["modules"])
+        super()._finish()
+
+
+def save_changed(bundle: Bundle, folder: Path, *, spec: BundleSpec, overwrite: bool, **parts: Any) -> BundleSpec:
+    """Write a bundle again, of which some optional parts are others.
+
+    Args:
+        bundle: The rest comes from it.
+        folder: Where it goes.
+        spec: The document.
+        overwrite: Replace a bundle that is there.
+        **parts: Parts in place of the bundle's, as `save_bundle` takes them; None leaves one out.
+
+    Returns:
+        The spec as written.
+    """
+    optional = {name: getattr(bundle, name) for name in OptionalParts.__annotations__} | parts
+    return save_bundle(
+        folder, spec=spec, model=bundle.model, tokenizer=bundle.tokenizer, overwrite=overwrite, **optional
+    )
