@@ -19,6 +19,7 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts import Prompt
 from colipri_core.prompts.attention import Attention
+from colipri_core.prompts.attention import Outlined
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
 
@@ -49,8 +50,8 @@ class LabelSession(ABC):
     @abstractmethod
     def _attend(
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> Attention:
-        """Where a phrase that is to become an object is seen, as near to the object as the model can tell."""
+    ) -> Attention | Outlined:
+        """What is seen of a phrase that is to become an object, as near to the object as the model can tell."""
 
     @abstractmethod
     def _software(self) -> tuple[dict[str, str], str]:

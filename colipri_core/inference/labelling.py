@@ -22,6 +22,7 @@ from colipri_core.prompts import Prompt
 from colipri_core.prompts import Segmenter
 from colipri_core.prompts import prompt_mask
 from colipri_core.prompts.attention import Attention
+from colipri_core.prompts.attention import Outlined
 from colipri_core.provenance import Provenance
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -37,8 +38,8 @@ class Attend(Protocol):
 
     def __call__(
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> Attention:
-        """Return where the phrase is seen."""
+    ) -> Attention | Outlined:
+        """Return where the phrase is seen, or what of it is outlined."""
         ...
 
 
@@ -80,7 +81,7 @@ class Labelling:
         self._segmenter = segmenter
         self._autosave = autosave
         self._editor: LabelEditor | None = None
-        self._attention: Attention | None = None
+        self._seen: Attention | Outlined | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -127,8 +128,8 @@ class Labelling:
 
         def job(report: Reporter) -> tuple[Segmenter, Crop]:
             segmenter = self._segmenter.get()
-            attention = self._attention if phrase is not None else None
-            proposal = self._propose(segmenter, asked, attention, report, cancel)
+            seen = self._seen if phrase is not None else None
+            proposal = self._propose(segmenter, asked, seen, report, cancel)
             report(1.0, "Done")
             return segmenter, proposal
 
@@ -157,32 +158,36 @@ class Labelling:
         """Let go of labels and journal. Closing twice does nothing."""
         with self._lock:
             self._closed = True
-            editor, self._editor, self._attention = self._editor, None, None
+            editor, self._editor, self._seen = self._editor, None, None
         if editor is not None:
             editor.close()
 
     def _look(self, phrase: Phrase, attend: Attend, report: Reporter, cancel: CancelToken | None) -> None:
-        """Have at hand where a phrase is seen; it is kept for the clicks that follow."""
-        if self._attention is None or self._attention.text != phrase.text:
-            self._attention = None
-            self._attention = attend(phrase.text, progress=report, cancel=cancel)
+        """Have at hand what is seen of a phrase; it is kept for the clicks that follow."""
+        if self._seen is None or self._seen.text != phrase.text:
+            self._seen = None
+            self._seen = attend(phrase.text, progress=report, cancel=cancel)
 
     def _propose(
         self,
         segmenter: Segmenter,
         asked: Question,
-        attention: Attention | None,
+        seen: Attention | Outlined | None,
         report: Reporter,
         cancel: CancelToken | None,
     ) -> Crop:
-        """Ask the model; where only a phrase says where, at each of its places, and take what holds most of it."""
+        """Ask the model.
+
+        What a phrase outlines by itself is added to the object. Where a phrase without an outline is all that says
+        where, the model is asked at each of its places, and what holds most of it is the answer.
+        """
+        if isinstance(seen, Outlined) and isinstance(asked.prompt, Phrase):
+            return Crop.union((asked.previous, seen.outline))
         previous = None if asked.previous.is_empty else asked.previous
         placed = any(prompt.positive for prompt in asked.prompts if not isinstance(prompt, Phrase))
-        places: tuple[Position | None, ...] = (None,) if attention is None else attention.places
-        if placed or previous is not None:
-            places = places[:1]
-        elif attention is not None and not attention.outline.is_empty:
-            return attention.outline
+        places: tuple[Position | None, ...] = (None,)
+        if isinstance(seen, Attention):
+            places = seen.places if previous is None and not placed else seen.places[:1]
         proposals = [
             segmenter.propose(
                 self._volume,
@@ -194,11 +199,11 @@ class Labelling:
             )
             for number, place in enumerate(places)
         ]
-        if attention is None or len(proposals) == 1:
+        if not isinstance(seen, Attention) or len(proposals) == 1:
             return proposals[0]
-        held = [attention.held(proposal, self._volume.geometry) for proposal in proposals]
+        held = [seen.held(proposal, self._volume.geometry) for proposal in proposals]
         best = held.index(max(held))
-        self._attention = attention.beginning_with(best)
+        self._seen = seen.beginning_with(best)
         return proposals[best]
 
 

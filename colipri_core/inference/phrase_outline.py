@@ -58,16 +58,7 @@ def painted(probabilities: Probabilities, grid: VolumeGeometry, source: VolumeGe
         grid: The model's.
         source: The volume's.
     """
-    parts = [_part(probabilities, grid, source, span) for span in _spans(probabilities)]
-    parts = [part for part in parts if not part.is_empty]
-    if not parts:
-        return Crop.empty()
-    lower = np.min([part.lower for part in parts], axis=0)
-    whole = np.zeros(np.max([part.upper for part in parts], axis=0) - lower, dtype=bool)
-    for part in parts:
-        whole[tuple(slice(a, b) for a, b in zip(part.lower - lower, part.upper - lower, strict=True))] |= part.mask
-    i, j, k = (int(index) for index in lower)
-    return Crop(lower=(i, j, k), mask=whole)
+    return Crop.union(_part(probabilities, grid, source, span) for span in _spans(probabilities))
 
 
 def _spans(probabilities: Probabilities) -> list[npt.NDArray[np.int64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import TypeVar
@@ -47,6 +46,7 @@ from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
 from colipri_core.prompts.attention import Attention
+from colipri_core.prompts.attention import Outlined
 from colipri_core.provenance import Provenance
 from colipri_core.report import DraftOptions
 from colipri_core.report import Report
@@ -146,21 +146,23 @@ class LocalSession(LabelSession):
 
     def _attend(
         self, text: str, *, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
-    ) -> Attention:
+    ) -> Attention | Outlined:
         self._runtime.check_texts()
         question = wording(text)
 
-        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Attention:
+        def step(features: Features, report: Reporter, stopwatch: Stopwatch) -> Attention | Outlined:
             with stopwatch("text"):
                 (pair,) = self._pairs([question], report)
             dense = self._open_store().dense(features)
             report(0.1, "Outlining the phrase")
             with stopwatch("outline"):
                 outline = phrase_outline(self._runtime, features, dense, pair.direction)
+            if not outline.is_empty:
+                report(1.0, "Outlined")
+                return Outlined(text=text, outline=outline)
             report(0.4, "Looking closer")
             with stopwatch("focus"):
-                attention = look_closer(self._runtime, features, dense, pair.direction, text, report.part(0.4, 1.0))
-            return dataclasses.replace(attention, outline=outline)
+                return look_closer(self._runtime, features, dense, pair.direction, text, report.part(0.4, 1.0))
 
         return self._run(step, progress, cancel)
 

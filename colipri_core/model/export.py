@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import TypedDict
 from typing import TypeVar
 from typing import Unpack
@@ -36,6 +37,7 @@ from colipri_core.model.weights import file_sha256
 from colipri_core.model.weights import pack
 
 if TYPE_CHECKING:
+    from colipri_core.model.bundle import Bundle
     from colipri_core.model.click_network import ClickNetwork
     from colipri_core.model.phrase_head import PhraseHead
 
@@ -102,6 +104,25 @@ def save_bundle(
         return dataclasses.replace(spec, files=hashes)
 
     return write_folder(folder, write, overwrite=overwrite)
+
+
+def save_changed(bundle: Bundle, folder: Path, *, spec: BundleSpec, overwrite: bool, **parts: Any) -> BundleSpec:
+    """Write a bundle again, of which some optional parts are others.
+
+    Args:
+        bundle: The rest comes from it.
+        folder: Where it goes.
+        spec: The document.
+        overwrite: Replace a bundle that is there.
+        **parts: Parts in place of the bundle's, as `save_bundle` takes them; None leaves one out.
+
+    Returns:
+        The spec as written.
+    """
+    optional = {name: getattr(bundle, name) for name in OptionalParts.__annotations__} | parts
+    return save_bundle(
+        folder, spec=spec, model=bundle.model, tokenizer=bundle.tokenizer, overwrite=overwrite, **optional
+    )
 
 
 def save_click_bundle(folder: Path, *, spec: ClickSpec, network: ClickNetwork, overwrite: bool = False) -> ClickSpec:

@@ -1,4 +1,4 @@
-"""Where a phrase that is to become an object is seen: places that compete, and how much each voxel counts."""
+"""What a model sees of a phrase that is to become an object: its outline, or places that compete for a click."""
 
 from __future__ import annotations
 
@@ -15,22 +15,33 @@ _COUNTS = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Outlined:
+    """A phrase that the model itself has outlined.
+
+    Args:
+        text: The phrase.
+        outline: On the volume's own grid; at least one voxel.
+    """
+
+    text: str
+    outline: Crop
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Attention:
-    """What a model sees of a phrase.
+    """Where a model sees a phrase that it has not outlined.
 
     Args:
         text: The phrase.
         places: Where it may be seen, RAS+ mm, the likeliest first; at least one.
         influence: How much what is seen depends on each voxel (X, Y, Z), in any unit.
         geometry: Where these voxels lie.
-        outline: What the model itself outlines of the phrase, on the volume's own grid; empty if nothing.
     """
 
     text: str
     places: tuple[Position, ...]
     influence: npt.NDArray[np.float32]
     geometry: VolumeGeometry
-    outline: Crop = dataclasses.field(default_factory=Crop.empty)
 
     def beginning_with(self, number: int) -> Attention:
         """The same with another one of its places as the likeliest."""

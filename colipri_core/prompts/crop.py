@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
@@ -55,6 +56,24 @@ class Crop:
             return cls.empty()
         i, j, k = (int(a + part.start) for a, part in zip(lower, box, strict=True))
         return cls(lower=(i, j, k), mask=mask[box].copy())
+
+    @classmethod
+    def union(cls, crops: Iterable[Self]) -> Self:
+        """What lies in at least one of several masks of the same grid.
+
+        Args:
+            crops: The masks; those without a voxel do not count.
+        """
+        some = [crop for crop in crops if not crop.is_empty]
+        if not some:
+            return cls.empty()
+        i, j, k = (min(corners) for corners in zip(*(crop.lower for crop in some), strict=True))
+        upper = [max(corners) for corners in zip(*(crop.upper for crop in some), strict=True)]
+        mask = np.zeros([b - a for a, b in zip((i, j, k), upper, strict=True)], dtype=bool)
+        for crop in some:
+            there = tuple(slice(a - o, b - o) for a, b, o in zip(crop.lower, crop.upper, (i, j, k), strict=True))
+            mask[there] |= crop.mask
+        return cls(lower=(i, j, k), mask=mask)
 
     @property
     def upper(self) -> Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from colipri_core.errors import Cancelled
 from colipri_core.inference import focus
 from colipri_core.inference.local import LocalEngine
 from colipri_core.inference.session import LocalSession
+from colipri_core.model.bundle import load_bundle
+from colipri_core.model.export import save_changed
 from colipri_core.preprocess import model_grid
 from colipri_core.progress import CancelToken
 from colipri_core.prompts.attention import Attention
@@ -47,7 +50,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
 def attention(engine: LocalEngine, volume: Volume) -> Attention:
     with engine.open(volume) as session:
         assert isinstance(session, LocalSession)
-        return session._attend("emphysema")
+        return looked(session, "emphysema")
+
+
+def looked(session: LocalSession, text: str) -> Attention:
+    """Where a model without a phrase head sees a phrase."""
+    seen = session._attend(text)
+    assert isinstance(seen, Attention)
+    return seen
 
 
 class TestPlaces:
@@ -87,23 +97,27 @@ class TestPlaces:
             session.classify()
             with pytest.raises(Cancelled):
                 session._attend("emphysema", progress=stop, cancel=cancel)
-            assert session._attend("emphysema").places
+            assert looked(session, "emphysema").places
 
 
-def test_tiny_points_into_lesions_and_not_beside_them(tmp_path: Path) -> None:
+def test_tiny_without_its_phrase_head_points_into_lesions_and_not_beside_them(tmp_path: Path) -> None:
     grid = PhantomGrid()
     seeds = range(1_000_000, 1_000_006)
     drawn = generate(seeds, grid)
     coarse, fine = [], []
-    with cc.open_engine("tiny", device="cpu", cache_dir=tmp_path) as engine:
+    tiny = load_bundle("tiny")
+    spec = dataclasses.replace(tiny.spec, phrases=None, files={})
+    save_changed(tiny, tmp_path / "points", spec=spec, overwrite=False, phrase_head=None)
+    with cc.open_engine(tmp_path / "points", device="cpu", cache_dir=tmp_path) as engine:
         for hu, lesions, findings in zip(drawn.hu.numpy(), drawn.lesions.numpy(), drawn.findings.numpy(), strict=True):
             with engine.open(Volume(voxels=hu, affine=grid.affine)) as session:
+                assert isinstance(session, LocalSession)
                 for finding in np.flatnonzero(findings):
                     lesion = np.argwhere((lesions >> finding) & 1)
                     if CT_RATE_CONCEPTS[finding].focal and len(lesion):
                         places = grid.affine[:3, :3] @ lesion.T + grid.affine[:3, 3:]
                         name = CT_RATE_FINDINGS[finding]
-                        peaks = session.evidence(name).peak_ras, session._attend(name).places[0]
+                        peaks = session.evidence(name).peak_ras, looked(session, name).places[0]
                         for found, peak in zip((coarse, fine), peaks, strict=True):
                             found.append(float(np.linalg.norm(places - np.reshape(peak, (3, 1)), axis=0).min()))
     near = [float(np.mean(np.asarray(distances) <= 4.0)) for distances in (coarse, fine)]

@@ -14,12 +14,14 @@ from random_bundles import config
 from random_bundles import save_random_bundle
 
 import colipri_core as cc
+from colipri_core.editing.edits import Paint
 from colipri_core.errors import BundleError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.inference.phrase_outline import painted
 from colipri_core.model.bundle import load_bundle
 from colipri_core.model.export import save_bundle
 from colipri_core.model.phrase_head import PhraseHeadConfig
+from colipri_core.prompts import Crop
 from colipri_core.prompts import Point
 
 GRID = VolumeGeometry(shape=(16, 16, 16), affine=np.diag([4.0, 4.0, 4.0, 1.0]))
@@ -120,12 +122,23 @@ class TestSession:
     def test_a_phrase_outlines_what_the_head_sees(self, tmp_path: Path, volume: cc.Volume) -> None:
         model = save_random_bundle(tmp_path / "b", outlines=True)
         with cc.open_engine(model, cache_dir=tmp_path / "cache") as engine, engine.open(volume) as session:
-            change = session.prompt(cc.Phrase(text="lung nodule"))
+            session.prompt(cc.Phrase(text="lung nodule"))
             found, wanted = session.segmentation.labelmap > 0, volume.voxels > -500
             assert 2 * (found & wanted).sum() / (found.sum() + wanted.sum()) > 0.7
             session.undo()
             assert not (session.segmentation.labelmap > 0).any()
-        assert change is not None
+
+    def test_a_phrase_is_added_to_what_was_drawn(self, tmp_path: Path, volume: cc.Volume) -> None:
+        model = save_random_bundle(tmp_path / "b", outlines=True)
+        with cc.open_engine(model, cache_dir=tmp_path / "cache") as engine, engine.open(volume) as session:
+            session.prompt(cc.Phrase(text="lung nodule"))
+            outlined = session.segmentation.labelmap > 0
+            session.undo()
+            drawn = np.zeros(volume.shape, dtype=bool)
+            drawn[30:34, 30:34, 30:34] = True
+            session.edit(Paint(voxels=Crop.around(drawn), label=1))
+            session.prompt(cc.Phrase(text="lung nodule"))
+            assert np.array_equal(session.segmentation.labelmap > 0, outlined | drawn)
 
     def test_clicks_go_on_from_it(self, tmp_path: Path, volume: cc.Volume) -> None:
         model = save_random_bundle(tmp_path / "b", outlines=True)

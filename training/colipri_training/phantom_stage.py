@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ from typing import Any
 from torch import nn
 
 from colipri_core.model.bundle import Bundle
-from colipri_core.model.export import OptionalParts
-from colipri_core.model.export import save_bundle
+from colipri_core.model.export import save_changed
 from colipri_core.model.spec import BundleSpec
 from colipri_training.config import OptimizerConfig
 from colipri_training.data.store import CaseStore
@@ -60,11 +60,28 @@ class PhantomCourse:
         return [*self.validation_seeds, *self.training_seeds]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NewPart:
+    """A part in the making.
+
+    Args:
+        name: As `save_bundle` calls it.
+        module: The part.
+        field: Field of the bundle's document that describes it.
+        config: The description, as plain values.
+    """
+
+    name: str
+    module: nn.Module
+    field: str
+    config: dict[str, Any]
+
+
 class PhantomStage(Stage):
     """Fits a part; of the states that are saved it keeps the one with the best score.
 
     Args:
-        name: Of the stage, its files and the part.
+        name: Of the stage and its files.
         course: What it learns from.
         part: What is trained.
         bundle: Its encoders are kept as they are.
@@ -76,20 +93,24 @@ class PhantomStage(Stage):
     """
 
     def __init__(
-        self, name: str, course: PhantomCourse, part: nn.Module, bundle: Bundle, *, store: CaseStore, folder: Path
+        self, name: str, course: PhantomCourse, part: NewPart, bundle: Bundle, *, store: CaseStore, folder: Path
     ) -> None:
         missing = [seed for seed in course.seeds if seed not in store]
         if missing:
             msg = f"Expected the phantoms of the run in the store, found {len(missing)} missing, such as {missing[0]}."
             raise ValueError(msg)
         self.bundle = bundle
+        self._part = part
+        self._cases = course.cases
         self._validation = course.validation_seeds
         self._store = store
         self._tokens = TokenFiles(bundle, store, folder / "tokens")
         (x, y, z), patch = bundle.spec.preprocessing.size, bundle.model.patch_size
         self._grid = (x // patch, y // patch, z // patch)
         rates = {name: course.optimizer.learning_rate}
-        super().__init__(name, course.optimizer, {name: part}, rates, save_every=course.save_every, folder=folder)
+        super().__init__(
+            name, course.optimizer, {name: part.module}, rates, save_every=course.save_every, folder=folder
+        )
 
     @property
     def best(self) -> float | None:
@@ -99,6 +120,29 @@ class PhantomStage(Stage):
     @abstractmethod
     def score(self, seeds: range) -> dict[str, float]:
         """Figures of the state as it is on some phantoms; the first is the one that the best state is chosen by."""
+
+    def export(self, folder: Path, *, overwrite: bool = False, storage: str = "float32") -> BundleSpec:
+        """Write the model with this part as a bundle; all its other parts stay as they are.
+
+        Args:
+            folder: Where the bundle goes.
+            overwrite: Replace a bundle that is there.
+            storage: Floating type of the weights in the file.
+
+        Returns:
+            The spec as written.
+        """
+        part, old = self._part, self.bundle.spec
+        title = part.name.replace("_", " ").capitalize()
+        learned_before = re.sub(rf" {title}: \d+ phantoms\.", "", old.training_data)
+        described: dict[str, Any] = {
+            part.field: part.config,
+            "training_data": f"{learned_before} {title}: {self._cases} phantoms.",
+            "storage": storage,
+            "files": {},
+        }
+        spec = dataclasses.replace(old, **described)
+        return save_changed(self.bundle, folder, spec=spec, overwrite=overwrite, **{part.name: part.module})
 
     def _judge(self) -> dict[str, float]:
         if not self._validation:
@@ -113,22 +157,3 @@ class PhantomStage(Stage):
         if self._kept:
             self._take_weights(self._kept["modules"])
         super()._finish()
-
-
-def save_changed(bundle: Bundle, folder: Path, *, spec: BundleSpec, overwrite: bool, **parts: Any) -> BundleSpec:
-    """Write a bundle again, of which some optional parts are others.
-
-    Args:
-        bundle: The rest comes from it.
-        folder: Where it goes.
-        spec: The document.
-        overwrite: Replace a bundle that is there.
-        **parts: Parts in place of the bundle's, as `save_bundle` takes them; None leaves one out.
-
-    Returns:
-        The spec as written.
-    """
-    optional = {name: getattr(bundle, name) for name in OptionalParts.__annotations__} | parts
-    return save_bundle(
-        folder, spec=spec, model=bundle.model, tokenizer=bundle.tokenizer, overwrite=overwrite, **optional
-    )

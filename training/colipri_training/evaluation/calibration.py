@@ -22,11 +22,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
 from colipri_core.model.bundle import Bundle
+from colipri_core.model.export import save_changed
 from colipri_core.model.spec import BundleSpec
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_training.evaluation.bootstrap import plain
 from colipri_training.evaluation.label_sets import LabelSet
-from colipri_training.phantom_stage import save_changed
 
 FEWEST = 20
 BINS = 10

@@ -14,7 +14,6 @@ from torch import Tensor
 from colipri_core.model.bundle import Bundle
 from colipri_core.model.phrase_head import PhraseHead
 from colipri_core.model.phrase_head import PhraseHeadConfig
-from colipri_core.model.spec import BundleSpec
 from colipri_core.vocabulary.findings import CT_RATE_CONCEPTS
 from colipri_core.vocabulary.wordings import wording
 from colipri_training.data import augment
@@ -24,8 +23,8 @@ from colipri_training.evaluation.prompts import prompt_directions
 from colipri_training.evaluation.prompts import text_vectors
 from colipri_training.evaluation.zero_shot import normalise
 from colipri_training.outlining.config import OutliningConfig
+from colipri_training.phantom_stage import NewPart
 from colipri_training.phantom_stage import PhantomStage
-from colipri_training.phantom_stage import save_changed
 
 PHRASE_STAGE = "phrases"
 FOUND = 0.3
@@ -67,7 +66,8 @@ class PhraseTrainer(PhantomStage):
         torch.manual_seed(config.seed)
         self.head = PhraseHead(config.head)
         self._directions: dict[str, Tensor] = {}
-        super().__init__(PHRASE_STAGE, config, self.head, bundle, store=store, folder=folder)
+        part = NewPart(name="phrase_head", module=self.head, field="phrases", config=config.head.to_json())
+        super().__init__(PHRASE_STAGE, config, part, bundle, store=store, folder=folder)
         self.resume()
 
     def _loss(self, step: int) -> Tensor:
@@ -147,24 +147,6 @@ class PhraseTrainer(PhantomStage):
                 lesion = (case.lesions >> finding) & 1 > 0
                 found.append(float(2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())))
         return found
-
-    def export(self, folder: Path, *, overwrite: bool = False, storage: str = "float32") -> BundleSpec:
-        """Write the model with this head as a bundle; all its other parts stay as they are.
-
-        Args:
-            folder: Where the bundle goes.
-            overwrite: Replace a bundle that is there.
-            storage: Floating type of the weights in the file.
-        """
-        old = self.bundle.spec
-        spec = dataclasses.replace(
-            old,
-            phrases=self.config.head.to_json(),
-            training_data=f"{old.training_data} Phrase head: {self.config.cases} phantoms.",
-            storage=storage,
-            files={},
-        )
-        return save_changed(self.bundle, folder, spec=spec, overwrite=overwrite, phrase_head=self.head)
 
 
 def head_for(bundle: Bundle) -> PhraseHeadConfig:

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from colipri_core.model.bundle import Bundle
+from colipri_core.model.export import save_changed
 from colipri_core.model.spec import BundleSpec
 from colipri_core.model.spec import StructureSpec
 from colipri_core.model.structure_head import StructureHead
@@ -21,7 +22,6 @@ from colipri_core.vocabulary.structures import StructureConcept
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import StructureConfig
 from colipri_training.evaluation.overlap import dice
-from colipri_training.phantom_stage import save_changed
 from colipri_training.project.split import held_out
 from colipri_training.project.volumes import ProjectVolumes
 from colipri_training.structures import StructureTrainer

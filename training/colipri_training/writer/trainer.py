@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,13 @@ from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.model.report_generation import GenerationOptions
 from colipri_core.model.report_generation import generate
-from colipri_core.model.spec import BundleSpec
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
 from colipri_training.data.store import CaseStore
 from colipri_training.data.text import SentenceBank
 from colipri_training.evaluation.prompts import ENGINE
 from colipri_training.evaluation.prompts import bundle_directions
+from colipri_training.phantom_stage import NewPart
 from colipri_training.phantom_stage import PhantomStage
-from colipri_training.phantom_stage import save_changed
 from colipri_training.recipes.tiny import tiny_decoder
 from colipri_training.writer.config import WriterConfig
 from colipri_training.writer.wordings import SystematicReports
@@ -59,7 +57,8 @@ class WriterTrainer(PhantomStage):
         self.config = config
         torch.manual_seed(config.seed)
         self.decoder = ReportDecoder(config.decoder)
-        super().__init__(WRITER_STAGE, config, self.decoder, bundle, store=store, folder=folder)
+        part = NewPart(name="report_decoder", module=self.decoder, field="report", config=config.decoder.to_json())
+        super().__init__(WRITER_STAGE, config, part, bundle, store=store, folder=folder)
         bank = SentenceBank.from_store(store, config.training_seeds)
         self._reports = SystematicReports(store, bank, bundle.tokenizer, max_length=config.decoder.max_length)
         if not self.resume():
@@ -102,24 +101,6 @@ class WriterTrainer(PhantomStage):
                 memory = self.decoder.memory(self._tokens.batch(seeds[start : start + _JUDGED_AT_ONCE]), self._grid)
                 written += [str(names.decode(pieces)) for pieces in generate(self.decoder, memory, options)]
         return written
-
-    def export(self, folder: Path, *, overwrite: bool = False, storage: str = "float32") -> BundleSpec:
-        """Write the model with this decoder as a bundle; all its other parts stay as they are.
-
-        Args:
-            folder: Where the bundle goes.
-            overwrite: Replace a bundle that is there.
-            storage: Floating type of the weights in the file.
-        """
-        old = self.bundle.spec
-        spec = dataclasses.replace(
-            old,
-            report=self.config.decoder.to_json(),
-            training_data=f"{old.training_data} Report decoder: {self.config.cases} phantoms.",
-            storage=storage,
-            files={},
-        )
-        return save_changed(self.bundle, folder, spec=spec, overwrite=overwrite, report_decoder=self.decoder)
 
     def macro_f1(self, seeds: range) -> float:
         """Clinical F1 of what it writes, mean over the findings that some of the phantoms have."""
