@@ -3,7 +3,8 @@
 Run from the repository root: `python -m benchmarks.t3d_text RUN [RUN ...] [--split validation] [--scans N]`. Every run
 restores the same corrupted sub-volumes of the scans of a split twice. "gap" is the error with the wrong report less
 that with the own one: above 0, the report helps. Intervals are percentiles over resampled scans. Of a text-free twin
-the gap is 0. Where a run compares scans, "found" is the share of sub-volumes whose other one came first of "pool".
+the gap is 0. "told" is how far apart the text encoder tells the two reports, as a share of their length: at 0 all are
+one to it. Where a run compares scans, "found" is the share of sub-volumes whose other one came first of "pool".
 Prints a table and writes benchmarks/results/t3d_text.json.
 """
 
@@ -49,7 +50,7 @@ def measure(folder: Path, *, split: str, scans: int | None) -> dict[str, Any]:
         msg = f"Expected scans with a report in the split {split} of the data sets of {folder}, found none."
         raise ValueError(msg)
     rows: dict[str, Any] = {"run": folder.name, "recipe": config.name, "conditioning": config.conditioning}
-    values = {"own": measured.own, "wrong": measured.wrong, "found": measured.found}
+    values = {"own": measured.own, "wrong": measured.wrong, "told": measured.told, "found": measured.found}
     if measured.own is not None and measured.wrong is not None:
         values["gap"] = measured.wrong - measured.own
     known = {name: value for name, value in values.items() if value is not None}
@@ -71,7 +72,7 @@ def main() -> None:
     for row in rows:
         cells = [
             f"{name} {row[name]['value']:.5f} [{row[name]['low']:.5f}, {row[name]['high']:.5f}]"
-            for name in ("own", "wrong", "gap", "found")
+            for name in ("own", "wrong", "gap", "told", "found")
             if name in row
         ]
         print(f"{row['run']:30s} {row['scans']:4d} scans  " + "  ".join(cells))

@@ -106,7 +106,7 @@ def test_every_command_in_it_parses(script: Path, tmp_path: Path) -> None:
         "report_llm.sh": {"report": 1},
         "t3d.sh": {"manifest": 1, "prepare": 1, "pretrain": 1, "structures": 1, "export": 1},
         "t3d_tiny.sh": {"phantoms": 2, "manifest": 1, "prepare": 1, "pretrain": 7, "structures": 7, "export": 7},
-        "t3d_ablation.sh": {"phantoms": 2, "manifest": 1, "prepare": 1, "cost": 1, "pretrain": 12, "transfer": 7},
+        "t3d_ablation.sh": {"phantoms": 2, "manifest": 1, "prepare": 1, "cost": 1, "pretrain": 15, "transfer": 7},
     }
     assert {verb: verbs.count(verb) for verb in verbs} == expected[script.name]
 
@@ -180,17 +180,17 @@ def test_t3d_and_its_twins_differ_in_what_they_learn_alone(size: str) -> None:
     done = call(RUNS / "t3d_ablation.sh", "out/x", DRY_RUN="1", SIZE=size, SEEDS="0 1")
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
     runs = [line for line in lines if line[1] == "pretrain"]
-    assert len(runs) == 8
-    settings = [[line[place + 1] for place, word in enumerate(line) if word == "--set"] for line in runs[:4]]
-    assert settings[0] == settings[1] == settings[2] == settings[3]
-    names = [line[line.index("--recipe") + 1] for line in runs[:4]]
+    assert len(runs) == 10
+    settings = [[line[place + 1] for place, word in enumerate(line) if word == "--set"] for line in runs[:5]]
+    assert all(each == settings[0] for each in settings[1:])
+    names = [line[line.index("--recipe") + 1] for line in runs[:5]]
     assert [name.partition("_")[2].removeprefix("tiny").removeprefix("smoke").lstrip("_") for name in names] == [
-        "contrast_textfree", "restoration_textfree", "masked_textfree", "",
+        "contrast_textfree", "restoration_textfree", "masked_textfree", "textfree", "",
     ]  # fmt: skip
     fitted = [line for line in lines if line[1:3] == ["transfer", "segmentation"]]
     inits = [fitted[1][place + 1] for place, word in enumerate(fitted[1]) if word == "--init"]
     assert inits[0] == "scratch=random:out/x/t3d-1"
-    assert [init.partition("=")[2] for init in inits[1:]] == [line[line.index("--output") + 1] for line in runs[4:]]
+    assert [init.partition("=")[2] for init in inits[1:]] == [line[line.index("--output") + 1] for line in runs[5:]]
 
 
 @pytest.mark.parametrize("script", ["ablations.sh", "t3d_ablation.sh"])
@@ -209,6 +209,6 @@ def test_t3d_is_compared_from_nothing_to_a_table(tmp_path: Path, capsys: pytest.
     assert rows
     document = json.loads((tmp_path / "table.json").read_text())
     assert {row["label"] for row in document["rows"]} == {
-        "scratch", "contrast", "restoration", "masked-autoencoding", "t3d",
+        "scratch", "contrast", "restoration", "masked-autoencoding", "both", "t3d",
     }  # fmt: skip
-    assert len(document["experiments"]) == 5 * (3 + 2)
+    assert len(document["experiments"]) == 6 * (3 + 2)

@@ -23,6 +23,7 @@ from colipri_training.export import export
 from colipri_training.run import Run
 from colipri_training.t3d.network import T3DNetwork
 from colipri_training.t3d.validation import T3DValidation
+from colipri_training.t3d.validation import told_apart
 from colipri_training.trainer import Trainer
 
 
@@ -115,10 +116,29 @@ class TestValidation:
         assert measured.wrong is not None
         assert len(measured.own) == len(measured.wrong) == 4
         assert (measured.own != measured.wrong).all()
+        assert measured.told is not None
+        assert (measured.told > 1e-3).all()
         assert measured.figures() == validation(network)
         again = validation.measure(network)
         assert again is not None
         assert (again.own == measured.own).all()
+        for weight in network.text_encoder.embeddings.parameters():  # type: ignore[union-attr]
+            torch.nn.init.zeros_(weight)
+        deaf = validation.measure(network)
+        assert deaf is not None
+        assert deaf.told == pytest.approx(0, abs=1e-5)
+        assert deaf.own == pytest.approx(deaf.wrong, abs=1e-5)
+
+
+class TestTexts:
+    def test_are_told_apart_by_what_is_no_padding(self) -> None:
+        states, mask = torch.ones(2, 3, 4), torch.tensor([[1, 1, 0], [1, 1, 1]])
+        same = states.clone()
+        same[0, 2] = 9.0
+        assert told_apart((states, mask), (same, mask)).tolist() == [0.0, 0.0]
+        other = torch.zeros(2, 3, 4)
+        other[..., 0] = 2.0
+        assert told_apart((states, mask), (other, mask)).tolist() == pytest.approx([1.0, 1.0])
 
 
 class TestExport:

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# From scratch, text-free contrast, text-free restoration, masked autoencoding and T3D: three seeds each, pretrained on
-# the same phantoms with as many steps as cost what STEPS of T3D cost in counted operations, then fine-tuned alike with
+# From scratch, text-free contrast, text-free restoration, masked autoencoding, both without text, and T3D: three seeds
+# each, pretrained on the same phantoms with as many steps as cost what STEPS of T3D cost in counted operations, then fine-tuned alike with
 # 1 %, 10 % and 100 % of the labels (organs and small lesions), and asked for findings (probe, and fine-tuning).
 # Ends with one JSON and one table. Every run goes on where it stopped; a signal saves and stops.
 #   t3d_ablation.sh [FOLDER]      SIZE=small (2 CPU cores, about an hour) | full (one GPU, days) | smoke (a test)
 #                                 STEPS, SEEDS="0 1 2", PHANTOMS; DRY_RUN=1 prints the commands
+#                                 TEXT_ENCODER: whose text encoder reads the reports, frozen (tiny; CXR-BERT at "full")
 # "small": sub-volumes of 48 voxels at 2 mm, 6 scans of 2 views a step, a residual network of four blocks; tasks on cubes
 # of 48 voxels at 2 mm, 200 labelled and 40 to test.
 set -euo pipefail
@@ -18,10 +19,11 @@ small)
     base=t3d_tiny spacing=2 shape=(160 160 160) steps=${STEPS:-150} phantoms=${PHANTOMS:-60} held=12
     tasks=(small-segmentation small-findings)
     settings=(--set 'preprocessing.spacing_mm=[2,2,2]' --set 'preprocessing.size=[160,160,160]' --set data.batch_size=6
-        --set 'data.crop=[48,48,48]' --set data.max_report_length=96 --set 'encoder.layers=[1,1,1,1]'
-        --set 'encoder.planes=[8,16,32,64]' --set encoder.stem_kernel=3 --set text.layers=2 --set fusion.decoder=8
+        --set 'data.crop=[48,48,48]' --set data.max_report_length=160 --set 'encoder.layers=[1,1,1,1]'
+        --set 'encoder.planes=[8,16,32,64]' --set encoder.stem_kernel=3 --set fusion.decoder=8
         --set optimizer.average=0.97)
     running=(--set compute.workers=0 --set "validate_every=$steps" --set data.validation_cases=12 --set checkpoint_every=25)
+    words=(--init-text "${TEXT_ENCODER:-tiny}")
     fitting=()
     ;;
 smoke)
@@ -29,6 +31,7 @@ smoke)
     tasks=(small-segmentation small-findings)
     settings=(--set 'preprocessing.spacing_mm=[2,2,2]')
     running=(--set checkpoint_every=100)
+    words=()
     fitting=(--set 'volumes.size=[16,16,16]' --set 'volumes.spacing_mm=[6,6,6]' --set 'crop=[16,16,16]'
         --set volumes.train=20 --set volumes.test=3 --set optimizer.steps=2)
     ;;
@@ -36,14 +39,16 @@ full)
     base=t3d spacing=1 shape=(384 384 384) steps=${STEPS:-20000} phantoms=${PHANTOMS:-2000} held=64
     tasks=(organs-and-lesions findings)
     settings=() running=() fitting=()
+    words=(--init-text "${TEXT_ENCODER:-microsoft/BiomedVLP-CXR-BERT-specialized}")
     ;;
 *)
     echo "SIZE is small, full or smoke, got $size" >&2
     exit 2
     ;;
 esac
-recipes=("${base}_contrast_textfree" "${base}_restoration_textfree" "${base}_masked_textfree" "$base")
-labels=(contrast restoration masked-autoencoding t3d)
+recipes=("${base}_contrast_textfree" "${base}_restoration_textfree" "${base}_masked_textfree"
+    "${base}_textfree" "$base")
+labels=(contrast restoration masked-autoencoding both t3d)
 
 draw=(colipri-train phantoms --output "$out/phantoms" --spacing "$spacing" --shape "${shape[@]}" --workers "$(nproc)")
 run "${draw[@]}" --count "$phantoms"
@@ -67,7 +72,7 @@ for seed in $seeds; do
     for index in "${!recipes[@]}"; do
         folder=$out/${labels[$index]}-$seed
         run colipri-train pretrain --recipe "${recipes[$index]}" --output "$folder" --data "$out/prepared" \
-            ${settings[@]+"${settings[@]}"} ${running[@]+"${running[@]}"} \
+            ${settings[@]+"${settings[@]}"} ${running[@]+"${running[@]}"} ${words[@]+"${words[@]}"} \
             --set "optimizer.steps=${of_equal_cost[${recipes[$index]}]}" --set "seed=$seed"
         inits+=(--init "${labels[$index]}=$folder")
     done

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# T3D on phantoms of 1.5 mm, from nothing but this repository: both objectives, their ablations and the text-free twins.
+# T3D on phantoms of 1.5 mm, with nothing but this repository: both objectives, their ablations and the text-free twins.
 # Minutes a recipe on a GPU, hours on a processor. Every stage goes on where it stopped.
 #   t3d_tiny.sh [FOLDER] [RECIPE ...]       DRY_RUN=1 prints the commands
 # PHANTOMS: training phantoms (1000). STEPS: optimiser steps (those of the recipe). SEED: 0.
+# TEXT_ENCODER: a bundle or hub id whose text encoder reads the reports, frozen (tiny).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source training/runs/commands.sh
@@ -24,7 +25,7 @@ run colipri-train manifest phantoms "$out/phantoms" --output "$out/phantoms.csv"
 run colipri-train prepare "$out/phantoms.csv" --recipe t3d_tiny --output "$out/prepared" --workers "$workers"
 for recipe in "${recipes[@]}"; do
     run colipri-train pretrain --recipe "$recipe" --output "$out/$recipe-$seed" --data "$out/prepared" \
-        --set "seed=$seed" ${STEPS:+--set "optimizer.steps=$STEPS"}
+        --init-text "${TEXT_ENCODER:-tiny}" --set "seed=$seed" ${STEPS:+--set "optimizer.steps=$STEPS"}
     run colipri-train structures --output "$out/$recipe-$seed"
     run colipri-train export --output "$out/$recipe-$seed" "$out/$recipe-$seed/bundle" --overwrite
 done

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from torch import Tensor
 
+from colipri_training.data.batch import Text
 from colipri_training.data.batches import Tokenize
 from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.distributed import gather_rows
@@ -35,12 +37,15 @@ class HeldOut:
     Args:
         own: (N,) restoration error with the scan's own report; None where nothing is restored.
         wrong: (N,) with another scan's.
+        told: (N,) how far the token states of both reports, each averaged, lie apart, over the root mean square of
+            their lengths: near 0 the text encoder tells all reports alike, and none can help. None as above.
         found: (N,) share of the pairs of sub-volumes where the own scan came first; None where nothing is compared.
         pool: Scans among which it was to be found.
     """
 
     own: Floats | None
     wrong: Floats | None
+    told: Floats | None
     found: Floats | None
     pool: int
 
@@ -53,6 +58,8 @@ class HeldOut:
                 "restoration/wrong_report": float(self.wrong.mean()),
                 "restoration/gap": float((self.wrong - self.own).mean()),
             }
+        if self.told is not None:
+            figures["text/told_apart"] = float(self.told.mean())
         if self.found is not None:
             figures |= {"contrast/accuracy": float(self.found.mean()), "contrast/pool": float(self.pool)}
         return {name: round(value, 6) for name, value in figures.items()}
@@ -96,14 +103,16 @@ class T3DValidation:
         if at_once == 0:
             return None
         device = network.log_scale.device
-        rows: dict[str, list[Tensor]] = {"own": [], "wrong": [], "found": []}
+        rows: dict[str, list[Tensor]] = {"own": [], "wrong": [], "told": [], "found": []}
         for batch, wrong in self.batches(at_once):
             right = batch.to(device)
             outputs = network(right)
             if outputs.restoration is not None:
-                text = network.states(tuple(part.to(device) for part in wrong), len(right.images))
+                reports = right.reports, tuple(part.to(device) for part in wrong)
+                own, other = (network.states(report, len(right.images)) for report in reports)
                 rows["own"].append(gather_rows(outputs.restoration.float()))
-                rows["wrong"].append(gather_rows(network.restoration_errors(right, text).float()))
+                rows["wrong"].append(gather_rows(network.restoration_errors(right, other).float()))
+                rows["told"].append(gather_rows(told_apart(own, other)))
             if outputs.match is not None:
                 own = outputs.match.argmax(dim=2) == own_places(len(outputs.match), device)[:, None]
                 rows["found"].append(gather_rows(own.float().mean(dim=1)))
@@ -133,6 +142,21 @@ def other_reports(reports: dict[str, str]) -> dict[str, str]:
         later = [*texts[place + 1 :], *texts[:place]]
         found[name] = next((text for text in later if text != texts[place]), texts[place])
     return found
+
+
+def told_apart(first: Text, second: Text) -> Tensor:
+    """Distance of the mean token states of pairs of texts, over the root mean square of their lengths: (B,) float32.
+
+    Args:
+        first: States (B, L, H) and mask (B, L).
+        second: The same of the other texts.
+    """
+    means = []
+    for states, mask in (first, second):
+        weight = rearrange(mask, "b l -> b l 1").float()
+        means.append((states.float() * weight).sum(dim=1) / weight.sum(dim=1))
+    one, other = means
+    return (one - other).norm(dim=-1) / ((one.square() + other.square()).sum(dim=-1) / 2).sqrt()
 
 
 def _numbers(parts: list[Tensor]) -> Floats | None:
