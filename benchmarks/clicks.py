@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from interactive.conversation import converse
 from interactive.objects import Target
+from interactive.objects import real_data
 from interactive.objects import targets
 from interactive.peers import PEERS
 
@@ -137,9 +137,7 @@ def show(groups: dict[str, Any]) -> None:
 def main() -> int:
     """Measure what is missing, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    data = Path(os.environ.get("COLIPRI_TEST_DATA", beside))
-    parser.add_argument("data", type=Path, nargs="?", default=data, help="folder of the real data")
+    parser.add_argument("data", type=Path, nargs="?", default=real_data(), help="folder of the real data")
     parser.add_argument("--model", default="clicks", help="shipped bundle or folder")
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--only", choices=(OURS, *PEERS), help="one method alone")

@@ -48,7 +48,7 @@ def restoration(
     """One row a scan."""
     assert batch.corrupted is not None
     count = len(batch.images)
-    own, other = (network.restore(batch.corrupted, network.states(text, count)) for text in (batch.reports, wrong))
+    own, other = (network.restore(batch, network.states(text, count)) for text in (batch.reports, wrong))
     figure, grid = plt.subplots(scans, 5, figsize=(11, 2.8 * scans), squeeze=False)
     names = ("original", "corrupted", "restored, its own report", "restored, another report", "difference of the two")
     for row, axes in enumerate(grid):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Container
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,13 +132,22 @@ SCANS = (
 )
 
 
-def targets(data: Path) -> Iterator[Target]:
+def real_data() -> Path:
+    """Folder of the real data: $COLIPRI_TEST_DATA, or ../shared/data beside the repository."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    return Path(os.environ.get("COLIPRI_TEST_DATA", beside))
+
+
+def targets(data: Path, *, groups: Container[str] | None = None) -> Iterator[Target]:
     """Yield the objects, scan by scan.
 
     Args:
         data: Folder of the real data.
+        groups: Only scans of these groups; None for all.
     """
     for scan in SCANS:
+        if groups is not None and scan.group not in groups:
+            continue
         volume = read_volume(data / scan.image)
         labels = _labels(data / scan.mask, volume)
         labels = labels >> 8 if scan.type_byte else labels

@@ -1,7 +1,8 @@
 """What a model's phrase head outlines of a phrase, on the volume's own grid.
 
-Probabilities of the model grid are interpolated part by part, as structures are, so that a small lesion costs little
-and an outline does not follow the steps of the model's voxels. The bounds are our choice.
+The head sees voxels of the model's grid, and a lesion may be no larger than a few of them. So its probabilities,
+interpolated to the volume part by part, are the prior of each voxel, and the voxel's intensity decides where the border
+lies: by Bayes' rule, with a normal distribution inside and another one around the part. All numbers are our choice.
 """
 
 from __future__ import annotations
@@ -19,20 +20,42 @@ from colipri_core.inference.features import Features
 from colipri_core.inference.runtime import ModelRuntime
 from colipri_core.preprocess import map_to_source
 from colipri_core.prompts.crop import Crop
+from colipri_core.volume import Volume
 
 Probabilities = npt.NDArray[np.float32]
-Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+Hu = npt.NDArray[np.float32]
+Span = npt.NDArray[np.int64]
 
-_INSIDE = 0.5
+_SURE = 0.5
+_MAYBE = 0.3
 _MOST_PARTS = 64
+"""A part of the model's grid is what may be inside and holds a voxel that surely is."""
+
+_AROUND = 1.5
+"""Model voxels beside a part that are looked at."""
+
+_LARGE = 2_000_000
+"""Voxels of the volume from which on a part's border is that of the probabilities alone: intensities would change it
+by less than it has of voxels, and take seconds."""
+
+_DOUBT = 0.02
+"""However sure the head is, intensities have so much of a say; where it gives less than this, they have none."""
+
+_LEAST_SPREAD = 30.0
+"""Standard deviation in HU of the noise: nothing is told apart by less."""
+
+_RANGE = (-1000.0, 1500.0)
 
 
-def phrase_outline(runtime: ModelRuntime, features: Features, dense: Tensor, direction: Tensor) -> Crop:
+def phrase_outline(
+    runtime: ModelRuntime, features: Features, volume: Volume, *, dense: Tensor, direction: Tensor
+) -> Crop:
     """Return what the phrase head outlines; empty if it outlines nothing, or the model has no such head.
 
     Args:
         runtime: The model.
         features: What is known of the volume.
+        volume: The volume.
         dense: Unit vectors (E, x, y, z) of the tokens.
         direction: Difference (E,) of the unit vectors of the present and absent sides.
     """
@@ -47,38 +70,57 @@ def phrase_outline(runtime: ModelRuntime, features: Features, dense: Tensor, dir
         return logits[0, 0].float().sigmoid().cpu()
 
     probabilities = np.asarray(runtime.on_device(work).numpy(), dtype=np.float32)
-    return painted(probabilities, features.prepared.geometry, features.prepared.source)
+    return painted(probabilities, features.prepared.geometry, volume)
 
 
-def painted(probabilities: Probabilities, grid: VolumeGeometry, source: VolumeGeometry) -> Crop:
-    """Return where a map exceeds one half, interpolated to a volume's grid.
+def painted(probabilities: Probabilities, grid: VolumeGeometry, volume: Volume) -> Crop:
+    """Return what a map outlines, on a volume's grid.
 
     Args:
         probabilities: (X, Y, Z) on `grid`.
         grid: The model's.
-        source: The volume's.
+        volume: The volume.
     """
-    return Crop.union(_part(probabilities, grid, source, span) for span in _spans(probabilities))
+    return Crop.union(_part(probabilities, grid, volume, span) for span in _spans(probabilities))
 
 
-def _spans(probabilities: Probabilities) -> list[npt.NDArray[np.int64]]:
-    """First and last index (2, 3) of each connected part above one half, the largest parts first."""
-    image = SimpleITK.GetImageFromArray((probabilities > _INSIDE).astype(np.uint8))
-    numbered = SimpleITK.RelabelComponent(SimpleITK.ConnectedComponent(image))
-    shape = SimpleITK.LabelShapeStatisticsImageFilter()
-    shape.Execute(numbered)
+def bordered(prior: Probabilities, hu: Hu) -> npt.NDArray[np.bool_]:
+    """Return where Bayes' rule puts the border of what a map shows.
+
+    Args:
+        prior: Probability of each voxel to lie inside.
+        hu: Intensities.
+    """
+    hu = hu.clip(*_RANGE)
+    inside = prior.clip(_DOUBT, 1 - _DOUBT)
+    odds = np.log(inside / (1 - inside)) + _log_density(hu, inside) - _log_density(hu, 1 - inside)
+    return np.asarray((odds > 0) & (prior > _DOUBT))
+
+
+def _log_density(hu: Hu, weight: Probabilities) -> Hu:
+    """Logarithm, but for a constant, of the normal density with the weighted mean and deviation."""
+    mean = np.average(hu, weights=weight)
+    spread = max(_LEAST_SPREAD, float(np.sqrt(np.average((hu - mean) ** 2, weights=weight))))
+    return np.asarray(-0.5 * ((hu - mean) / spread) ** 2 - np.log(spread), dtype=np.float32)
+
+
+def _spans(probabilities: Probabilities) -> list[Span]:
+    """First and last index (2, 3) of each part, the largest first."""
+    image = SimpleITK.GetImageFromArray(probabilities)
+    numbered = SimpleITK.RelabelComponent(SimpleITK.ConnectedComponent(image > _MAYBE))
+    values = SimpleITK.LabelIntensityStatisticsImageFilter()
+    values.Execute(numbered, image)
     spans = []
-    for label in shape.GetLabels()[:_MOST_PARTS]:
-        box = np.asarray(shape.GetBoundingBox(label)).reshape(2, 3)[:, ::-1]  # SimpleITK counts from the last axis
+    for label in [label for label in values.GetLabels() if values.GetMaximum(label) > _SURE][:_MOST_PARTS]:
+        box = np.asarray(values.GetBoundingBox(label)).reshape(2, 3)[:, ::-1]  # SimpleITK counts from the last axis
         spans.append(np.stack([box[0], box[0] + box[1] - 1]))
     return spans
 
 
-def _part(
-    probabilities: Probabilities, grid: VolumeGeometry, source: VolumeGeometry, span: npt.NDArray[np.int64]
-) -> Crop:
-    """The voxels of a part: where the map around it, one model voxel wider, exceeds one half."""
-    corners = np.asarray(list(itertools.product(*zip(span[0] - 1.0, span[1] + 1.0, strict=True))))
+def _part(probabilities: Probabilities, grid: VolumeGeometry, volume: Volume, span: Span) -> Crop:
+    """The voxels of a part."""
+    source = volume.geometry
+    corners = np.asarray(list(itertools.product(*zip(span[0] - _AROUND, span[1] + _AROUND, strict=True))))
     positions = source.world_to_index(grid.index_to_world(corners))
     last = np.asarray(source.shape)
     start = np.clip(np.floor(positions.min(axis=0)).astype(int), 0, last)
@@ -87,5 +129,8 @@ def _part(
         return Crop.empty()
     i, j, k = (int(index) for index in start)
     around = source.cropped((i, j, k), [int(size) for size in stop - start])
-    values = map_to_source(probabilities, grid, around, order=1, fill=0.0)
-    return Crop.around(values > _INSIDE, lower=(i, j, k))
+    prior = map_to_source(probabilities, grid, around, order=1, fill=0.0)
+    if prior.size > _LARGE:
+        return Crop.around(prior > _SURE, lower=(i, j, k))
+    hu = volume.voxels[tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))]
+    return Crop.around(bordered(prior, hu.astype(np.float32)), lower=(i, j, k))

@@ -156,7 +156,7 @@ class LocalSession(LabelSession):
             dense = self._open_store().dense(features)
             report(0.1, "Outlining the phrase")
             with stopwatch("outline"):
-                outline = phrase_outline(self._runtime, features, dense, pair.direction)
+                outline = phrase_outline(self._runtime, features, self._volume, dense=dense, direction=pair.direction)
             if not outline.is_empty:
                 report(1.0, "Outlined")
                 return Outlined(text=text, outline=outline)

@@ -17,6 +17,7 @@ import colipri_core as cc
 from colipri_core.editing.edits import Paint
 from colipri_core.errors import BundleError
 from colipri_core.geometry import VolumeGeometry
+from colipri_core.inference.phrase_outline import bordered
 from colipri_core.inference.phrase_outline import painted
 from colipri_core.model.bundle import load_bundle
 from colipri_core.model.export import save_bundle
@@ -45,6 +46,11 @@ def ball(centre: tuple[float, float, float], radius: float, grid: VolumeGeometry
     return np.linalg.norm(grid.index_to_world(indices) - np.asarray(centre), axis=-1) <= radius
 
 
+def even(geometry: VolumeGeometry) -> cc.Volume:
+    """A volume that shows nothing."""
+    return cc.Volume(voxels=np.zeros(geometry.shape, dtype=np.int16), affine=geometry.affine)
+
+
 class TestPainting:
     @pytest.mark.parametrize("flipped", [False, True])
     def test_parts_lie_where_they_are_in_the_world(self, *, flipped: bool) -> None:
@@ -52,20 +58,41 @@ class TestPainting:
         places = [((22.0, 26.0, 30.0), 9.0), ((40.0, 38.0, 34.0), 7.0)]
         seen = np.any([ball(centre, radius, GRID) for centre, radius in places], axis=0)
         wanted = np.any([ball(centre, radius, source) for centre, radius in places], axis=0)
-        found = painted(seen.astype(np.float32), GRID, source).on_grid(source.shape)
+        found = painted(seen.astype(np.float32), GRID, even(source)).on_grid(source.shape)
         assert 2 * (found & wanted).sum() / (found.sum() + wanted.sum()) > 0.85
 
     def test_nothing_seen_or_nothing_in_the_volume_is_empty(self) -> None:
-        assert painted(np.full(GRID.shape, 0.5, np.float32), GRID, oblique()).is_empty
+        assert painted(np.full(GRID.shape, 0.5, np.float32), GRID, even(oblique())).is_empty
         far = VolumeGeometry(shape=(8, 8, 8), affine=np.diag([1.0, 1, 1, 1]) + np.outer([500, 0, 0, 0], [0, 0, 0, 1]))
-        assert painted(np.ones(GRID.shape, np.float32), GRID, far).is_empty
+        assert painted(np.ones(GRID.shape, np.float32), GRID, even(far)).is_empty
 
     def test_a_part_at_the_edge_of_the_volume_is_cut_there(self) -> None:
         seen = np.zeros(GRID.shape, np.float32)
         seen[:, 4:9, 4:9] = 1.0
         small = VolumeGeometry(shape=(10, 40, 40), affine=np.diag([1.0, 1.0, 1.0, 1.0]))
-        found = painted(seen, GRID, small)
+        found = painted(seen, GRID, even(small))
         assert (found.lower[0], found.upper[0]) == (0, 10)
+
+    @pytest.mark.parametrize("flipped", [False, True])
+    def test_the_border_is_that_of_the_image_where_it_shows_one(self, *, flipped: bool) -> None:
+        source = oblique(flipped=flipped)
+        lesion = ball((30.0, 31.0, 29.0), 6.0, source)
+        rng = np.random.default_rng(0)
+        hu = np.where(lesion, 40, -850) + rng.normal(0, 30, source.shape)
+        volume = cc.Volume(voxels=hu.astype(np.int16), affine=source.affine)
+        seen = ball((33.0, 29.0, 30.0), 7.0, GRID).astype(np.float32) * 0.8
+        blurred, sharp = (painted(seen, GRID, each).on_grid(source.shape) for each in (even(source), volume))
+        first, then = (2 * (found & lesion).sum() / (found.sum() + lesion.sum()) for found in (blurred, sharp))
+        assert first < 0.75
+        assert then > 0.85
+
+    def test_intensities_decide_nothing_where_the_map_is_sure_of_it(self) -> None:
+        prior = np.zeros((9, 9, 9), np.float32)
+        prior[2:7, 2:7, 2:7] = 1.0
+        hu = np.full(prior.shape, -900.0, np.float32)
+        hu[2:7, 2:7, 2:7] = 0.0
+        hu[0] = 0.0
+        assert np.array_equal(bordered(prior, hu), prior > 0)
 
 
 class TestHead:

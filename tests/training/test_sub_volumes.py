@@ -14,6 +14,7 @@ from colipri_training.data.corruption import Corruption
 from colipri_training.data.corruption import corrupt
 from colipri_training.data.prepared import Record
 from colipri_training.data.variation import Variation
+from colipri_training.data.variation import in_body
 from colipri_training.data.views import Placed
 from colipri_training.data.views import SubVolumes
 from colipri_training.data.views import Views
@@ -110,7 +111,7 @@ class TestReading:
             wanted,
             [0],
         )
-        assert found.shape == (3, *SIZE)
+        assert found.images.shape == (3, *SIZE)
         assert sum(read) == 2 * 3 * 32**3
 
     def test_the_last_is_the_first_one_corrupted(self) -> None:
@@ -120,9 +121,15 @@ class TestReading:
 
         both = read_sub_volumes(air, shown, placed(), SubVolumes(views=Views(), corruption=Corruption()), [5])
         clean = read_sub_volumes(air, shown, placed(), SubVolumes(views=Views()), [5])
-        assert torch.equal(both[:2], clean)
-        assert not torch.equal(both[2], both[0])
-        assert both.abs().max() <= 1
+        assert torch.equal(both.images[:2], clean.images)
+        assert not torch.equal(both.images[2], both.images[0])
+        assert both.images.abs().max() <= 1
+        assert torch.equal(both.centres, clean.centres[[0, 1, 0]])
+
+    def test_where_they_lie_is_told_by_the_body(self) -> None:
+        record = dataclasses.replace(placed().record, body=((10, 51), (0, 64), (5, 6)))
+        assert in_body(record, (10, 16, 0), (1, 32, 11)) == (-1.0, 0.0, 0.0)
+        assert in_body(record, (50, 0, 5), (1, 127, 1)) == (1.0, 1.0, 0.0)
 
 
 OFF = Corruption(shuffle=0.0, curve=0.0, paint=0.0)

@@ -34,6 +34,7 @@ def batch_of(config: T3DConfig, *, seed: int = 0, same_image: bool = False) -> T
     sentences = torch.randint(5, WORDS, (SCANS, 2, 6), generator=generator)
     return T3DBatch(
         images=images if config.contrasts else images[:, :1],
+        centres=torch.rand(SCANS, 2, 3, generator=generator) * 2 - 1,
         corrupted=images[:, 0] * 0.5 if config.loss.restoration else None,
         reports=(ids, torch.ones_like(ids)),
         sentences=(sentences, torch.ones_like(sentences)),
@@ -118,6 +119,17 @@ class TestRestoration:
             other = dataclasses.replace(batch, reports=(ids.roll(1, 0), mask))
             same = losses(network, batch)["restoration"] == losses(network, other)["restoration"]
             assert bool(same) is not is_told
+
+    def test_knows_where_it_looks_and_a_contrast_does_not(self) -> None:
+        network, batch = network_of(config_of("t3d_smoke")).eval(), batch_of(config_of("t3d_smoke"))
+        torch.nn.init.normal_(network.decoder.leave.weight, std=0.1)  # type: ignore[union-attr]
+        here, there = (
+            losses(network, dataclasses.replace(batch, centres=batch.centres + shift)) for shift in (0.0, 0.5)
+        )
+        assert here["restoration"] != there["restoration"]
+        assert here["contrast"] == there["contrast"]
+        blind = dataclasses.replace(config_of("t3d_smoke_restoration").fusion, places=False)
+        assert network_of(config_of("t3d_smoke_restoration", fusion=blind)).places is None
 
     def test_parts_give_the_gradient_of_the_whole(self) -> None:
         config = config_of("t3d_smoke_restoration")

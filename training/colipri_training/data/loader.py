@@ -34,9 +34,11 @@ from colipri_training.data.sampling import Draw
 from colipri_training.data.sampling import Sampler
 from colipri_training.data.variation import Change
 from colipri_training.data.variation import ReadBox
+from colipri_training.data.variation import Reading
 from colipri_training.data.variation import Variation
 from colipri_training.data.variation import centre_start
 from colipri_training.data.variation import draw
+from colipri_training.data.variation import in_body
 from colipri_training.data.variation import names_side
 from colipri_training.data.variation import render
 from colipri_training.data.views import Placed
@@ -89,6 +91,7 @@ class VolumeBatch:
     Args:
         step: The step.
         images: float32 (B, 1, X, Y, Z) in [-1, 1]; (B, 1, R, X, Y, Z) if R sub-volumes are read of a volume.
+        centres: float32 (B, R, 3), where these lie in the patient's body, see `variation.in_body`; of one crop R is 1.
         reports: The P reports.
         labels: int8 (B, 18), CT-RATE's findings: 1 present, 0 absent, -1 unknown.
         ids: Names of the B volumes.
@@ -100,6 +103,7 @@ class VolumeBatch:
 
     step: int
     images: Tensor
+    centres: Tensor
     reports: tuple[str, ...]
     labels: Tensor
     ids: tuple[str, ...]
@@ -163,7 +167,7 @@ class VolumeLoader:
     def batch(self, step: int) -> VolumeBatch:
         """Make this rank's part of any step, in this process."""
         draws = self._sampler.draws(step, rank=self._rank, world=self._world)
-        return self._batch(draws, torch.stack([self._crops[drawn] for drawn in draws]))
+        return self._batch(*_collate(self._crops.__getitems__(draws)))
 
     def __iter__(self) -> Iterator[VolumeBatch]:
         """Yield batches from `step` on, without end; `step` is the next one's number whenever a batch is out."""
@@ -183,9 +187,9 @@ class VolumeLoader:
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # else it would draw from the run's own randomness
         )
-        for draws, images in loader:
+        for draws, read in loader:
             self.step += 1
-            yield self._batch(draws, images)
+            yield self._batch(draws, read)
 
     def state_dict(self) -> dict[str, Any]:
         """The next step, and what must be the same for it to be the same batch."""
@@ -217,13 +221,14 @@ class VolumeLoader:
                 digest.update(f"{volume.id} {volume.record.voxels_sha256} {volume.report}\n".encode())
         return digest.hexdigest()
 
-    def _batch(self, draws: Sequence[Draw], images: Tensor) -> VolumeBatch:
+    def _batch(self, draws: Sequence[Draw], read: Reading) -> VolumeBatch:
         volumes = [self._volumes[drawn.is_paired][drawn.index] for drawn in draws]
         pairs = sum(drawn.is_paired for drawn in draws)
         labels = [[volume.labels.get(name, UNKNOWN) for name in CT_RATE_FINDINGS] for volume in volumes]
         return VolumeBatch(
             step=draws[0].step,
-            images=images[:, None],
+            images=read.images[:, None],
+            centres=read.centres,
             reports=tuple(volume.report or "" for volume in volumes[:pairs]),
             labels=torch.tensor(labels, dtype=torch.int8),
             ids=tuple(volume.id for volume in volumes),
@@ -291,7 +296,7 @@ def _box_reader(path: Path, record: Record, spec: PreprocessSpec) -> ReadBox:
 Located = tuple[Path, PreparedVolume]
 
 
-class _Crops(Dataset[Tensor]):
+class _Crops(Dataset[Reading]):
     """Reads the crop of a draw. It travels to every worker, so it holds neither reports nor labels."""
 
     def __init__(
@@ -315,7 +320,7 @@ class _Crops(Dataset[Tensor]):
     def _may_mirror(self, volume: PreparedVolume) -> bool:
         return self._variation.mirror_sideless_reports and not names_side(volume.report or "")
 
-    def __getitem__(self, drawn: Draw) -> Tensor:
+    def __getitem__(self, drawn: Draw) -> Reading:
         path, record, may_mirror = self._volumes[drawn.is_paired][drawn.index]
         seed = [self._seed, 3, drawn.step, drawn.position]
         if self.sub_volumes is not None:
@@ -327,9 +332,10 @@ class _Crops(Dataset[Tensor]):
                 seed,
             )
         change = draw(record, self.spec.size, self._variation, seed, may_mirror=may_mirror)
-        return _read_image(path, record, change, self.spec)
+        centre = torch.tensor([in_body(record, change.start, self.spec.size)])
+        return Reading(_read_image(path, record, change, self.spec), centre)
 
-    def __getitems__(self, draws: list[Draw]) -> list[tuple[Draw, Tensor]]:
+    def __getitems__(self, draws: list[Draw]) -> list[tuple[Draw, Reading]]:
         return [(drawn, self[drawn]) for drawn in draws]
 
 
@@ -348,8 +354,10 @@ class _Steps:
             yield self._sampler.draws(step, rank=self._rank, world=self._world)
 
 
-def _collate(crops: list[tuple[Draw, Tensor]]) -> tuple[list[Draw], Tensor]:
-    return [drawn for drawn, _ in crops], torch.stack([crop for _, crop in crops])
+def _collate(crops: list[tuple[Draw, Reading]]) -> tuple[list[Draw], Reading]:
+    draws, read = zip(*crops, strict=True)
+    images, centres = zip(*read, strict=True)
+    return list(draws), Reading(torch.stack(images), torch.stack(centres))
 
 
 def _start_worker(_: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,31 @@ class Change:
     matrix: tuple[float, ...] | None = None
     offset_hu: float = 0.0
     gain: float = 1.0
+
+
+class Reading(NamedTuple):
+    """What is read of a volume.
+
+    Args:
+        images: One crop (X, Y, Z), or R sub-volumes (R, X, Y, Z).
+        centres: Where they lie, (1, 3) or (R, 3), as `in_body` says it.
+    """
+
+    images: Tensor
+    centres: Tensor
+
+
+def in_body(record: Record, start: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[float, ...]:
+    """Return the middle of a crop as its place in the patient's body: -1 and 1 at its first and last voxel.
+
+    Args:
+        record: The volume's.
+        start: First voxel of the crop.
+        size: Its voxels.
+    """
+    middle = np.add(start, (np.asarray(size) - 1) / 2)
+    first, last = np.asarray(record.body)[:, 0], np.asarray(record.body)[:, 1] - 1
+    return tuple(float(value) for value in (2 * middle - first - last) / np.maximum(1, last - first))
 
 
 def names_side(report: str) -> bool:

@@ -19,8 +19,10 @@ from colipri_training.data.corruption import corrupt
 from colipri_training.data.prepared import Record
 from colipri_training.data.variation import Change
 from colipri_training.data.variation import ReadBox
+from colipri_training.data.variation import Reading
 from colipri_training.data.variation import Variation
 from colipri_training.data.variation import draw
+from colipri_training.data.variation import in_body
 
 Box = tuple[int, int, int]
 
@@ -72,7 +74,7 @@ class SubVolumes:
 
 def read_sub_volumes(
     read: ReadBox, render_view: Callable[[Change], Tensor], placed: Placed, wanted: SubVolumes, seed: list[int]
-) -> Tensor:
+) -> Reading:
     """Read the sub-volumes of a scan and, last, what corruption made of the first one.
 
     Args:
@@ -83,12 +85,15 @@ def read_sub_volumes(
         seed: Decides everything.
 
     Returns:
-        (V, X, Y, Z) or (V + 1, X, Y, Z) in [-1, 1].
+        (V, X, Y, Z) or (V + 1, X, Y, Z) in [-1, 1], and where they lie.
     """
-    volumes = [render_view(change) for change in draw_views(read, placed, wanted.views, seed)]
+    changes = draw_views(read, placed, wanted.views, seed)
+    volumes = [render_view(change) for change in changes]
     if wanted.corruption is not None:
+        changes.append(changes[0])
         volumes.append(corrupt(volumes[0], wanted.corruption, np.random.default_rng([*seed, _CORRUPTION])))
-    return torch.stack(volumes)
+    centres = [in_body(placed.record, change.start, placed.size) for change in changes]
+    return Reading(torch.stack(volumes), torch.tensor(centres))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

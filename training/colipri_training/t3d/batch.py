@@ -19,6 +19,7 @@ class T3DBatch:
 
     Args:
         images: (B, V, X, Y, Z) sub-volumes, values in [-1, 1].
+        centres: (B, V, 3) where they lie in the patient's body: -1 and 1 at its first and last voxel.
         corrupted: (B, X, Y, Z) the first of them, corrupted; None where nothing is restored.
         reports: One report a scan: ids and mask (B, L).
         sentences: Sentences of the reports: ids and mask (B, S, L); None where none guides. A mask of padding is all 0.
@@ -27,6 +28,7 @@ class T3DBatch:
     """
 
     images: Tensor
+    centres: Tensor
     corrupted: Tensor | None
     reports: Text
     sentences: Text | None

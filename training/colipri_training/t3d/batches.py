@@ -88,6 +88,7 @@ class T3DBatches:
         is_corrupted = self._config.sub_volumes.corruption is not None
         return T3DBatch(
             images=images[:, :views],
+            centres=read.centres[:, :views],
             corrupted=images[:, views] if is_corrupted else None,
             reports=self.reports(read),
             sentences=self._sentences(read) if self._config.loss.consistency else None,

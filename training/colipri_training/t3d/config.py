@@ -76,6 +76,8 @@ class FusionConfig:
         hidden: Hidden width of a layer's feed-forward part over its width.
         pooled: Deepest features are averaged to at most so many along each axis before a contrast.
         embed_dim: Channels of the vectors that are contrasted.
+        places: Whether restoration knows where in the body a feature lies; else "in the left lower lobe" tells nothing
+            of a sub-volume that hardly shows where it is. A contrast is never told: places alone would solve it.
         decoder: Channels of the restoration decoder's shallowest level, a multiple of 8; twice as many a level deeper.
         decoder_limit: Most channels of a level.
     """
@@ -85,6 +87,7 @@ class FusionConfig:
     hidden: int = 4
     pooled: int = 2
     embed_dim: int = 256
+    places: bool = True
     decoder: int = 32
     decoder_limit: int = 256
 

@@ -48,6 +48,7 @@ def _batch(config: T3DConfig) -> T3DBatch:
     views = config.sub_volumes.views.count
     return T3DBatch(
         images=torch.empty(scans, views, *data.crop),
+        centres=torch.zeros(scans, views, 3),
         corrupted=torch.empty(scans, *data.crop) if config.loss.restoration else None,
         reports=_words(scans, data.max_report_length),
         sentences=_words(scans, data.sentences, data.max_sentence_length) if config.loss.consistency else None,

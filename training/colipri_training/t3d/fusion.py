@@ -9,10 +9,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from einops import repeat
 from torch import Tensor
 from torch import nn
 
 from colipri_training.t3d.config import FusionConfig
+
+_WAVES = 4
+"""Waves for each coordinate; the longest is twice as long as the body."""
 
 
 class FusionLayer(nn.Module):
@@ -72,6 +76,36 @@ class TextFusion(nn.Module):
         for layer in self.layers:
             x_BNC = layer(x_BNC, text_BLH, padding)
         return x_BNC
+
+
+class Places(nn.Module):
+    """What is added to features that are to know where they lie: waves of their place in the body and in the crop.
+
+    Args:
+        width: C.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("rates", torch.pi * 2.0 ** torch.arange(_WAVES) / 2, persistent=False)
+        self.project = nn.Linear(2 * 2 * 3 * _WAVES, width)
+
+    def forward(self, centres_B3: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """Return (B, N, C) of N features that fill crops evenly.
+
+        Args:
+            centres_B3: Middles of the crops, see `variation.in_body`.
+            grid: Features along the axes; the last is fastest in N.
+        """
+        axes = [(2 * torch.arange(size, device=centres_B3.device) + 1) / size - 1 for size in grid]
+        inner_N3 = torch.cartesian_prod(*axes)
+        count, features = len(centres_B3), len(inner_N3)
+        both = torch.cat(
+            [repeat(centres_B3, "b a -> b n a", n=features), repeat(inner_N3, "n a -> b n a", b=count)], dim=-1
+        )
+        angles = rearrange(both[..., None] * self.rates, "b n a k -> b n (a k)")
+        placed: Tensor = self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        return placed
 
 
 class Projection(nn.Sequential):

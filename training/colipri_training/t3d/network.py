@@ -36,6 +36,7 @@ from colipri_training.t3d.batch import T3DOutputs
 from colipri_training.t3d.config import T3DConfig
 from colipri_training.t3d.config import T3DLoss
 from colipri_training.t3d.decoder import RestorationDecoder
+from colipri_training.t3d.fusion import Places
 from colipri_training.t3d.fusion import Projection
 from colipri_training.t3d.fusion import SentenceGuide
 from colipri_training.t3d.fusion import TextFusion
@@ -70,6 +71,7 @@ class T3DNetwork(nn.Module):
         self.project = Projection(width, config.fusion.embed_dim) if config.loss.contrast else None
         self.guide = SentenceGuide(width, text_width, config.fusion) if config.loss.consistency else None
         self.decoder: RestorationDecoder | None = None
+        self.places = Places(width) if config.loss.restoration and config.fusion.places else None
         if config.loss.restoration:
             self.decoder = RestorationDecoder(self.encoder.channels, self.encoder.strides, config.fusion)
         self.log_scale = nn.Parameter(
@@ -135,11 +137,11 @@ class T3DNetwork(nn.Module):
         with torch.no_grad() if self.is_frozen else nullcontext():
             return self.text_encoder(ids, attention_mask=mask).last_hidden_state, mask
 
-    def restore(self, corrupted_BXYZ: Tensor, text: Text) -> Tensor:
-        """Restore sub-volumes.
+    def restore(self, batch: T3DBatch, text: Text) -> Tensor:
+        """Restore corrupted sub-volumes.
 
         Args:
-            corrupted_BXYZ: Corrupted sub-volumes.
+            batch: Has them, and where they lie.
             text: Token states of their reports and the mask, from `states`.
 
         Returns:
@@ -147,10 +149,14 @@ class T3DNetwork(nn.Module):
         """
         assert self.decoder is not None
         assert self.fusion is not None
-        volumes = rearrange(corrupted_BXYZ, "b x y z -> b 1 x y z")
+        assert batch.corrupted is not None
+        volumes = rearrange(batch.corrupted, "b x y z -> b 1 x y z")
         *levels, deepest = self.encoder(volumes)
         x, y, z = deepest.shape[2:]
-        told = self.fusion(rearrange(deepest, "b c x y z -> b (x y z) c"), *text)
+        features = rearrange(deepest, "b c x y z -> b (x y z) c")
+        if self.places is not None:
+            features = features + self.places(batch.centres[:, 0], (x, y, z))
+        told = self.fusion(features, *text)
         levels.append(rearrange(told, "b (x y z) c -> b c x y z", x=x, y=y, z=z))
         restored: Tensor = self.decoder(levels, volumes).float()
         return rearrange(restored, "b 1 x y z -> b x y z")
@@ -159,7 +165,7 @@ class T3DNetwork(nn.Module):
         """Weighted mean absolute error of each restored sub-volume, (B,) float32; see `TextInformedRestoration`."""
         assert batch.corrupted is not None
         target = batch.images[:, 0]
-        error = (self.restore(batch.corrupted, text) - target).abs()
+        error = (self.restore(batch, text) - target).abs()
         weight = torch.where(batch.corrupted != target, 1.0, UNCHANGED_WEIGHT)
         return reduce(error * weight, "b x y z -> b", "sum") / reduce(weight, "b x y z -> b", "sum")
 
