@@ -144,7 +144,10 @@ class ProjectDesk:
         return self._runner.start(Job(title="Ranking", work=work, on_done=done, on_stopped=self.changed.emit))
 
     def _clear(self) -> None:
-        """Take the layers of the case before out of the viewer; layers that are not this plugin's stay."""
-        for layer in [layer for layer in self._viewer.layers if layer_source(layer) is not None]:
+        """Take the layers of the case before out of the viewer; layers that are not this plugin's stay.
+
+        The topmost first: points that are drawn after a labels layer below them is gone crash some OpenGL drivers.
+        """
+        for layer in [layer for layer in reversed(self._viewer.layers) if layer_source(layer) is not None]:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)

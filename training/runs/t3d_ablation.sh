@@ -3,8 +3,9 @@
 # each, pretrained on the same phantoms with as many steps as cost what STEPS of T3D cost in counted operations, then fine-tuned alike with
 # 1 %, 10 % and 100 % of the labels (organs and small lesions), and asked for findings (probe, and fine-tuning).
 # Ends with one JSON and one table. Every run goes on where it stopped; a signal saves and stops.
-#   t3d_ablation.sh [FOLDER]      SIZE=small (2 CPU cores, about an hour) | full (one GPU, days) | smoke (a test)
+#   t3d_ablation.sh [FOLDER]      SIZE=small (2 CPU cores, about three hours) | full (one GPU, days) | smoke (a test)
 #                                 STEPS, SEEDS="0 1 2", PHANTOMS; DRY_RUN=1 prints the commands
+#                                 FIT_STEPS: of fine-tuning at the small size (300)
 #                                 TEXT_ENCODER: whose text encoder reads the reports, frozen (tiny; CXR-BERT at "full")
 # "small": sub-volumes of 48 voxels at 2 mm, 6 scans of 2 views a step, a residual network of four blocks; tasks on cubes
 # of 48 voxels at 2 mm, 200 labelled and 40 to test.
@@ -16,7 +17,7 @@ size=${SIZE:-small}
 seeds=${SEEDS:-0 1 2}
 case $size in
 small)
-    base=t3d_tiny spacing=2 shape=(160 160 160) steps=${STEPS:-150} phantoms=${PHANTOMS:-60} held=12
+    base=t3d_tiny spacing=2 shape=(160 160 160) steps=${STEPS:-1000} phantoms=${PHANTOMS:-700} held=12
     tasks=(small-segmentation small-findings)
     settings=(--set 'preprocessing.spacing_mm=[2,2,2]' --set 'preprocessing.size=[160,160,160]' --set data.batch_size=6
         --set 'data.crop=[48,48,48]' --set data.max_report_length=160 --set 'encoder.layers=[1,1,1,1]'
@@ -24,7 +25,7 @@ small)
         --set optimizer.average=0.97)
     running=(--set compute.workers=0 --set "validate_every=$steps" --set data.validation_cases=12 --set checkpoint_every=25)
     words=(--init-text "${TEXT_ENCODER:-tiny}")
-    fitting=()
+    fitting=(--set "optimizer.steps=${FIT_STEPS:-300}")
     ;;
 smoke)
     base=t3d_smoke spacing=4 shape=(64 64 64) steps=${STEPS:-2} phantoms=${PHANTOMS:-6} held=4
