@@ -3,8 +3,9 @@
     python scripts/t3d_picture.py RUN OUTPUT [--scans 2] [--note "200 steps on 24 phantoms"]
 
 Writes OUTPUT/t3d-restoration.png (original, corrupted, restored with the own report, restored with another one, and
-where the two restorations differ) and, where the run compares scans, OUTPUT/t3d-contrast.png (two sub-volumes of each
-scan, and how alike each is to the other sub-volume of every scan, all told the same report).
+where the two restorations differ; of up to 32 scans those whose restorations differ most) and, where the run compares
+scans, OUTPUT/t3d-contrast.png (two sub-volumes of each scan, and how alike each is to the other sub-volume of every
+scan, all told the same report).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from colipri_training.t3d.network import T3DNetwork
 from colipri_training.t3d.validation import T3DValidation
 
 LUNG = (-1.0, 0.4)
+_MOST_RESTORED = 32
 INK, DPI = "#202020", 110
 
 
@@ -45,13 +47,14 @@ def middle(volume_XYZ: torch.Tensor) -> np.ndarray:
 def restoration(
     network: T3DNetwork, batch: T3DBatch, wrong: tuple[torch.Tensor, torch.Tensor], scans: int
 ) -> plt.Figure:
-    """One row a scan."""
+    """One row a scan; those are drawn that the report changes most, to the better or the worse."""
     assert batch.corrupted is not None
     count = len(batch.images)
     own, other = (network.restore(batch, network.states(text, count)) for text in (batch.reports, wrong))
     figure, grid = plt.subplots(scans, 5, figsize=(11, 2.8 * scans), squeeze=False)
     names = ("original", "corrupted", "restored, its own report", "restored, another report", "difference of the two")
-    for row, axes in enumerate(grid):
+    changed = (own - other).abs().mean(dim=(1, 2, 3))
+    for row, axes in zip(changed.argsort(descending=True).tolist(), grid, strict=False):
         target = batch.images[row, 0]
         columns = (target, batch.corrupted[row], own[row], other[row])
         for place, volume in enumerate(columns):
@@ -98,12 +101,14 @@ def main() -> None:
     config, network = run.config, run.finished
     if not isinstance(config, T3DConfig) or not isinstance(network, T3DNetwork):
         parser.error(f"{options.run} holds no run of T3D")
-    batch, wrong = next(T3DValidation(run.sources, config, run.tokenize).batches(max(4, options.scans)))
+    validation = T3DValidation(run.sources, config, run.tokenize)
     options.output.mkdir(parents=True, exist_ok=True)
     figures = {}
-    if batch.corrupted is not None:
+    if config.loss.restoration:
+        batch, wrong = next(validation.batches(min(_MOST_RESTORED, validation.count)))
         figures["t3d-restoration.png"] = restoration(network, batch, wrong, options.scans)
     if config.loss.contrast:
+        batch, _ = next(validation.batches(max(4, options.scans)))
         figures["t3d-contrast.png"] = contrast(network, batch, options.scans)
     for name, figure in figures.items():
         note = f"{config.name}, held-out scans. {options.note}"
