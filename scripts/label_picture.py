@@ -1,4 +1,4 @@
-"""Draw the pictures of labelling: an object outlined by clicks in the generated chest, and a ranked label project.
+"""Draw the pictures of labelling: objects outlined by clicks and by a phrase in the generated chest, and a project.
 
 Usage: label_picture.py LABEL.png PROJECT.png [--model MODEL]
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.resources
+import os
 import tempfile
 from pathlib import Path
 
@@ -28,8 +29,11 @@ from napari_colipri.sample import SAMPLE
 LEFT, TOP, BOTTOM = 0.26, 0.08, 1.0
 """Shares of the window that are cut away on the left and bounded above and below."""
 
-STRUCTURES = ("Heart", "Liver", "Aorta", "Spleen", "Left lower lung lobe", "Right lower lung lobe")
+STRUCTURES = ("Liver", "Heart", "Aorta", "Spleen", "Left lower lung lobe", "Right lower lung lobe")
 """What is clicked: the first of these that the model found."""
+
+PHRASE = "pleural effusion"
+"""What is outlined by its name."""
 
 NOISE_HU = (0.0, 25.0, 60.0, 110.0)
 """White noise that is added to the copies of the generated chest which make up the project, one each."""
@@ -45,18 +49,23 @@ def main() -> None:
     with (
         contextlib.nullcontext() if has_display() else virtual_display(),
         tempfile.TemporaryDirectory() as folder,
-        analysed(None, DemoOptions(model=arguments.model)) as scene,
     ):
-        scene.dock.workflow.backend.edits_folder = Path(folder) / "edits"
+        os.environ["COLIPRI_EDITS_DIR"] = str(Path(folder) / "edits")
+        draw(Path(folder), arguments)
+
+
+def draw(folder: Path, arguments: argparse.Namespace) -> None:
+    """Draw both, with edits and scans in a folder."""
+    with analysed(None, DemoOptions(model=arguments.model)) as scene:
         for section in (scene.dock.findings_section, scene.dock.structures_section, scene.dock.report.section):
             section.header.setChecked(False)
         scene.dock.similar.section.header.setChecked(False)
         draw_label(scene, arguments.label)
-        draw_project(scene, Path(folder) / "scans", arguments.project)
+        draw_project(scene, folder / "scans", arguments.project)
 
 
 def draw_label(scene: Scene, target: Path) -> None:
-    """Click on a structure, name it, and write what the right of the window shows."""
+    """Click on a structure and name it, ask for a phrase, and write what the right of the window shows."""
     dock, labelling = scene.dock, scene.dock.labelling
     dock.label_section.header.setChecked(True)
     dock.workflow.hide_evidence()
@@ -78,6 +87,11 @@ def draw_label(scene: Scene, target: Path) -> None:
         scene.settle()
     labelling.change_object(name=row.name, code=concept(row.name).code, color=row.color)
     scene.settle()
+    labelling.add_object()
+    scene.settle()
+    labelling.ask_phrase(PHRASE)
+    scene.settle()
+    dock.workflow.go_to_structure(row)
     scene.viewer.reset_view()
     scene.settle()
     write(scene, target)

@@ -81,6 +81,16 @@ def test_each_case_has_its_own_edits_in_the_projects_folder(desk, dock, viewer, 
     assert len(list((folder / "edits").glob("*.colipri-edits"))) == 2
 
 
+def test_no_marks_stay_above_labels_that_are_gone(desk, dock, viewer, settle) -> None:
+    dock.labelling.begin()
+    settle(dock)
+    gone = []
+    viewer.layers.events.removed.connect(lambda event: gone.append(event.value.name))
+    desk.step(1)
+    settle(dock)
+    assert gone == ["prompts: 0-one", "labels: 0-one", "0-one"]
+
+
 def test_a_scan_that_cannot_be_read_is_said_and_the_case_before_stays(desk, dock, viewer, folder: Path, settle) -> None:
     (folder / "1-two.nii.gz").write_bytes(b"no image")
     desk.step(1)
