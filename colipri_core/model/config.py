@@ -158,7 +158,7 @@ class TextEncoderConfig(JsonConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(JsonConfig):
     """Sizes of the whole model.
 
     Attributes:
@@ -194,10 +194,6 @@ class ModelConfig:
     def published(cls) -> ModelConfig:
         """Return the sizes of the released COLIPRI model: 258,366,240 parameters."""
         return cls(image=ImageEncoderConfig(), text=TextEncoderConfig())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of plain JSON values that ``from_json`` reads back."""
-        return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ModelConfig:

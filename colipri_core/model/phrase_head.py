@@ -9,18 +9,14 @@ The design is our choice. Naming: B batch, Q phrases, E joint space, W width, XY
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from dataclasses import dataclass
-from dataclasses import fields
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch import nn
 
-from colipri_core.model.config import check_keys
+from colipri_core.model.config import JsonConfig
 from colipri_core.model.config import check_patch_size
 from colipri_core.model.token_unet import TokenUNet
 
@@ -28,7 +24,7 @@ _LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhraseHeadConfig:
+class PhraseHeadConfig(JsonConfig):
     """Sizes of the head.
 
     Attributes:
@@ -48,20 +44,6 @@ class PhraseHeadConfig:
     def __post_init__(self) -> None:
         """Refuse sizes no head can have."""
         check_patch_size(self.patch_size)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of plain JSON values that ``from_json`` reads back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> PhraseHeadConfig:
-        """Read a dictionary written by ``to_json``.
-
-        Raises:
-            ValueError: If a key is missing or unknown (named in the message), or a size is impossible.
-        """
-        check_keys(cls.__name__, document, {field.name for field in fields(cls)})
-        return cls(**document)
 
 
 class PhraseHead(nn.Module):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from dataclasses import dataclass
-from dataclasses import fields
 from typing import Any
 
-from colipri_core.model.config import check_keys
+from colipri_core.model.config import JsonConfig
 from colipri_core.model.config import check_patch_size
 from colipri_core.model.token_unet import TokenUNet
 
 
 @dataclass(frozen=True, kw_only=True)
-class StructureHeadConfig:
+class StructureHeadConfig(JsonConfig):
     """Sizes of the head and what it outlines.
 
     Attributes:
@@ -36,17 +33,7 @@ class StructureHeadConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain JSON values that ``from_json`` reads back."""
-        return {**asdict(self), "structures": list(self.structures)}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> StructureHeadConfig:
-        """Read a dictionary written by ``to_json``.
-
-        Raises:
-            ValueError: If a key is missing or unknown (named in the message), or a size is impossible.
-        """
-        check_keys(cls.__name__, document, {field.name for field in fields(cls)})
-        return cls(**document)
+        return {**super().to_json(), "structures": list(self.structures)}
 
 
 class StructureHead(TokenUNet):
