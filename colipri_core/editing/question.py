@@ -12,6 +12,8 @@ from colipri_core.editing.canvas import Canvas
 from colipri_core.editing.delta import Delta
 from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import check_policy
+from colipri_core.editing.objects import LabelObject
+from colipri_core.editing.step import ObjectChange
 from colipri_core.editing.step import Step
 from colipri_core.editing.steps import changeable
 from colipri_core.editing.steps import check_unlocked
@@ -20,8 +22,12 @@ from colipri_core.editing.steps import wide_enough
 from colipri_core.prompts.crop import Crop
 from colipri_core.prompts.crop import Index
 from colipri_core.prompts.crop import bounding_box
+from colipri_core.prompts.types import Phrase
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
+
+_LONGEST_NAME = 60
+"""Characters of a phrase that an object is named after."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +84,8 @@ def answered(canvas: Canvas, asked: Question, proposal: Crop, *, model: ModelCar
         raise ValueError(msg)
     objects = ensured(canvas, asked.label)
     delta = _delta(canvas, asked, proposal)
+    if delta is not None and isinstance(asked.prompt, Phrase):
+        objects = _named_after(asked.prompt, canvas, asked.label, objects)
     return Step(
         action=asked.prompt.kind, label=asked.label, delta=delta, objects=objects, prompt=asked.prompt, model=model
     )
@@ -93,6 +101,19 @@ def kept_by_others(canvas: Canvas, asked: Question, proposal: Crop) -> int:
     """
     labels = canvas.labelmap[proposal.box]
     return int(np.count_nonzero(proposal.mask & ~changeable(labels, asked.label, canvas, asked.policy)))
+
+
+def _named_after(
+    phrase: Phrase, canvas: Canvas, label: int, made: tuple[ObjectChange, ...]
+) -> tuple[ObjectChange, ...]:
+    """What makes an object that nobody has named yet bear the words that outlined it."""
+    before = canvas.objects.get(label)
+    current = before or LabelObject.new(label)
+    if current.name != LabelObject.new(label).name:
+        return made
+    words = phrase.text.strip()
+    name = words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 1]}…"
+    return (ObjectChange(before=before, after=dataclasses.replace(current, name=name[0].upper() + name[1:])),)
 
 
 def _delta(canvas: Canvas, asked: Question, proposal: Crop) -> Delta | None:

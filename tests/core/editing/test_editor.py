@@ -100,6 +100,30 @@ def test_a_notice_says_that_nothing_was_outlined(editor: LabelEditor) -> None:
     assert not words(Point(ras=(0, 0, 0)), cube((4, 4, 4))), "it was right before"
 
 
+def test_an_object_without_a_name_is_named_after_the_phrase_that_outlines_it(editor: LabelEditor) -> None:
+    def names() -> list[str]:
+        return [item.name for item in editor.state.objects]
+
+    def ask(text: str, label: int, proposal: Crop) -> None:
+        editor.answer(editor.ask(Phrase(text=text), label=label), proposal, model=MODEL)
+
+    ask("pleural effusion", 1, cube((0, 0, 0)))
+    assert names() == ["Pleural effusion"]
+    editor.undo()
+    assert names() == []
+    editor.redo()
+    ask("nodule", 1, cube((0, 8, 0)))
+    assert names() == ["Pleural effusion"]
+    editor.apply(AddObject())
+    assert names() == ["Pleural effusion", "Object 2"]
+    ask("nothing there", 2, Crop.empty())
+    assert names() == ["Pleural effusion", "Object 2"]
+    ask("w" * 100, 2, cube((8, 8, 0)))
+    assert names() == ["Pleural effusion", "W" + "w" * 58 + "…"]
+    editor.undo()
+    assert names() == ["Pleural effusion", "Object 2"]
+
+
 def test_an_unknown_policy_is_refused(editor: LabelEditor) -> None:
     given = Segmentation(labelmap=editor.labelmap, geometry=editor.volume.geometry, segments=())
     for act in (
