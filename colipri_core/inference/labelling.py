@@ -104,7 +104,9 @@ class Labelling:
     def answer(
         self, asked: Question, *, attend: Attend, progress: ProgressCallback | None, cancel: CancelToken | None
     ) -> Change:
-        """Let the model answer and make its answer an edit; nothing is changed if it is cancelled or fails.
+        """Let a model answer and make its answer an edit; nothing is changed if it is cancelled or fails.
+
+        What a phrase outlines by itself is added to the object; everything else is asked of the interactive model.
 
         Args:
             asked: What is asked.
@@ -126,10 +128,15 @@ class Labelling:
             share = _ATTENTION_SHARE
             self._look(phrase, attend, reporter.part(0.0, share), cancel)
 
+        if asked.prompt is phrase and isinstance(self._seen, Outlined):
+            reporter(1.0, "Done")
+            whole = Crop.union((asked.previous, self._seen.outline))
+            return self.editor.answer(asked, whole, model=self._seen.model)
+
         def job(report: Reporter) -> tuple[Segmenter, Crop]:
             segmenter = self._segmenter.get()
-            seen = self._seen if phrase is not None else None
-            proposal = self._propose(segmenter, asked, seen, report, cancel)
+            attention = self._seen if phrase is not None and isinstance(self._seen, Attention) else None
+            proposal = self._propose(segmenter, asked, attention, report, cancel)
             report(1.0, "Done")
             return segmenter, proposal
 
@@ -172,22 +179,16 @@ class Labelling:
         self,
         segmenter: Segmenter,
         asked: Question,
-        seen: Attention | Outlined | None,
+        attention: Attention | None,
         report: Reporter,
         cancel: CancelToken | None,
     ) -> Crop:
-        """Ask the model.
-
-        What a phrase outlines by itself is added to the object. Where a phrase without an outline is all that says
-        where, the model is asked at each of its places, and what holds most of it is the answer.
-        """
-        if isinstance(seen, Outlined) and isinstance(asked.prompt, Phrase):
-            return Crop.union((asked.previous, seen.outline))
+        """Ask the model; where only a phrase says where, at each of its places, and take what holds most of it."""
         previous = None if asked.previous.is_empty else asked.previous
         placed = any(prompt.positive for prompt in asked.prompts if not isinstance(prompt, Phrase))
         places: tuple[Position | None, ...] = (None,)
-        if isinstance(seen, Attention):
-            places = seen.places if previous is None and not placed else seen.places[:1]
+        if attention is not None:
+            places = attention.places if previous is None and not placed else attention.places[:1]
         proposals = [
             segmenter.propose(
                 self._volume,
@@ -199,11 +200,11 @@ class Labelling:
             )
             for number, place in enumerate(places)
         ]
-        if not isinstance(seen, Attention) or len(proposals) == 1:
+        if attention is None or len(proposals) == 1:
             return proposals[0]
-        held = [seen.held(proposal, self._volume.geometry) for proposal in proposals]
+        held = [attention.held(proposal, self._volume.geometry) for proposal in proposals]
         best = held.index(max(held))
-        self._seen = seen.beginning_with(best)
+        self._seen = attention.beginning_with(best)
         return proposals[best]
 
 

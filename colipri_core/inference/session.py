@@ -159,7 +159,7 @@ class LocalSession(LabelSession):
                 outline = phrase_outline(self._runtime, features, self._volume, dense=dense, direction=pair.direction)
             if not outline.is_empty:
                 report(1.0, "Outlined")
-                return Outlined(text=text, outline=outline)
+                return Outlined(text=text, outline=outline, model=self._runtime.card)
             report(0.4, "Looking closer")
             with stopwatch("focus"):
                 return look_closer(self._runtime, features, dense, pair.direction, text, report.part(0.4, 1.0))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.prompts.crop import Crop
 from colipri_core.prompts.types import Position
+from colipri_core.provenance import ModelCard
 
 _COUNTS = 0.02
 
@@ -21,10 +22,12 @@ class Outlined:
     Args:
         text: The phrase.
         outline: On the volume's own grid; at least one voxel.
+        model: The model.
     """
 
     text: str
     outline: Crop
+    model: ModelCard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

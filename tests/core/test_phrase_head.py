@@ -152,6 +152,7 @@ class TestSession:
             session.prompt(cc.Phrase(text="lung nodule"))
             found, wanted = session.segmentation.labelmap > 0, volume.voxels > -500
             assert 2 * (found & wanted).sum() / (found.sum() + wanted.sum()) > 0.7
+            assert session.segmentation.provenance.model == engine.card
             session.undo()
             assert not (session.segmentation.labelmap > 0).any()
 
