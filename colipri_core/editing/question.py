@@ -112,7 +112,7 @@ def _named_after(
     if current.name != LabelObject.new(label).name:
         return made
     words = phrase.text.strip()
-    name = words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 1]}…"
+    name = words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 3]}..."
     return (ObjectChange(before=before, after=dataclasses.replace(current, name=name[0].upper() + name[1:])),)
 
 

@@ -119,7 +119,7 @@ def test_an_object_without_a_name_is_named_after_the_phrase_that_outlines_it(edi
     ask("nothing there", 2, Crop.empty())
     assert names() == ["Pleural effusion", "Object 2"]
     ask("w" * 100, 2, cube((8, 8, 0)))
-    assert names() == ["Pleural effusion", "W" + "w" * 58 + "…"]
+    assert names() == ["Pleural effusion", "W" + "w" * 56 + "..."]
     editor.undo()
     assert names() == ["Pleural effusion", "Object 2"]
 

@@ -26,7 +26,7 @@ def phrases(
     store: PhantomsOption = None,
     cases: CasesOption = 2500,
     first_case: FirstCaseOption = 2500,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 1200,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 4000,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak.")] = 2e-3,
     bundle: BundleOption = None,
     resume: ResumeOption = False,
