@@ -107,9 +107,9 @@ def _named_after(
     phrase: Phrase, canvas: Canvas, label: int, made: tuple[ObjectChange, ...]
 ) -> tuple[ObjectChange, ...]:
     """What makes an object that nobody has named yet bear the words that outlined it."""
-    before = canvas.objects.get(label)
-    current = before or LabelObject.new(label)
-    if current.name != LabelObject.new(label).name:
+    fresh, before = LabelObject.new(label), canvas.objects.get(label)
+    current = before or fresh
+    if current.name != fresh.name:
         return made
     words = phrase.text.strip()
     name = words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 3]}..."

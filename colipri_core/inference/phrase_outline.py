@@ -28,15 +28,16 @@ Span = npt.NDArray[np.int64]
 
 _SURE = 0.5
 _MAYBE = 0.3
+"""A part is a connected set of model voxels above the lower of the two that holds one above the higher."""
+
 _MOST_PARTS = 64
-"""A part of the model's grid is what may be inside and holds a voxel that surely is."""
 
 _AROUND = 1.5
 """Model voxels beside a part that are looked at."""
 
 _LARGE = 2_000_000
-"""Voxels of the volume from which on a part's border is that of the probabilities alone: intensities would change it
-by less than it has of voxels, and take seconds."""
+"""Voxels of the volume above which a part is bordered by the probabilities alone: large parts gain little by
+intensities, and looking at them takes time and memory that grow with the box."""
 
 _DOUBT = 0.02
 """However sure the head is, intensities have so much of a say; where it gives less than this, they have none."""

@@ -122,7 +122,10 @@ def starting_weights(config: RunConfig) -> Callable[[Any], object] | None:
     """What to do with the fresh network of a run; None if its weights start random."""
     if isinstance(config, T3DConfig):
         if config.conditioning == "report" and not config.text_init:
-            _warn_of_slow_words(config)
+            logger.warning(
+                "The text encoder starts from random weights: frozen it tells little of a report, and learning from "
+                "these objectives it may end by telling all reports alike. Start it from a trained one (--init-text)."
+            )
         return partial(_take_for_t3d, config=config) if config.init or config.text_init else None
     assert isinstance(config, PretrainConfig)
     if config.init:
@@ -131,18 +134,13 @@ def starting_weights(config: RunConfig) -> Callable[[Any], object] | None:
     if config.text_init:
         weights = text_files(config.text_init)
         return lambda network: take_text_encoder(network, bert_weights(weights), source=weights.parent.name)
-    if not config.sentence_steps:
-        _warn_of_slow_words(config)
-    return None
-
-
-def _warn_of_slow_words(config: RunConfig) -> None:
-    if config.optimizer.text_share < 1:
+    if config.optimizer.text_share < 1 and not config.sentence_steps:
         logger.warning(
             "The text encoder starts from random weights, at %g of the learning rate: start it from a trained one "
             "(--init-text), or set optimizer.text_share=1.",
             config.optimizer.text_share,
         )
+    return None
 
 
 def take_bundle(network: PretrainNetwork, bundle: Bundle, spec: PreprocessSpec) -> tuple[list[str], list[str]]:

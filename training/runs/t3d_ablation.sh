@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # From scratch, text-free contrast, text-free restoration, masked autoencoding, both without text, and T3D: three seeds
-# each, pretrained on the same phantoms with as many steps as cost what STEPS of T3D cost in counted operations, then fine-tuned alike with
-# 1 %, 10 % and 100 % of the labels (organs and small lesions), and asked for findings (probe, and fine-tuning).
+# each, pretrained on the same phantoms with as many steps as cost what STEPS of T3D cost in counted operations, then
+# fine-tuned alike with 1 %, 10 % and 100 % of the labels (organs and small lesions), and asked for findings (probe, and
+# fine-tuning).
 # Ends with one JSON and one table. Every run goes on where it stopped; a signal saves and stops.
-#   t3d_ablation.sh [FOLDER]      SIZE=small (2 CPU cores, about three hours) | full (one GPU, days) | smoke (a test)
+#   t3d_ablation.sh [FOLDER]      SIZE=small (2 CPU cores, hours) | full (one GPU, days) | smoke (a test)
 #                                 STEPS, SEEDS="0 1 2", PHANTOMS; DRY_RUN=1 prints the commands
 #                                 FIT_STEPS: of fine-tuning at the small size (300)
-#                                 TEXT_ENCODER: whose text encoder reads the reports, frozen (tiny; CXR-BERT at "full")
+#                                 TEXT_ENCODER: whose text encoder reads the reports (tiny, frozen; at "full" CXR-BERT, slowed)
 # "small": sub-volumes of 48 voxels at 2 mm, 6 scans of 2 views a step, a residual network of four blocks; tasks on cubes
 # of 48 voxels at 2 mm, 200 labelled and 40 to test.
 set -euo pipefail
