@@ -67,6 +67,7 @@ class EditingState:
         undo: Actions that can be undone, the next one first.
         redo: Actions that can be redone, the next one first.
         recovered: Number of edits taken over from an autosave when the editor was opened.
+        damaged: Name of the file beside the autosave with edits that could not be taken over; empty if all were.
     """
 
     objects: tuple[LabelObject, ...]
@@ -76,6 +77,7 @@ class EditingState:
     undo: tuple[str, ...]
     redo: tuple[str, ...]
     recovered: int
+    damaged: str = ""
 
     def volumes_ml(self) -> dict[int, float]:
         """Label -> volume in mL."""

@@ -12,6 +12,7 @@ is cut off when the journal is opened again. A lock file beside it keeps two pro
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import os
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = ".colipri-edits"
 FORMAT_VERSION = 1
+
+_NAME_BYTES = 150
+"""Of a journal's name: file systems take 255 in all."""
 
 _HEADER = struct.Struct("<4sIII")
 _MAGIC = b"CLPE"
@@ -64,11 +68,15 @@ class Journal:
         stream: The file, open for reading and writing, at its end.
         lock: Held while the journal is open.
         events: What was read from it.
+
+    Attributes:
+        damaged: Name of the copy beside it that holds edits which could not be read; empty if all could.
     """
 
     def __init__(self, path: Path, stream: BinaryIO, lock: FileLock, events: tuple[Event, ...]) -> None:
         self.path = path
         self.events = events
+        self.damaged = ""
         self._stream = stream
         self._lock = lock
 
@@ -134,9 +142,24 @@ class JournalReader:
 
 
 def journal_path(folder: Path, volume: Volume) -> Path:
-    """Where the journal of a volume lies in a folder: named after the case, told apart by the voxels' hash."""
-    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in volume.name)[:60]
-    return folder / f"{name or 'volume'}-{volume.sha256[:16]}{SUFFIX}"
+    """Where the journal of a volume lies in a folder, or would.
+
+    It is found by the hash of voxels and geometry, whatever the scan is called by now; the name of the case, as it was
+    when the journal was begun, is for people.
+
+    Args:
+        folder: Where journals are kept.
+        volume: The volume.
+    """
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in volume.name)
+    name = name[:60].encode()[:_NAME_BYTES].decode(errors="ignore")
+    ending = f"-{_key(volume)}{SUFFIX}"
+    path = folder / f"{name or 'volume'}{ending}"
+    return path if path.exists() else min(folder.glob(f"*{ending}"), default=path)
+
+
+def _key(volume: Volume) -> str:
+    return volume.sha256[:16]
 
 
 def open_journal(folder: Path, volume: Volume) -> Journal:
@@ -149,10 +172,10 @@ def open_journal(folder: Path, volume: Volume) -> Journal:
     Raises:
         AutosaveError: If another process edits this volume, the file is no journal of it, or it cannot be written.
     """
-    path = journal_path(folder, volume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _locked(path)
+        path = journal_path(folder, volume)
+        lock = _locked(folder / f"{_key(volume)}.lock", path)
     except OSError as error:
         msg = f'Cannot keep edits in the folder "{folder.name}": {error.strerror}. Choose one that can be written to.'
         raise AutosaveError(msg) from error
@@ -167,25 +190,26 @@ def _opened(path: Path, volume: Volume, lock: FileLock) -> Journal:
     try:
         stream = path.open("r+b" if path.exists() else "x+b", buffering=0)
         records, end = _read(stream)
+        if records:
+            _check_first(path, records[0][0], volume)
+        damaged = _cut_off(path, stream, end)
         if not records:
-            _cut_off(path, stream, 0)
             _write(stream, _first_record(volume), b"")
             _sync_folder(path.parent)
-        else:
-            _check_first(path, records[0][0], volume)
-            _cut_off(path, stream, end)
         events = tuple(_event(path, document, packed) for document, packed in records[1:])
     except OSError as error:
         msg = f'The journal "{path.name}" cannot be read or written: {error.strerror}. Check the disk and the rights.'
         raise AutosaveError(msg) from error
-    return Journal(path, stream, lock, events)
+    journal = Journal(path, stream, lock, events)
+    journal.damaged = damaged
+    return journal
 
 
-def _locked(path: Path) -> FileLock:
+def _locked(lock_path: Path, path: Path) -> FileLock:
     from filelock import FileLock
     from filelock import Timeout
 
-    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0, thread_local=False)
+    lock = FileLock(lock_path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:
@@ -222,14 +246,39 @@ def _records(content: bytes) -> Iterator[tuple[dict[str, Any], bytes, int]]:
         start = end
 
 
-def _cut_off(path: Path, stream: BinaryIO, end: int) -> None:
-    """Cut the file behind its last whole record; what is cut off is kept beside it."""
-    size = stream.seek(0, os.SEEK_END)
-    if size > end:
-        logger.warning("%s: %d bytes behind the last whole edit were not read", path.name, size - end)
-        shutil.copyfile(path, path.with_name(f"{path.name}.damaged"))
+def _cut_off(path: Path, stream: BinaryIO, end: int) -> str:
+    """Cut the file behind its last whole record.
+
+    Returns:
+        Name of a copy of the file, if edits that had counted were cut off; a torn last record never did.
+    """
+    stream.seek(end)
+    tail = stream.read()
+    lost = ""
+    if not _is_torn(tail):
+        copy = _unused(path.with_name(f"{path.name}.damaged"))
+        shutil.copyfile(path, copy)
+        logger.warning("%s: %d bytes could not be read; they are kept in %s", path.name, len(tail), copy.name)
+        lost = copy.name
     stream.seek(end)
     stream.truncate()
+    return lost
+
+
+def _is_torn(tail: bytes) -> bool:
+    """Whether what follows the last whole record is one that was never finished, and nothing behind it."""
+    if _MAGIC in tail[len(_MAGIC) :]:
+        return False
+    if len(tail) < _HEADER.size:
+        return _MAGIC.startswith(tail[: len(_MAGIC)])
+    magic, text_size, packed_size, _ = _HEADER.unpack_from(tail)
+    return bool(magic == _MAGIC and _HEADER.size + text_size + packed_size > len(tail))
+
+
+def _unused(path: Path) -> Path:
+    """A path nothing lies at: as given, or with a number."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain((path,), numbered) if not one.exists())
 
 
 def _first_record(volume: Volume) -> dict[str, Any]:

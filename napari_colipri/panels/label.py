@@ -149,7 +149,7 @@ class LabelPanel(QWidget):
                 box.blockSignals(True)
                 box.setChecked(on)
                 box.blockSignals(False)
-        self.note.setText(f"{state.recovered} earlier edits taken up." if state is not None and state.recovered else "")
+        self.note.setText(_taken_up(state) if state is not None else "")
         self.note.setVisible(bool(self.note.text()))
         self.list.viewport().update()
 
@@ -260,6 +260,13 @@ class LabelPanel(QWidget):
         except ColipriError as error:
             self.labelling.failed.emit(error)
         self.refresh()
+
+
+def _taken_up(state: EditingState) -> str:
+    """What to say of edits that were made earlier."""
+    said = f"{state.recovered} earlier edits taken up." if state.recovered else ""
+    lost = f'Others could not be read; they are kept in "{state.damaged}".' if state.damaged else ""
+    return " ".join(filter(None, (said, lost)))
 
 
 def volume_text(volume_ml: float) -> str:

@@ -125,7 +125,7 @@ def _combined(mask: Crop, change: Crop, *, add: bool) -> Crop:
 
 def fingerprint(editor: LabelEditor) -> str:
     """A hash of everything an editor holds: labels, objects, prompts, history."""
-    state = dataclasses.replace(editor.state, recovered=0)
+    state = dataclasses.replace(editor.state, recovered=0, damaged="")
     digest = hashlib.sha256(repr(state).encode())
     digest.update(editor.labelmap.astype(np.uint16).tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import shutil
@@ -101,6 +102,51 @@ def test_damage_in_the_middle_keeps_the_edits_before_it_and_a_copy_of_the_file(v
     recovered = fingerprint(reopened(volume, tmp_path))
     assert recovered in prints[1:-1]
     assert path.with_name(f"{path.name}.damaged").read_bytes() == bytes(content)
+
+
+def test_a_scan_that_was_renamed_keeps_its_edits_and_its_lock(volume: Volume, tmp_path: Path) -> None:
+    prints = edited(volume, tmp_path, 5)
+    renamed = dataclasses.replace(volume, name="another name")
+    editor = LabelEditor(renamed, autosave=tmp_path)
+    assert fingerprint(editor) == prints[-1]
+    with pytest.raises(AutosaveError, match="Close it there first"):
+        LabelEditor(volume, autosave=tmp_path)
+    editor.apply(AddObject(name="under another name"))
+    editor.close()
+    assert "under another name" in {item.name for item in reopened(volume, tmp_path).state.objects}
+    assert len(list(tmp_path.glob("*.colipri-edits"))) == 1
+
+
+def test_a_name_of_any_letters_and_length_makes_a_file_name(volume: Volume, tmp_path: Path) -> None:
+    long = dataclasses.replace(volume, name="\U0001d538" * 200)
+    edited(long, tmp_path, 2)
+    assert reopened(long, tmp_path).state.undo
+
+
+def test_each_damage_is_said_and_keeps_a_copy_of_its_own(volume: Volume, tmp_path: Path) -> None:
+    edited(volume, tmp_path, 20)
+    path = journal_path(tmp_path, volume)
+    for copies in (1, 2):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+        editor = LabelEditor(volume, autosave=tmp_path)
+        kept = tmp_path / editor.state.damaged
+        assert kept.read_bytes() == bytes(content)
+        assert len(list(tmp_path.glob("*.damaged*"))) == copies
+        editor.close()
+    whole = LabelEditor(volume, autosave=tmp_path)
+    whole.apply(AddObject(name="after all that"))
+    whole.close()
+    assert whole.state.damaged == ""
+
+
+def test_an_edit_that_was_never_finished_is_no_damage(volume: Volume, tmp_path: Path) -> None:
+    edited(volume, tmp_path, 5)
+    path = journal_path(tmp_path, volume)
+    path.write_bytes(path.read_bytes()[:-3])
+    assert reopened(volume, tmp_path).state.damaged == ""
+    assert not list(tmp_path.glob("*.damaged*"))
 
 
 def test_another_file_under_the_journals_name_is_refused_or_set_aside(volume: Volume, tmp_path: Path) -> None:
