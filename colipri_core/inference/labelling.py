@@ -31,6 +31,8 @@ LoadSegmenter = Callable[[str], Segmenter]
 """Loads the model that answers prompts onto a device, such as "cpu" or "cuda:0"."""
 
 _ATTENTION_SHARE = 0.7
+_MOST_PHRASES = 8
+"""Phrases whose places are kept at hand, so that clicks on several objects in turn look for none again."""
 
 
 class Attend(Protocol):
@@ -81,7 +83,7 @@ class Labelling:
         self._segmenter = segmenter
         self._autosave = autosave
         self._editor: LabelEditor | None = None
-        self._seen: Attention | Outlined | None = None
+        self._seen: dict[str, Attention | Outlined] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -120,22 +122,23 @@ class Labelling:
             ValueError: If a position lies outside the volume.
         """
         _check_place(asked.prompt, self._volume)
-        phrase = next((prompt for prompt in reversed(asked.prompts) if isinstance(prompt, Phrase)), None)
+        phrase = _phrase_asked(asked)
         reporter = Reporter(progress, cancel)
         share = 0.0
+        seen: Attention | Outlined | None = None
         if phrase is not None:
             self._worker.run(lambda _: self._segmenter.get(), cancel=cancel)  # or all the looking may be in vain
             share = _ATTENTION_SHARE
-            self._look(phrase, attend, reporter.part(0.0, share), cancel)
+            seen = self._look(phrase, attend, reporter.part(0.0, share), cancel)
 
-        if asked.prompt is phrase and isinstance(self._seen, Outlined):
+        if asked.prompt is phrase and isinstance(seen, Outlined):
             reporter(1.0, "Done")
-            whole = Crop.union((asked.previous, self._seen.outline))
-            return self.editor.answer(asked, whole, model=self._seen.model)
+            whole = Crop.union((asked.previous, seen.outline))
+            return self.editor.answer(asked, whole, model=seen.model)
+        attention = seen if isinstance(seen, Attention) else None
 
         def job(report: Reporter) -> tuple[Segmenter, Crop]:
             segmenter = self._segmenter.get()
-            attention = self._seen if phrase is not None and isinstance(self._seen, Attention) else None
             proposal = self._propose(segmenter, asked, attention, report, cancel)
             report(1.0, "Done")
             return segmenter, proposal
@@ -159,21 +162,28 @@ class Labelling:
             geometry=self._volume.geometry,
             segments=editor.segments,
             provenance=provenance,
+            origins=editor.origins,
         )
 
     def close(self) -> None:
         """Let go of labels and journal. Closing twice does nothing."""
         with self._lock:
             self._closed = True
-            editor, self._editor, self._seen = self._editor, None, None
+            editor, self._editor = self._editor, None
+            self._seen.clear()
         if editor is not None:
             editor.close()
 
-    def _look(self, phrase: Phrase, attend: Attend, report: Reporter, cancel: CancelToken | None) -> None:
-        """Have at hand what is seen of a phrase; it is kept for the clicks that follow."""
-        if self._seen is None or self._seen.text != phrase.text:
-            self._seen = None
-            self._seen = attend(phrase.text, progress=report, cancel=cancel)
+    def _look(
+        self, phrase: Phrase, attend: Attend, report: Reporter, cancel: CancelToken | None
+    ) -> Attention | Outlined:
+        """What is seen of a phrase; it is kept for the clicks that follow."""
+        if phrase.text not in self._seen:
+            seen = attend(phrase.text, progress=report, cancel=cancel)
+            while len(self._seen) >= _MOST_PHRASES:
+                del self._seen[next(iter(self._seen))]
+            self._seen[phrase.text] = seen
+        return self._seen[phrase.text]
 
     def _propose(
         self,
@@ -204,8 +214,17 @@ class Labelling:
             return proposals[0]
         held = [attention.held(proposal, self._volume.geometry) for proposal in proposals]
         best = held.index(max(held))
-        self._seen = attention.beginning_with(best)
+        self._seen[attention.text] = attention.beginning_with(best)
         return proposals[best]
+
+
+def _phrase_asked(asked: Question) -> Phrase | None:
+    """The phrase that says where to look: the new prompt itself, or the last one as long as nothing else says where."""
+    if isinstance(asked.prompt, Phrase):
+        return asked.prompt
+    if any(prompt.positive for prompt in asked.prompts if not isinstance(prompt, Phrase)):
+        return None
+    return next((prompt for prompt in reversed(asked.prompts) if isinstance(prompt, Phrase)), None)
 
 
 def _check_place(prompt: Prompt, volume: Volume) -> None:

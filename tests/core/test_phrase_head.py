@@ -179,3 +179,23 @@ class TestSession:
             assert before[14, 12, 16]
             assert not after[14, 12, 16]
             assert not (after & ~before).any()
+
+    def test_a_click_beside_the_phrase_needs_no_other_look_at_the_words(
+        self, tmp_path: Path, volume: cc.Volume
+    ) -> None:
+        model = save_random_bundle(tmp_path / "b", outlines=True)
+        said: list[str] = []
+        edits, place = tmp_path / "edits", tuple(volume.geometry.index_to_world((14, 12, 16)))
+        with (
+            cc.open_engine(model, cache_dir=tmp_path / "cache") as engine,
+            engine.open(volume, autosave=edits) as session,
+        ):
+            session.prompt(cc.Phrase(text="lung nodule"))
+        with (
+            cc.open_engine(model, cache_dir=tmp_path / "cold") as engine,
+            engine.open(volume, autosave=edits) as session,
+        ):
+            session.prompt(Point(ras=place), progress=lambda _, message: said.append(message))
+            assert not any("Encoding" in message for message in said)
+            session.prompt(cc.Phrase(text="lung nodule"), progress=lambda _, message: said.append(message))
+            assert any("Encoding" in message for message in said)
