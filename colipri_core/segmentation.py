@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colipri_core.geometry import VolumeGeometry
+from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 
 
@@ -31,7 +33,24 @@ class Segment:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"label": self.label, "name": self.name, "code": self.code, "color": list(self.color)}
+        return {"label": int(self.label), "name": self.name, "code": self.code, "color": list(self.color)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Who drew a segment that was edited.
+
+    Args:
+        model: The last model that drew in it; None if none did.
+        by_hand: Whether a person drew in it or erased from it.
+    """
+
+    model: ModelCard | None = None
+    by_hand: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: the model's name."""
+        return {"model": self.model.name if self.model else None, "by_hand": self.by_hand}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +64,7 @@ class Segmentation:
         provenance: What produced it; None for a segmentation read from a file.
         uncertainty: Of the model that made it, in [0, 1]: the share of wrong voxels it expects among those it takes for
             a structure, judged by its own probabilities; None if nobody said.
+        origins: Label -> who drew it, of a segmentation that was edited; None if all is as its provenance says.
 
     Raises:
         ValueError: If the labelmap does not fit the grid, two segments share a label, or the uncertainty is not in
@@ -56,6 +76,7 @@ class Segmentation:
     segments: tuple[Segment, ...]
     provenance: Provenance | None = None
     uncertainty: float | None = None
+    origins: Mapping[int, Origin] | None = None
 
     def __post_init__(self) -> None:
         if self.labelmap.shape != self.geometry.shape:
@@ -81,19 +102,29 @@ class Segmentation:
         msg = f'No segment "{name}". Available: {", ".join(segment.name for segment in self.segments)}.'
         raise KeyError(msg)
 
-    def volumes_ml(self) -> dict[str, float]:
-        """Volume of each segment in mL."""
+    def volume_ml_by_label(self) -> dict[int, float]:
+        """Label -> volume of its segment in mL; two segments may share a name, as several nodules do."""
         counts = np.bincount(self.labelmap.ravel(), minlength=256)
         unit = self.geometry.voxel_volume_ml
-        return {
-            segment.name: float(counts[segment.label]) * unit if segment.label < len(counts) else 0.0
-            for segment in self.segments
-        }
+        labels = [segment.label for segment in self.segments]
+        return {label: float(counts[label]) * unit if label < len(counts) else 0.0 for label in labels}
+
+    def volumes_ml(self) -> dict[str, float]:
+        """Name -> volume in mL, of all segments of that name together."""
+        by_label = self.volume_ml_by_label()
+        by_name = dict.fromkeys((segment.name for segment in self.segments), 0.0)
+        for segment in self.segments:
+            by_name[segment.name] += by_label[segment.label]
+        return by_name
 
     def to_json(self) -> dict[str, Any]:
         """Return segments and volumes as plain values, without the voxels."""
-        volumes = self.volumes_ml()
-        segments = [{**segment.to_json(), "volume_ml": round(volumes[segment.name], 3)} for segment in self.segments]
+        volumes = self.volume_ml_by_label()
+        origins = {label: {"origin": origin.to_json()} for label, origin in (self.origins or {}).items()}
+        segments = [
+            {**item.to_json(), "volume_ml": round(volumes[item.label], 3), **origins.get(item.label, {})}
+            for item in self.segments
+        ]
         doubt = {} if self.uncertainty is None else {"uncertainty": round(self.uncertainty, 4)}
         return {
             "segments": segments,

@@ -136,6 +136,7 @@ class Session(Protocol):
         Raises:
             ObjectLockedError: If the object is locked.
             AutosaveError: If the edit could not be saved; nothing was changed then.
+            TypeError: If it is no edit.
             ValueError: If the object does not exist, or the voxels do not lie on the volume's grid.
         """
         ...

@@ -39,14 +39,14 @@ def structure_rows(segmentation: Segmentation, grid: LayerGrid) -> tuple[Structu
     """
     labels = [segment.label for segment in segmentation.segments]
     centers = label_centers(grid.to_layer(segmentation.labelmap), labels)
-    volumes = segmentation.volumes_ml()
+    volumes = segmentation.volume_ml_by_label()
     return tuple(
         StructureRow(
             label=segment.label,
             name=segment.name,
             code=segment.code,
             color=segment.color,
-            volume_ml=volumes[segment.name],
+            volume_ml=volumes[segment.label],
             center=centers.get(segment.label),
         )
         for segment in segmentation.segments

@@ -1,8 +1,10 @@
-"""The state an editor changes: labelmap, objects and prompts, with the size and extent of each object kept at hand."""
+"""The state an editor changes: labelmap, objects, prompts, who drew what, and the size and extent of each object."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from colipri_core.prompts.crop import Crop
 from colipri_core.prompts.crop import Index
 from colipri_core.prompts.crop import Slices
 from colipri_core.prompts.types import Prompt
+from colipri_core.segmentation import Origin
 
 _MAX_BYTE = 255
 _SLAB_VOXELS = 2_000_000
@@ -32,13 +35,16 @@ class Canvas:
         self.labelmap: Labels = np.zeros(shape, dtype=np.uint8)
         self.objects: dict[int, LabelObject] = {}
         self.prompts: dict[int, list[Prompt]] = {}
+        self.origins: Mapping[int, Origin] = {}
+        self._former_origins: list[Mapping[int, Origin]] = []
         self._voxels: dict[int, int] = {}
         self._extents: dict[int, tuple[_Corner, _Corner]] = {}
 
     def do(self, step: Step) -> None:
         """Carry a step out."""
         self._set_objects(step.objects)
-        self._unfold(step)
+        self._former_origins.append(self.origins)
+        self.origins = self._origins_after(step, *self._unfold(step))
         for label, _ in step.dropped:
             self.prompts.pop(label, None)
         if step.prompt is not None:
@@ -47,6 +53,7 @@ class Canvas:
     def undo(self, step: Step) -> None:
         """Take the last step back."""
         self._unfold(step)
+        self.origins = self._former_origins.pop()
         if step.prompt is not None:
             self.prompts[step.label].pop()
         for label, prompts in step.dropped:
@@ -89,19 +96,40 @@ class Canvas:
                 if change.after.label > _MAX_BYTE and self.labelmap.dtype == np.uint8:
                     self.labelmap = self.labelmap.astype(np.uint16)
 
-    def _unfold(self, step: Step) -> None:
+    def _unfold(self, step: Step) -> tuple[dict[int, int], dict[int, int]]:
+        """Go to the other state of a step's box; returns the voxels of each label in it before and after."""
         if step.delta is None:
-            return
+            return {}, {}
         before = self.labelmap[step.delta.box]
         after = step.delta.unfold(before)
-        for label, count in count_labels(before).items():
+        counts = count_labels(before), count_labels(after)
+        for label, count in counts[0].items():
             self._voxels[label] -= count
             if not self._voxels[label]:
                 del self._voxels[label], self._extents[label]
-        for label, count in count_labels(after).items():
+        for label, count in counts[1].items():
             self._voxels[label] = self._voxels.get(label, 0) + count
             self._widen(label, step.delta.lower, step.delta.upper)
         self.labelmap[step.delta.box] = after
+        return counts
+
+    def _origins_after(self, step: Step, before: dict[int, int], after: dict[int, int]) -> Mapping[int, Origin]:
+        """Who drew each object, once a step has changed the voxels of some."""
+        changed = [label for label in {**before, **after} if before.get(label) != after.get(label)]
+        if not changed:
+            return self.origins
+        origins = dict(self.origins)
+        for label in changed:
+            former = origins.pop(label, Origin())
+            if not self.voxels(label):
+                continue
+            if step.model is None:
+                origins[label] = dataclasses.replace(former, by_hand=True)
+            elif label == step.label or after.get(label, 0) > before.get(label, 0):
+                origins[label] = dataclasses.replace(former, model=step.model)
+            else:  # it lost voxels to what the model drew
+                origins[label] = former
+        return origins
 
     def _widen(self, label: int, lower: Index, upper: Index) -> None:
         low, high = self._extents.get(label, (lower, upper))

@@ -13,6 +13,7 @@ from colipri_core.editing.delta import Labels
 from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import Paint
+from colipri_core.editing.edits import check_edit
 from colipri_core.editing.journal import Event
 from colipri_core.editing.journal import Journal
 from colipri_core.editing.journal import open_journal
@@ -28,6 +29,7 @@ from colipri_core.prompts.crop import Crop
 from colipri_core.prompts.crop import Index
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
+from colipri_core.segmentation import Origin
 from colipri_core.segmentation import Segment
 from colipri_core.volume import Volume
 
@@ -51,6 +53,7 @@ class LabelEditor:
         self._lock = threading.RLock()
         self._journal: Journal | None = None
         self._recovered = 0
+        self._damaged = ""
         if autosave is not None:
             self._journal = open_journal(Path(autosave), volume)
             self._take_up(self._journal)
@@ -68,6 +71,7 @@ class LabelEditor:
                 undo=tuple(step.action for step in reversed(self._done)),
                 redo=tuple(step.action for step in reversed(self._undone)),
                 recovered=self._recovered,
+                damaged=self._damaged,
             )
 
     @property
@@ -82,10 +86,17 @@ class LabelEditor:
         return tuple(item.segment for item in self.state.objects)
 
     @property
-    def model(self) -> ModelCard | None:
-        """The last model that proposed voxels that are still in the history; None if all work was by hand."""
+    def origins(self) -> dict[int, Origin]:
+        """Label -> who drew it, of each object with voxels."""
         with self._lock:
-            return next((step.model for step in reversed(self._done) if step.model is not None), None)
+            return dict(self._canvas.origins)
+
+    @property
+    def model(self) -> ModelCard | None:
+        """The last model that drew in an object that has voxels; None if all of them were drawn by hand."""
+        with self._lock:
+            there = [origin.model for origin in self._canvas.origins.values()]
+            return next((step.model for step in reversed(self._done) if step.model and step.model in there), None)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -108,8 +119,10 @@ class LabelEditor:
         Raises:
             ObjectLockedError: If the object is locked.
             AutosaveError: If it could not be saved; nothing was changed then.
+            TypeError: If it is no edit.
             ValueError: If the object does not exist, or the voxels do not lie on the grid.
         """
+        check_edit(edit)
         with self._lock:
             change = self._record(step_of(edit, self._canvas, self.volume.geometry))
             if isinstance(edit, Paint):  # whoever painted may have drawn where it was not allowed
@@ -271,4 +284,5 @@ class LabelEditor:
             msg = f'The edits in "{journal.path.name}" do not follow from one another ({error}). Move the file away.'
             raise AutosaveError(msg) from error
         self._recovered = len(self._done)
+        self._damaged = journal.damaged
         journal.events = ()

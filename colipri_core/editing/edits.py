@@ -8,6 +8,8 @@ from typing import Self
 from typing import get_args
 
 from colipri_core.editing.canvas import count_labels
+from colipri_core.editing.objects import as_label
+from colipri_core.editing.objects import check_text
 from colipri_core.prompts.crop import Crop
 from colipri_core.segmentation import Segmentation
 from colipri_core.vocabulary.structures import ENCLOSING
@@ -38,6 +40,7 @@ class Paint:
         policy: What happens to voxels of other objects; erasing always erases.
 
     Raises:
+        TypeError: If the voxels are no `Crop`, or the label is no whole number.
         ValueError: If the policy is unknown.
     """
 
@@ -46,6 +49,8 @@ class Paint:
     policy: OverlapPolicy = "replace"
 
     def __post_init__(self) -> None:
+        _check_kind(self.voxels, Crop, remedy="Use Crop.around(mask).")
+        object.__setattr__(self, "label", as_label(self.label))
         check_policy(self.policy)
 
 
@@ -58,12 +63,21 @@ class AddObject:
         code: Its code, such as "SCT:39607008".
         color: Its colour; None for the next of the palette.
         label: Its value in the labelmap; None for the lowest that is free.
+
+    Raises:
+        TypeError: If name or code are no text, or the label is no whole number.
     """
 
     name: str = ""
     code: str = ""
     color: tuple[int, int, int] | None = None
     label: int | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "name")
+        check_text(self.code, "code")
+        if self.label is not None:
+            object.__setattr__(self, "label", as_label(self.label))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +91,9 @@ class ChangeObject:
         color: Its new colour.
         locked: Whether edits must leave its voxels as they are.
         done: Whether it is finished.
+
+    Raises:
+        TypeError: If the label is no whole number.
     """
 
     label: int
@@ -86,6 +103,9 @@ class ChangeObject:
     locked: bool | None = None
     done: bool | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", as_label(self.label))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResetObject:
@@ -93,9 +113,15 @@ class ResetObject:
 
     Args:
         label: The object.
+
+    Raises:
+        TypeError: If the label is no whole number.
     """
 
     label: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", as_label(self.label))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,22 +130,30 @@ class RemoveObject:
 
     Args:
         label: The object.
+
+    Raises:
+        TypeError: If the label is no whole number.
     """
 
     label: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", as_label(self.label))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Adopt:
     """Take over the segments of a segmentation as objects.
 
-    An object of the same name takes the voxels; else the segment keeps its label if that is free, or gets another.
+    An object of the same name takes the voxels, each those of one segment; else the segment keeps its label if that is
+    free, or gets another.
 
     Args:
         segmentation: On the volume's own grid.
         policy: What happens to voxels that belong to another object.
 
     Raises:
+        TypeError: If it is no segmentation.
         ValueError: If the policy is unknown.
     """
 
@@ -127,6 +161,7 @@ class Adopt:
     policy: OverlapPolicy = "keep"
 
     def __post_init__(self) -> None:
+        _check_kind(self.segmentation, Segmentation, remedy="Give what Session.segment or read_labelmap returns.")
         check_policy(self.policy)
 
     @classmethod
@@ -146,3 +181,21 @@ class Adopt:
 
 
 Edit = Paint | AddObject | ChangeObject | ResetObject | RemoveObject | Adopt
+
+
+def check_edit(edit: object) -> None:
+    """Refuse what is no edit.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(edit, Edit):
+        known = ", ".join(kind.__name__ for kind in get_args(Edit))
+        msg = f"Expected one of the edits {known}, got {type(edit).__name__}."
+        raise TypeError(msg)
+
+
+def _check_kind(value: object, kind: type, *, remedy: str) -> None:
+    if not isinstance(value, kind):
+        msg = f"Expected a {kind.__name__}, got {type(value).__name__}. {remedy}"
+        raise TypeError(msg)

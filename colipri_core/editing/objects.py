@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Any
 from typing import Self
 
@@ -37,6 +38,7 @@ class LabelObject:
         done: Whether the labeller has ticked it off.
 
     Raises:
+        TypeError: If the label is no whole number, or name or code are no text.
         ValueError: If the label, the name or the colour cannot be used.
     """
 
@@ -48,6 +50,9 @@ class LabelObject:
     done: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "label", as_label(self.label))
+        check_text(self.name, "name")
+        check_text(self.code, "code")
         if not 1 <= self.label <= MAX_LABEL:
             msg = f"Expected a label from 1 to {MAX_LABEL}, got {self.label}."
             raise ValueError(msg)
@@ -79,3 +84,27 @@ class LabelObject:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """Make an object of what `to_json` returned."""
         return cls(**{**document, "color": tuple(document["color"])})
+
+
+def as_label(value: int) -> int:
+    """Return a label as a plain int, whatever integer it came as: journals and logs are JSON, which knows no NumPy.
+
+    Raises:
+        TypeError: If it is no whole number.
+    """
+    try:
+        return int(operator.index(value))
+    except TypeError as error:
+        msg = f"Expected a whole number as label, got {value!r}."
+        raise TypeError(msg) from error
+
+
+def check_text(value: object, what: str) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(value, str):
+        msg = f"Expected text as {what} of an object, got {value!r}."
+        raise TypeError(msg)

@@ -13,10 +13,12 @@ from colipri_core.editing.delta import Delta
 from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import check_policy
 from colipri_core.editing.objects import LabelObject
+from colipri_core.editing.objects import as_label
 from colipri_core.editing.step import ObjectChange
 from colipri_core.editing.step import Step
 from colipri_core.editing.steps import changeable
 from colipri_core.editing.steps import check_unlocked
+from colipri_core.editing.steps import emptied
 from colipri_core.editing.steps import ensured
 from colipri_core.editing.steps import wide_enough
 from colipri_core.prompts.crop import Crop
@@ -54,8 +56,10 @@ def question(canvas: Canvas, prompt: Prompt, *, label: int, policy: OverlapPolic
 
     Raises:
         ObjectLockedError: If the object is locked.
+        TypeError: If the label is no whole number.
         ValueError: If the policy is unknown.
     """
+    label = as_label(label)
     check_policy(policy)
     check_unlocked(canvas, label)
     prompts = (*canvas.prompts_of(label), prompt)
@@ -87,7 +91,13 @@ def answered(canvas: Canvas, asked: Question, proposal: Crop, *, model: ModelCar
     if delta is not None and isinstance(asked.prompt, Phrase):
         objects = _named_after(asked.prompt, canvas, asked.label, objects)
     return Step(
-        action=asked.prompt.kind, label=asked.label, delta=delta, objects=objects, prompt=asked.prompt, model=model
+        action=asked.prompt.kind,
+        label=asked.label,
+        delta=delta,
+        objects=objects,
+        prompt=asked.prompt,
+        dropped=emptied(canvas, delta),
+        model=model,
     )
 
 

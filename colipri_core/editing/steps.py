@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from colipri_core.editing.step import Step
 from colipri_core.errors import ObjectLockedError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.prompts.types import Prompt
+from colipri_core.segmentation import Segment
 
 Dropped = tuple[tuple[int, tuple[Prompt, ...]], ...]
 
@@ -81,9 +83,8 @@ def _paint(paint: Paint, canvas: Canvas) -> Step:
     policy = paint.policy if paint.label else "replace"
     after[crop.mask & changeable(before, paint.label, canvas, policy)] = paint.label
     delta = Delta.between(before, after, lower=crop.lower)
-    dropped = _emptied(canvas, before, after) if delta else ()
     action = "paint" if paint.label else "erase"
-    return Step(action=action, label=paint.label, delta=delta, objects=objects, dropped=dropped)
+    return Step(action=action, label=paint.label, delta=delta, objects=objects, dropped=emptied(canvas, delta))
 
 
 def _add(add: AddObject, canvas: Canvas) -> Step:
@@ -141,12 +142,9 @@ def _adopt(adopt: Adopt, canvas: Canvas, geometry: VolumeGeometry) -> Step:
         raise ValueError(msg)
     taken = dict(canvas.objects)
     lookup = np.zeros(int(given.labelmap.max(initial=0)) + 1, dtype=np.uint16)
-    for segment in given.segments:
-        item = next((item for item in taken.values() if item.name == segment.name), None)
-        if item is None:
-            label = segment.label if segment.label not in taken else _free_label(taken)
-            item = LabelObject(label=label, name=segment.name, code=segment.code, color=segment.color)
-            taken[label] = item
+    for segment, known in _places(given.segments, canvas.objects):
+        item = known or _new_object(segment, taken)
+        taken[item.label] = item
         if segment.label < len(lookup) and not item.locked:
             lookup[segment.label] = item.label
     wanted = lookup[given.labelmap]
@@ -155,13 +153,34 @@ def _adopt(adopt: Adopt, canvas: Canvas, geometry: VolumeGeometry) -> Step:
     allowed = (wanted > 0) & changeable(before, 0, canvas, adopt.policy)
     np.copyto(after, wanted, where=allowed, casting="unsafe")
     added = [item for label, item in taken.items() if label not in canvas.objects]
+    delta = Delta.between(before, after, lower=(0, 0, 0))
     return Step(
         action="adopt",
         label=0,
-        delta=Delta.between(before, after, lower=(0, 0, 0)),
+        delta=delta,
         objects=tuple(ObjectChange(before=None, after=item) for item in added),
+        dropped=emptied(canvas, delta),
         model=given.provenance.model if given.provenance else None,
     )
+
+
+def _new_object(segment: Segment, taken: dict[int, LabelObject]) -> LabelObject:
+    label = segment.label if segment.label not in taken else _free_label(taken)
+    return LabelObject(label=label, name=segment.name, code=segment.code, color=segment.color)
+
+
+def _places(
+    segments: Iterable[Segment], objects: dict[int, LabelObject]
+) -> Iterator[tuple[Segment, LabelObject | None]]:
+    """Yield each segment with the object of its name that takes it, None for a new one.
+
+    An object takes one segment of its name: of several nodules none is merged into another.
+    """
+    left = dict(objects)
+    for segment in segments:
+        named = [label for label, item in sorted(left.items()) if item.name == segment.name]
+        label = segment.label if segment.label in named else next(iter(named), None)
+        yield segment, left.pop(label) if label is not None else None
 
 
 def changeable(labels: Labels, label: int, canvas: Canvas, policy: OverlapPolicy) -> npt.NDArray[np.bool_]:
@@ -213,11 +232,18 @@ def wide_enough(labels: Labels, label: int) -> Labels:
     return labels.astype(np.uint16 if label > np.iinfo(labels.dtype).max else labels.dtype)
 
 
-def _emptied(canvas: Canvas, before: Labels, after: Labels) -> Dropped:
-    """Prompts of objects whose last voxel goes: they describe what is no longer there."""
-    left = count_labels(after)
-    former = count_labels(before)
-    gone = [label for label, count in former.items() if count == canvas.voxels(label) and label not in left]
+def emptied(canvas: Canvas, delta: Delta | None) -> Dropped:
+    """Return the prompts of the objects whose last voxel a change takes: they describe what is no longer there.
+
+    Args:
+        canvas: The state the change meets.
+        delta: The change.
+    """
+    if delta is None:
+        return ()
+    before = canvas.labelmap[delta.box]
+    left = count_labels(before ^ delta.folded)
+    gone = [n for n, count in count_labels(before).items() if count == canvas.voxels(n) and n not in left]
     return _prompts(canvas, gone)
 
 

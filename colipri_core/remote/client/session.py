@@ -197,6 +197,7 @@ class RemoteSession:
             geometry=self._volume.geometry,
             segments=editor.segments,
             provenance=provenance,
+            origins=editor.origins,
         )
 
     def edit_log(self) -> dict[str, Any]:

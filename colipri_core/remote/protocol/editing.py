@@ -27,6 +27,7 @@ from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
+from colipri_core.editing.edits import check_edit
 from colipri_core.editing.edits import check_policy
 from colipri_core.editing.step import ObjectChange
 from colipri_core.editing.step import Step
@@ -167,6 +168,7 @@ _EDITS: dict[str, type[Edit]] = {
 def edit_parts(request: EditRequest) -> Parts:
     """Body and arrays of an edit."""
     edit = request.edit
+    check_edit(edit)
     name = next(name for name, kind in _EDITS.items() if isinstance(edit, kind))
     arrays = {}
     if isinstance(edit, Paint):

@@ -42,14 +42,14 @@ def segment_rows(segmentation: Segmentation) -> list[dict[str, Any]]:
     Args:
         segmentation: The structures; every voxel is looked at, so call it in a thread.
     """
-    volumes = segmentation.volumes_ml()
+    volumes = segmentation.volume_ml_by_label()
     labels = [segment.label for segment in segmentation.segments]
     centers = label_centers(segmentation.labelmap, labels, axis=2)
     places = {label: rounded_place(segmentation.geometry, center) for label, center in centers.items()}
     return [
         {
             **segment.to_json(),
-            "volume_ml": round(volumes[segment.name], 3),
+            "volume_ml": round(volumes[segment.label], 3),
             "center_ras": places.get(segment.label),
         }
         for segment in segmentation.segments

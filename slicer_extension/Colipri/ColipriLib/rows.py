@@ -76,7 +76,7 @@ def structure_rows(segmentation: Segmentation) -> tuple[StructureRow, ...]:
     Args:
         segmentation: The outlined structures.
     """
-    volumes = segmentation.volumes_ml()
+    volumes = segmentation.volume_ml_by_label()
     labels = [segment.label for segment in segmentation.segments]
     places = label_centers(segmentation.labelmap, labels, axis=2)
     return tuple(
@@ -85,7 +85,7 @@ def structure_rows(segmentation: Segmentation) -> tuple[StructureRow, ...]:
             name=segment.name,
             code=segment.code,
             color=segment.color,
-            volume_ml=volumes[segment.name],
+            volume_ml=volumes[segment.label],
             place=_place(segmentation, places.get(segment.label)),
         )
         for segment in segmentation.segments
