@@ -45,7 +45,13 @@ def test_scans_are_found_and_labelmaps_journals_and_notes_are_not(folder: Path) 
 
 
 def test_folders_of_notes_masks_and_reports_are_no_scans(folder: Path) -> None:
-    for name in ("notes/a.txt", "masks/a.seg.nrrd", "masks/b_dseg.nii.gz", "maps/a_desc-nodule_map.mha", "d.nii_map.nii"):
+    for name in (
+        "notes/a.txt",
+        "masks/a.seg.nrrd",
+        "masks/b_dseg.nii.gz",
+        "maps/a_desc-nodule_map.mha",
+        "d.nii_map.nii",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     (folder / "results").mkdir()
