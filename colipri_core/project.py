@@ -12,8 +12,9 @@ from typing import get_args
 
 from colipri_core.errors import UnreadableInputError
 from colipri_core.io.atomic import write_json
-from colipri_core.io.suffixes import ITK_SUFFIXES
-from colipri_core.io.suffixes import NIFTI_SUFFIXES
+from colipri_core.io.scans import SCAN_SUFFIXES
+from colipri_core.io.scans import is_scan_file
+from colipri_core.io.scans import scans_in
 from colipri_core.io.suffixes import SEG_NRRD_SUFFIX
 
 PROJECT_FILE = "colipri-project.json"
@@ -24,7 +25,6 @@ Mark = Literal["open", "done", "review"]
 """What a labeller says of a case: to be done, done, or to be looked at by someone."""
 
 _MARKS: tuple[str, ...] = get_args(Mark)
-_SCANS = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".zip")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ class Ranked:
 class LabelProject:
     """The scans of a folder, their marks and ranks, saved as they are made; edits are the journals' matter.
 
-    A scan is a file of a format that is read, or a folder that holds files (a DICOM series). Labelmaps, by the names
-    they are saved under, and the project's own files are none.
+    A scan is a file of a format that is read, or a folder that holds one or a DICOM series. Labelmaps and heat maps, by
+    the names they are saved under, and the project's own files are none.
 
     Args:
         folder: The folder.
@@ -199,7 +199,8 @@ def _scans(folder: Path) -> tuple[str, ...]:
         msg = f'Cannot open the project "{folder.name}": {error.strerror}. Choose a folder of scans.'
         raise UnreadableInputError(msg) from error
     if not found:
-        msg = f'Expected scans in the folder "{folder.name}", found none. Choose a folder of {", ".join(_SCANS)} files.'
+        kinds = f"{', '.join(SCAN_SUFFIXES)} files or DICOM folders"
+        msg = f'Expected scans in the folder "{folder.name}", found none. Choose a folder of {kinds}.'
         raise UnreadableInputError(msg)
     return tuple(found)
 
@@ -208,8 +209,15 @@ def _is_scan(path: Path) -> bool:
     if path.name.startswith(".") or path.name == EDITS_FOLDER:
         return False
     if path.is_dir():
-        return any(item.is_file() and not item.name.startswith(".") for item in path.rglob("*"))
-    return path.name.lower().endswith(_SCANS) and not is_labelmap(path.name)
+        return _holds_scan(path)
+    return is_scan_file(path.name) and not is_labelmap(path.name)
+
+
+def _holds_scan(folder: Path) -> bool:
+    try:
+        return next(scans_in(folder), None) is not None
+    except OSError:
+        return True  # reading it says what is wrong
 
 
 def is_labelmap(name: str) -> bool:

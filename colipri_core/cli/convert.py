@@ -26,12 +26,14 @@ def convert(
 
     Voxels keep their values and their place in the patient.
     """
+    from colipri_core.cli.inputs import Inputs
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.io import convert as convert_volume
     from colipri_core.io.suffixes import VOLUME_SUFFIXES
 
     check_output(output, suffixes=VOLUME_SUFFIXES)
+    Inputs([ct]).check(output)
     terminal = Terminal(json=json, quiet=quiet)
     volume = convert_volume(ct, output, series=series)
     document = {

@@ -37,6 +37,7 @@ def demo(
 
     With --screenshot the same window is rendered to a file, which needs no display.
     """
+    from colipri_core.cli.inputs import Inputs
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import controlled
@@ -44,6 +45,7 @@ def demo(
 
     if screenshot is not None:
         check_output(screenshot, suffixes=(".png",))
+        Inputs([] if ct is None else [ct]).check(screenshot)
     if importlib.util.find_spec(_VIEWER) is None or importlib.util.find_spec("napari") is None:
         msg = 'The demo needs napari, which is not installed. Install it with: pip install "napari-colipri[all]"'
         raise MissingDependencyError(msg)

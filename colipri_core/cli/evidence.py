@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from colipri_core.cli.work import Control
     from colipri_core.findings import EvidenceMap
     from colipri_core.session import Session
+    from colipri_core.volume import Volume
 
 
 def evidence(
@@ -47,6 +48,7 @@ def evidence(
     from colipri_core.cli.batch import check_folder
     from colipri_core.cli.batch import each
     from colipri_core.cli.batch import scans_of
+    from colipri_core.cli.inputs import Inputs
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.terminal import check_output
     from colipri_core.cli.work import ModelChoice
@@ -54,6 +56,7 @@ def evidence(
     from colipri_core.cli.work import opened_engine
     from colipri_core.io import check_map_output
     from colipri_core.io.suffixes import VOLUME_SUFFIXES
+    from colipri_core.io.write import sidecar
     from colipri_core.vocabulary.wordings import wording
 
     wording(text)
@@ -63,25 +66,29 @@ def evidence(
         check_folder(output, suffix=suffix, suffixes=VOLUME_SUFFIXES, what="maps")
     else:
         check_output(output, suffixes=VOLUME_SUFFIXES)
-        check_map_output(output)
     terminal, choice = Terminal(json=json, quiet=quiet), ModelChoice(model=model, device=device)
     outputs = Outputs(output, description=text, kind="map", suffix=suffix)
+    inputs = Inputs(ct if scans is None else [scan.path for scan in scans])
+
+    def check(volume: Volume) -> None:
+        place = outputs.name(volume.name) if in_folder else output
+        inputs.check(place, sidecar(place))
+        check_map_output(place)
 
     def work(session: Session, control: Control) -> tuple[dict[str, Any], str]:
         case = session.volume.name
         place = outputs.take(case) if in_folder else output
-        check_map_output(place)
         found = session.evidence(text, progress=control.progress, cancel=control.cancel)
         terminal.warn([f"{case}: {text}" if scans else text for text in found.provenance.warnings])
         return _written(found, case, place)
 
     if scans is None:
-        with opened(ct[0], choice, terminal, series=series) as (session, control):
+        with opened(ct[0], choice, terminal, series=series, check=check) as (session, control):
             document, summary = work(session, control)
         terminal.result(document, lambda: summary)
         return 0
     with opened_engine(choice, terminal) as (engine, control):
-        return each(scans, engine, terminal, lambda session: work(session, control), series=series)
+        return each(scans, engine, terminal, lambda session: work(session, control), series=series, check=check)
 
 
 def _written(found: EvidenceMap, case: str, output: Path) -> tuple[dict[str, Any], str]:

@@ -64,6 +64,7 @@ def report(
     """
     from colipri_core.cli.batch import each
     from colipri_core.cli.batch import scans_of
+    from colipri_core.cli.inputs import Inputs
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened_engine
@@ -75,13 +76,16 @@ def report(
     wanted = DraftOptions(threshold=threshold, beams=beams, composed=composed or bool(store))
     scans = scans_of(ct, series=series)
     outputs = None if output is None else _outputs(output, suffix, is_batch=scans is not None)
+    inputs = Inputs(ct if scans is None else [scan.path for scan in scans])
     terminal = Terminal(json=json, quiet=quiet)
     choice = ModelChoice(model=model, device=device)
     volume = None if scans else read_volume(ct[0], series=series)  # unfit input fails before the model is loaded
 
     def check(found: Volume) -> None:
         if output is not None:
-            check_report_output(output if outputs is None else outputs.name(found.name), source=found)
+            place = output if outputs is None else outputs.name(found.name)
+            inputs.check(place)
+            check_report_output(place, source=found)
 
     if volume is not None:
         check(volume)

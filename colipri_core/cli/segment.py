@@ -18,12 +18,16 @@ from colipri_core.engine import SHIPPED_CLICKS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from colipri_core.cli.inputs import Inputs
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import Control
     from colipri_core.prompts import Prompt
     from colipri_core.segmentation import Segmentation
     from colipri_core.session import Session
     from colipri_core.volume import Volume
+
+
+_LONGEST_NAME = 60
 
 
 class Surface(enum.StrEnum):
@@ -102,6 +106,7 @@ def segment(
     from colipri_core.cli.batch import Outputs
     from colipri_core.cli.batch import each
     from colipri_core.cli.batch import scans_of
+    from colipri_core.cli.inputs import Inputs
     from colipri_core.cli.prompts import PromptTexts
     from colipri_core.cli.terminal import Terminal
     from colipri_core.cli.work import ModelChoice
@@ -116,7 +121,7 @@ def segment(
     wish = Wish(
         structures=structure,
         prompts=texts.parsed(),
-        name=name or next(iter(texts.phrases), ""),
+        name=name or _shortened(next(iter(texts.phrases), "")),
         surface=surface,
     )
     terminal = Terminal(json=json, quiet=quiet)
@@ -127,15 +132,18 @@ def segment(
     _check_outputs(output, log, suffix, is_batch=scans is not None)
     description = "prompted" if wish.prompts else "structures"
     outputs = Outputs(output, description=description, kind="dseg", suffix=suffix) if output.is_dir() else None
+    inputs = Inputs(ct if scans is None else [scan.path for scan in scans])
 
     def work(session: Session, control: Control) -> tuple[dict[str, Any], RenderableType]:
         place = output if outputs is None else outputs.take(session.volume.name)
         found = _outlined(session, wish, control)
-        document = _written(found, session, wish, place, terminal)
+        document = _written(found, session, wish, place, terminal=terminal, inputs=inputs)
         return document, _table(found, title=session.volume.name if scans else None)
 
     def check(volume: Volume) -> None:
-        check_labelmap_output(output if outputs is None else outputs.name(volume.name), source=volume)
+        place = output if outputs is None else outputs.name(volume.name)
+        _check_files(place, log, inputs)
+        check_labelmap_output(place, source=volume)
 
     if scans is None:
         with opened(ct[0], choice, terminal, series=series, check=check) as (session, control):
@@ -146,6 +154,12 @@ def segment(
         return 0
     with opened_engine(choice, terminal) as (engine, control):
         return each(scans, engine, terminal, lambda session: work(session, control), series=series, check=check)
+
+
+def _shortened(phrase: str) -> str:
+    """A phrase as the name of an object, no longer than the editor's own names for what a phrase outlines."""
+    words = " ".join(phrase.split())
+    return words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 3]}..."
 
 
 def _check(wish: Wish, *, needs_prompt: bool) -> None:
@@ -162,7 +176,6 @@ def _check_outputs(output: Path, log: Path | None, suffix: str, *, is_batch: boo
     from colipri_core.cli.batch import check_folder
     from colipri_core.cli.terminal import check_output
     from colipri_core.io.suffixes import LABELMAP_SUFFIXES
-    from colipri_core.io.write import sidecar
 
     if is_batch or output.is_dir():
         check_folder(output, suffix=suffix, suffixes=LABELMAP_SUFFIXES, what="labelmaps")
@@ -174,7 +187,16 @@ def _check_outputs(output: Path, log: Path | None, suffix: str, *, is_batch: boo
         msg = "Expected no --log with several CTs, got one. Run the command once for each CT."
         raise ValueError(msg)
     check_output(log, suffixes=(".json",))
-    if log.resolve() == sidecar(output).resolve():
+
+
+def _check_files(output: Path, log: Path | None, inputs: Inputs) -> None:
+    """Refuse files that would take the place of an input, or of one another."""
+    from colipri_core.cli.inputs import same_file
+    from colipri_core.io.write import sidecar
+
+    beside = sidecar(output)
+    inputs.check(output, beside, *(() if log is None else (log,)))
+    if log is not None and any(same_file(log, other) for other in (output, beside)):
         msg = f'Expected two files, got "{log.name}" for the log, which goes with "{output.name}". Rename one.'
         raise ValueError(msg)
 
@@ -190,11 +212,18 @@ def _outlined(session: Session, wish: Wish, control: Control) -> Segmentation:
     return session.segmentation
 
 
-def _written(found: Segmentation, session: Session, wish: Wish, output: Path, terminal: Terminal) -> dict[str, Any]:
+def _written(
+    found: Segmentation, session: Session, wish: Wish, output: Path, *, terminal: Terminal, inputs: Inputs
+) -> dict[str, Any]:
     from colipri_core.io import write_labelmap
     from colipri_core.io import write_surfaces
     from colipri_core.io.suffixes import without_suffix
+    from colipri_core.io.surface import surface_files
 
+    beside = output.with_name(without_suffix(output.name))
+    suffix = "" if wish.surface is None else f".{wish.surface}"
+    if suffix:
+        inputs.check(*surface_files(found, beside, suffix=suffix).values())
     write_labelmap(found, output, source=session.volume)
     case = session.volume.name
     if found.provenance is not None:
@@ -204,9 +233,8 @@ def _written(found: Segmentation, session: Session, wish: Wish, output: Path, te
     document: dict[str, Any] = {"case": case, **found.to_json(), "output": str(output)}
     if wish.prompts:
         document["prompts"] = [prompt.to_json() for prompt in wish.prompts]
-    if wish.surface is not None:
-        beside = output.with_name(without_suffix(output.name))
-        document["surfaces"] = [str(path) for path in write_surfaces(found, beside, suffix=f".{wish.surface}")]
+    if suffix:
+        document["surfaces"] = [str(path) for path in write_surfaces(found, beside, suffix=suffix)]
     return document
 
 
@@ -220,5 +248,5 @@ def _table(segmentation: Segmentation, *, title: str | None = None) -> Renderabl
     table.add_column("volume (mL)", justify="right")
     volumes = segmentation.volumes_ml()
     for item in segmentation.segments:
-        table.add_row(str(item.label), item.name, f"{volumes[item.name]:.1f}")
+        table.add_row(str(item.label), item.name, f"{volumes[item.name]:.2f}")
     return table

@@ -69,7 +69,9 @@ def _read_folder(folder: Path, name: str, series: str | int | None) -> Volume:
     files = list(files_in(folder))
     instances, damaged = read_instances(files)
     if not instances:
-        found = f"{len(files)} files, none of them a DICOM image" if files else "an empty folder"
+        found = (
+            f"{len(files)} files, none of them a DICOM image (segmentations are none)" if files else "an empty folder"
+        )
         remedy = "Give the folder of a DICOM series, or the path of a NIfTI, NRRD or MetaImage file itself."
         raise UnreadableInputError(refusal(name, expected="DICOM images", found=found, remedy=remedy))
     notes = (f"{len(damaged)} damaged DICOM files were left out, such as {damaged[0]}.",) if damaged else ()
@@ -95,7 +97,8 @@ def _read_file(file: Path, name: str) -> Volume:
     instances, _ = read_instances([file])
     if not instances:
         remedy = "Give a CT image file or the folder of the series."
-        message = refusal(file.name, expected="a DICOM image", found="a damaged file or another object", remedy=remedy)
+        found = "a damaged file or another object, such as a segmentation"
+        message = refusal(file.name, expected="a DICOM image", found=found, remedy=remedy)
         raise UnreadableInputError(message)
     own = instances[0]
     if int(own.header.get("NumberOfFrames") or 1) > 1:

@@ -1,13 +1,17 @@
-"""What every DICOM object that is written here shares: the optional package, the product's name, complete headers."""
+"""What every DICOM object that is written here shares: optional package, product name, whole headers, plain texts."""
 
 from __future__ import annotations
 
+import unicodedata
 from importlib import metadata
 from typing import Any
 
 from colipri_core.errors import MissingDependencyError
 
 PRODUCT = "napari-colipri"
+UTF8 = "ISO_IR 192"
+"""Character set of what is written: names may be of any script, and what comes from the source is converted."""
+_LONG_STRING = 64
 _MAY_BE_EMPTY = (
     "AccessionNumber",
     "PatientBirthDate",
@@ -49,6 +53,16 @@ def complete(dataset: Any) -> None:
     for keyword in _MAY_BE_EMPTY:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
+
+
+def long_string(text: str) -> str:
+    """Return a text as one value of type LO (DICOM PS3.5, 6.2): no backslash, which would part it, and 64 characters.
+
+    Args:
+        text: Any text.
+    """
+    plain = "".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text)
+    return plain.replace("\\", "/").strip()[:_LONG_STRING].rstrip()
 
 
 def product_version() -> str:

@@ -48,6 +48,8 @@ HEADER_TAGS = [
 ]
 
 
+_SEGMENTATION = "SEG"
+"""Modality of segmentations. Those in the slices of a CT have rows, columns and places as images do, and are none."""
 _PYDICOM_LOCK = threading.RLock()
 
 
@@ -119,7 +121,7 @@ def read_instances(files: Iterable[Path]) -> tuple[list[Instance], list[str]]:
     """Read the headers of all DICOM images among files.
 
     Args:
-        files: Files of any kind; others than DICOM images are passed over.
+        files: Files of any kind; others than DICOM images are passed over, and so are segmentations.
 
     Returns:
         The images, and the names of DICOM files whose header is damaged.
@@ -132,8 +134,22 @@ def read_instances(files: Iterable[Path]) -> tuple[list[Instance], list[str]]:
         if header is None:
             damaged.append(file.name)
         elif "Rows" in header and "Columns" in header:
-            instances.append(Instance(file=file, header=header))
+            instance = Instance(file=file, header=header)
+            instances += [instance] if instance.text("Modality") != _SEGMENTATION else []
     return instances, damaged
+
+
+def holds_image(file: Path) -> bool:
+    """Whether a file is a DICOM image, as far as can be told if it is damaged; segmentations and reports are none.
+
+    Args:
+        file: A file of any kind.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with quiet_pydicom():
+        return any(read_instances([file]))
 
 
 def frames_of(instance: Instance) -> list[Frame]:

@@ -17,6 +17,8 @@ from colipri_core.io.atomic import atomic_file
 from colipri_core.io.checks import refusal
 from colipri_core.io.checks import warn
 from colipri_core.io.dicom_export import PRODUCT
+from colipri_core.io.dicom_export import UTF8
+from colipri_core.io.dicom_export import long_string
 from colipri_core.io.dicom_export import product_version
 from colipri_core.io.dicom_export import require_highdicom
 from colipri_core.io.dicom_headers import quiet_pydicom
@@ -87,12 +89,13 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, *, source: Volume | 
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer=PRODUCT,
-            manufacturer_model_name=segmentation.provenance.model.name if segmentation.provenance else PRODUCT,
+            manufacturer_model_name=_model_name(segmentation) or PRODUCT,
             software_versions=product_version(),
             device_serial_number="0",
             content_description=_DERIVED if derived else _RESEARCH,
             series_description=f"Segmentation, {PRODUCT} (research)",
             content_label="SEGMENTATION",
+            specific_character_set=UTF8,
         )
         written.ContentDate = datetime.datetime.now().strftime("%Y%m%d")
         with atomic_file(path, ".dcm") as temporary:
@@ -199,7 +202,7 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
     algorithm = None
     if segmentation.provenance:
         algorithm = highdicom.AlgorithmIdentificationSequence(
-            name=segmentation.provenance.model.name, family=codes(*_ARTIFICIAL_INTELLIGENCE), version=product_version()
+            name=_model_name(segmentation), family=codes(*_ARTIFICIAL_INTELLIGENCE), version=product_version()
         )
     kinds = highdicom.seg.SegmentAlgorithmTypeValues
     kind = kinds.MANUAL
@@ -207,11 +210,12 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
         kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind in _INTERACTIVE else kinds.AUTOMATIC
     descriptions = []
     for number, segment in enumerate(present, start=1):
-        scheme, _, value = segment.code.partition(":")
-        coded = (value, scheme, segment.name[:64]) if value else _TISSUE
+        name = long_string(segment.name) or f"Label {segment.label}"
+        scheme, _, value = long_string(segment.code).partition(":")
+        coded = (value, scheme, name) if value else _TISSUE
         description = highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=segment.name[:64],
+            segment_label=name,
             segmented_property_category=codes(*(_ANATOMY if value else _TISSUE)),
             segmented_property_type=codes(*coded),
             algorithm_type=kind,
@@ -220,6 +224,10 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
         )
         descriptions.append(description)
     return descriptions
+
+
+def _model_name(segmentation: Segmentation) -> str:
+    return long_string(segmentation.provenance.model.name) if segmentation.provenance else ""
 
 
 def _segment(highdicom: Any, description: Any) -> Segment:

@@ -18,7 +18,9 @@ from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import ras_to_lps
 from colipri_core.io.atomic import atomic_file
 from colipri_core.io.dicom_export import PRODUCT
+from colipri_core.io.dicom_export import UTF8
 from colipri_core.io.dicom_export import complete
+from colipri_core.io.dicom_export import long_string
 from colipri_core.io.dicom_export import product_version
 from colipri_core.io.dicom_export import require_highdicom
 from colipri_core.io.dicom_headers import quiet_pydicom
@@ -38,7 +40,6 @@ from colipri_core.vocabulary.findings import find_concept
 from colipri_core.volume import Volume
 
 _SERIES_NUMBER = 902  # our choice: far from the numbers scanners use
-_UTF8 = "ISO_IR 192"
 _REPORT = ("18747-6", "LN", "CT Report")
 _COMMENT = ("121106", "DCM", "Comment")
 _FINDING = ("121071", "DCM", "Finding")
@@ -98,14 +99,14 @@ def write_dicom_sr(report: Report, path: Path, *, source: Volume | None) -> None
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer=PRODUCT,
-            manufacturer_model_name=report.provenance.model.name,
+            manufacturer_model_name=long_string(report.provenance.model.name),
             software_versions=product_version(),
             device_serial_number="0",
             series_description=f"{report.status} report, {PRODUCT} (research)",
             is_complete=False,
             is_final=False,
             is_verified=False,
-            specific_character_set=_UTF8,
+            specific_character_set=UTF8,
         )
         if not images.are_named:
             del document.CurrentRequestedProcedureEvidenceSequence
@@ -252,7 +253,7 @@ def _coded(concept: tuple[str, str, str]) -> Any:
 def _finding_code(name: str) -> Any:
     concept = find_concept(name)
     scheme, _, value = (concept.code if concept is not None else f"{_PRIVATE}:finding").partition(":")
-    return _coded((value, scheme, name[:64]))
+    return _coded((value, scheme, long_string(name)))
 
 
 def _uid(sha256: str) -> str:

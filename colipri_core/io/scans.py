@@ -1,4 +1,4 @@
-"""Which scans a folder stands for: each image file below it, and each folder that holds DICOM files."""
+"""Which scans a folder stands for: each image file below it, and each folder that holds DICOM images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from colipri_core.io.dicom_headers import is_dicom
+from colipri_core.io.dicom_headers import holds_image
 from colipri_core.io.dicom_headers import read_instances
 from colipri_core.io.suffixes import ITK_SUFFIXES
 from colipri_core.io.suffixes import NIFTI_SUFFIXES
@@ -19,17 +19,26 @@ _DERIVED = (SEG_NRRD_SUFFIX, *(f"_{kind}{suffix}" for kind in ("dseg", "map") fo
 
 
 def scans_in(folder: Path) -> Iterator[Path]:
-    """Yield the image files below a folder and the folders with a DICOM file directly in them, in a fixed order.
+    """Yield the image files below a folder and the folders with a DICOM image directly in them, in a fixed order.
 
-    Hidden ones, labelmaps and heat maps are left out.
+    Hidden ones, labelmaps, heat maps, and DICOM objects that are no images are left out. It is looked for as the scans
+    are asked for, so the first of a large folder comes at once.
     """
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files = [Path(parent, name) for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR"]
-        images = [file for file in files if file.name.lower().endswith(SCAN_SUFFIXES)]
-        yield from (file for file in images if not file.name.lower().endswith(_DERIVED))
-        if any(is_dicom(file) for file in files if file not in images):
+        yield from (file for file in files if is_scan_file(file.name))
+        if any(holds_image(file) for file in files if not file.name.lower().endswith(SCAN_SUFFIXES)):
             yield Path(parent)
+
+
+def is_scan_file(name: str) -> bool:
+    """Whether a file's name is that of a scan, and of no labelmap or heat map.
+
+    Args:
+        name: Of the file.
+    """
+    return name.lower().endswith(SCAN_SUFFIXES) and not name.lower().endswith(_DERIVED)
 
 
 def case_below(scan: Path, folder: Path) -> str:
@@ -38,7 +47,7 @@ def case_below(scan: Path, folder: Path) -> str:
 
 
 def is_one_scan(folder: Path) -> bool:
-    """Whether a folder is to be read as one scan: it holds DICOM files itself, or those below it are of one study.
+    """Whether a folder is to be read as one scan: it holds DICOM images itself, or those below it are of one study.
 
     A folder without any scan is one too, which cannot be read.
     """

@@ -7,7 +7,7 @@ an STL file and in a comment of an OBJ file, and takes LPS where there is none.
 from __future__ import annotations
 
 import os
-import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from colipri_core.errors import MissingDependencyError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import apply_affine
 from colipri_core.io.atomic import atomic_file
+from colipri_core.io.names import letters_and_digits
 from colipri_core.io.suffixes import SURFACE_SUFFIXES
 from colipri_core.io.suffixes import matching_suffix
 from colipri_core.prompts.crop import bounding_box
@@ -26,6 +27,8 @@ from colipri_core.segmentation import Segmentation
 
 _HEADER = "SPACE=RAS, millimetres. Research use only, not for diagnosis."
 _STL_HEADER_BYTES = 80
+_NAME_BYTES = 80
+"""How much of a segment's name goes into that of its file, which holds 255 bytes, the labelmap's name among them."""
 
 Mesh = tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]
 """Vertices (N, 3) in RAS+ mm, and triangles (M, 3) of vertex numbers, counter-clockwise seen from outside."""
@@ -98,20 +101,35 @@ def write_surfaces(segmentation: Segmentation, beside: Path, *, suffix: str) -> 
         MissingDependencyError: If scikit-image or trimesh is not installed.
         ValueError: If the suffix is unknown or the folder does not exist.
     """
+    files = surface_files(segmentation, beside, suffix=suffix)
+    return tuple(write_surface(segmentation, path, label=label) for label, path in files.items())
+
+
+def surface_files(segmentation: Segmentation, beside: Path, *, suffix: str) -> dict[int, Path]:
+    """Return the files that `write_surfaces` writes, by label; no two are one, also where case does not count.
+
+    Args:
+        segmentation: The labelmap.
+        beside: The labelmap's file, without its suffix.
+        suffix: ".stl" or ".obj".
+    """
     present = [segment for segment in segmentation.segments if (segmentation.labelmap == segment.label).any()]
     names = [_file_name(segment) for segment in present]
-    unique = [
-        name if names.count(name) == 1 else f"{name}{segment.label}"
-        for name, segment in zip(names, present, strict=True)
-    ]
-    return tuple(
-        write_surface(segmentation, beside.with_name(f"{beside.name}_{name}{suffix}"), label=segment.label)
-        for name, segment in zip(unique, present, strict=True)
-    )
+    counts = Counter(name.casefold() for name in names)
+    files: dict[int, Path] = {}
+    taken: set[str] = set()
+    for name, segment in zip(names, present, strict=True):
+        unique = name if counts[name.casefold()] == 1 else f"{name}{segment.label}"
+        while unique.casefold() in taken:
+            unique = f"{unique}{segment.label}"
+        taken.add(unique.casefold())
+        files[segment.label] = beside.with_name(f"{beside.name}_{unique}{suffix}")
+    return files
 
 
 def _file_name(segment: Segment) -> str:
-    return re.sub(r"[^0-9A-Za-z]", "", segment.name) or f"label{segment.label}"
+    letters = letters_and_digits(segment.name).encode()[:_NAME_BYTES].decode(errors="ignore")
+    return letters or f"label{segment.label}"
 
 
 def _stl(mesh: Mesh) -> bytes:

@@ -163,3 +163,23 @@ def test_surfaces_are_written_beside_the_labelmap(cli, ct: Path, tmp_path: Path)
     found = cli(ct, "--point", LEFT, "--name", "Left lung", "--surface", "stl", "-o", tmp_path / "mask.nii.gz")
     assert found["surfaces"] == [str(tmp_path / "mask_Leftlung.stl")]
     assert (tmp_path / "mask_Leftlung.stl").read_bytes()[:9] == b"SPACE=RAS"
+
+
+def test_a_long_phrase_is_cut_where_it_names_things(cli, ct: Path, tmp_path: Path) -> None:
+    phrase = "nodule " * 39
+    found = cli(ct, "--phrase", phrase, "--surface", "stl", "-o", tmp_path / "mask.nii.gz")
+    (name,) = [segment["name"] for segment in found["segments"]]
+    assert len(name) == 60
+    assert name.startswith("nodule nodule ")
+    assert name.endswith("...")
+    assert found["prompts"][0]["text"] == " ".join(["nodule"] * 39)
+    (surface,) = found["surfaces"]
+    assert len(Path(surface).name) < 100
+    assert Path(surface).is_file()
+
+
+def test_small_volumes_are_shown(cli, ct: Path, bundle: str, tmp_path: Path, capsys) -> None:
+    output = tmp_path / "mask.nii.gz"
+    volume_ml = cli(ct, "--point", LEFT, "-o", output)["segments"][0]["volume_ml"]
+    assert main(["segment", str(ct), f"--point={LEFT}", "-o", str(output), "--model", bundle]) == 0
+    assert f" {volume_ml:.2f} " in capsys.readouterr().out

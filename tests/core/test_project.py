@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
 from colipri_core.errors import UnreadableInputError
 from colipri_core.project import PROJECT_FILE
@@ -14,12 +15,22 @@ from colipri_core.project import LabelProject
 SCANS = ["a.nii.gz", "b.nrrd", "c", "d.MHA"]
 
 
+def write_dicom(path: Path, modality: str) -> None:
+    """A DICOM object with the header of an image, if its modality has one."""
+    dataset = Dataset()
+    dataset.Modality = modality
+    if modality != "SR":
+        dataset.Rows = dataset.Columns = 4
+    dataset.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    path.write_bytes(bytes(128) + b"DICM" + path.read_bytes())
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ("a.nii.gz", "b.nrrd", "d.MHA", "notes.txt", "a_dseg.nii.gz", "b.seg.nrrd", ".hidden.nii"):
         (tmp_path / name).touch()
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "IM0001").touch()
+    write_dicom(tmp_path / "c" / "IM0001", "CT")
     (tmp_path / "empty").mkdir()
     (tmp_path / "edits").mkdir()
     (tmp_path / "edits" / "a.colipri-edits").touch()
@@ -31,6 +42,24 @@ def test_scans_are_found_and_labelmaps_journals_and_notes_are_not(folder: Path) 
     assert [case.name for case in project.cases] == SCANS
     assert project.path("c") == folder / "c"
     assert project.progress() == {"open": 4, "done": 0, "review": 0}
+
+
+def test_folders_of_notes_masks_and_reports_are_no_scans(folder: Path) -> None:
+    for name in (
+        "notes/a.txt",
+        "masks/a.seg.nrrd",
+        "masks/b_dseg.nii.gz",
+        "maps/a_desc-nodule_map.mha",
+        "d.nii_map.nii",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "results").mkdir()
+    for modality in ("SEG", "SR"):
+        write_dicom(folder / "results" / f"{modality}.dcm", modality)
+    (folder / "p1" / "ct" / "deep").mkdir(parents=True)
+    (folder / "p1" / "ct" / "deep" / "scan.nii.gz").touch()
+    assert [case.name for case in LabelProject(folder).cases] == [*SCANS, "p1"]
 
 
 def test_marks_outlive_the_project_and_new_scans_join(folder: Path) -> None:

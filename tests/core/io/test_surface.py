@@ -88,6 +88,35 @@ def test_segments_of_like_names_get_files_of_their_own(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["m_rib1.obj", "m_rib2.obj"]
 
 
+def named(*names: str) -> Segmentation:
+    """One voxel for each of several segments."""
+    labelmap = np.zeros((8, 8, 8), dtype=np.uint8)
+    for label in range(1, len(names) + 1):
+        labelmap[label, label, label] = label
+    segments = tuple(Segment(label=label, name=name) for label, name in enumerate(names, start=1))
+    geometry = VolumeGeometry(shape=(8, 8, 8), affine=np.eye(4))
+    return Segmentation(labelmap=labelmap, geometry=geometry, segments=segments)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("Nodule", "Nodule", "Nodule 1"), ("Nodule 2", "Nodule", "Nodule"), ("A", "A", "a 1", "A1 3"), ("rib", "RIB")],
+)
+def test_no_surface_takes_the_file_of_another(tmp_path: Path, names: tuple[str, ...]) -> None:
+    segmentation = named(*names)
+    paths = write_surfaces(segmentation, tmp_path / "m", suffix=".stl")
+    assert len({path.name.casefold() for path in paths}) == len(names)
+    for label, path in enumerate(paths, start=1):
+        np.testing.assert_allclose(trimesh.load(path).bounds.mean(axis=0), [label] * 3, atol=1e-5)
+
+
+def test_names_of_any_script_and_length(tmp_path: Path) -> None:
+    paths = write_surfaces(named("\u7ed3\u8282", "\u80f8" * 100, "--"), tmp_path / "m", suffix=".stl")
+    assert [paths[0].name, paths[2].name] == ["m_\u7ed3\u8282.stl", "m_label3.stl"]
+    assert 60 < len(paths[1].name.encode()) < 100
+    assert all(path.is_file() for path in paths)
+
+
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     segmentation = ball(VolumeGeometry(shape=(8, 8, 8), affine=np.eye(4)), 3.0)
     with pytest.raises(UnsupportedVolumeError, match="found none"):

@@ -20,6 +20,7 @@ from colipri_core.io import read_volume
 from colipri_core.io import write
 from colipri_core.io import write_map
 from colipri_core.io import write_volume
+from colipri_core.io.names import derivative_case
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
 from colipri_core.volume import Volume
@@ -144,3 +145,21 @@ def test_derivative_names():
     assert name == "sub-LIDCIDRI0001ct_desc-structures_dseg.nii.gz"
     with pytest.raises(ValueError, match="letters or digits"):
         derivative_name("--", description="x", kind="map", suffix=".nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("\u75c5\u4f8b 1", "\u75c5\u4f8b1"),
+        ("M\u00fcller_2", "M\u00fcller2"),
+        ("Mu\u0308ller_2", "M\u00fcller2"),
+        ("\u0928\u093f \u0928\u0940", "\u0928\u093f\u0928\u0940"),
+        ("sub-01/ses-2", "01ses2"),
+        ("../..\\ \u0301", ""),
+    ],
+)
+def test_a_case_keeps_its_letters_in_any_script(case, expected):
+    assert derivative_case(case) == expected
+    if expected:
+        name = derivative_name(case, description="\u00e9panchement", kind="map", suffix=".mha")
+        assert name == f"sub-{expected}_desc-\u00e9panchement_map.mha"
