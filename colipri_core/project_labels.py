@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 from colipri_core.editing.editor import LabelEditor
@@ -14,6 +13,7 @@ from colipri_core.errors import UnreadableInputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.io import read_labelmap
 from colipri_core.io import read_volume
+from colipri_core.io.names import derivative_case
 from colipri_core.io.suffixes import LABELMAP_SUFFIXES
 from colipri_core.io.suffixes import without_suffix
 from colipri_core.project import LabelProject
@@ -98,7 +98,7 @@ def _from_journal(project: LabelProject, volume: Volume) -> Segmentation | None:
 
 
 def _from_file(project: LabelProject, name: str, volume: Volume) -> Segmentation | None:
-    path = next((path for path in sorted(project.folder.iterdir()) if _is_of(path, name)), None)
+    path = _labelmap_of(project, name)
     if path is None:
         return None
     labels = read_labelmap(path)
@@ -112,10 +112,36 @@ def _from_file(project: LabelProject, name: str, volume: Volume) -> Segmentation
     return dataclasses.replace(labels, labelmap=labelmap, geometry=volume.geometry)
 
 
-def _is_of(path: Path, name: str) -> bool:
-    """Whether a file is a labelmap of a case, by its name."""
+def _labelmap_of(project: LabelProject, name: str) -> Path | None:
+    """The labelmap of a case in the project's folder: the one whose name says least beside the case's; None without.
+
+    A file is of the case that the most of its name names: `scan_2_dseg.nii.gz` is of `scan_2`, not of `scan`.
+
+    Raises:
+        UnreadableInputError: If it might be another case's as well.
+    """
+    cases = [case.name for case in project.cases]
+    found = []
+    for path in sorted(project.folder.iterdir()):
+        named = {case: length for case in cases if (length := _named_by(path, case))}
+        if named.get(name, 0) == max(named.values(), default=-1):
+            others = [case for case, length in named.items() if length == named[name] and case != name]
+            if others:
+                msg = (
+                    f'Expected labels of one case, found "{path.name}", which may be of "{name}" or "{others[0]}". '
+                    "Rename the file after its case, letter by letter."
+                )
+                raise UnreadableInputError(msg)
+            found.append(path)
+    return min(found, key=lambda path: (len(without_suffix(path.name)), path.name), default=None)
+
+
+def _named_by(path: Path, name: str) -> int:
+    """How many letters of a labelmap's name name a case; 0 if it is not of that case."""
     if not is_labelmap(path.name) or not path.name.lower().endswith(LABELMAP_SUFFIXES):
-        return False
+        return 0
     case, own = without_suffix(name), without_suffix(path.name)
-    bids = f"sub-{re.sub(r'[^0-9A-Za-z]', '', case.removeprefix('sub-'))}"
-    return own == case or own.startswith((f"{case}_", f"{bids}_"))
+    bids = f"sub-{derivative_case(case)}"
+    named = [text for text in (case, bids) if own == text or own.startswith(f"{text}_")]
+    # The case's own name counts more than the BIDS one, which "case 1" and "case1" share.
+    return max((2 * len(text) + (text == case) for text in named), default=0)

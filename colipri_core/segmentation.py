@@ -102,6 +102,12 @@ class Segmentation:
         msg = f'No segment "{name}". Available: {", ".join(segment.name for segment in self.segments)}.'
         raise KeyError(msg)
 
+    def origin_of(self, label: int) -> Origin:
+        """Who drew a segment: as `origins` says, else as the provenance of the whole does."""
+        if self.origins is not None:
+            return self.origins.get(label, Origin())
+        return Origin(model=self.provenance.model if self.provenance else None)
+
     def volume_ml_by_label(self) -> dict[int, float]:
         """Label -> volume of its segment in mL; two segments may share a name, as several nodules do."""
         counts = np.bincount(self.labelmap.ravel(), minlength=256)

@@ -246,7 +246,7 @@ def _table(segmentation: Segmentation, *, title: str | None = None) -> Renderabl
     table.add_column("label", justify="right")
     table.add_column("structure")
     table.add_column("volume (mL)", justify="right")
-    volumes = segmentation.volumes_ml()
+    volumes = segmentation.volume_ml_by_label()
     for item in segmentation.segments:
-        table.add_row(str(item.label), item.name, f"{volumes[item.name]:.2f}")
+        table.add_row(str(item.label), item.name, f"{volumes[item.label]:.2f}")
     return table

@@ -25,6 +25,7 @@ from colipri_core.io.dicom_headers import quiet_pydicom
 from colipri_core.io.dicom_sources import invalid_identifiers
 from colipri_core.io.dicom_sources import restore_identifiers
 from colipri_core.io.dicom_sources import source_headers
+from colipri_core.segmentation import Origin
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -199,20 +200,12 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
     import highdicom
 
     codes = highdicom.sr.CodedConcept
-    algorithm = None
-    if segmentation.provenance:
-        algorithm = highdicom.AlgorithmIdentificationSequence(
-            name=_model_name(segmentation), family=codes(*_ARTIFICIAL_INTELLIGENCE), version=product_version()
-        )
-    kinds = highdicom.seg.SegmentAlgorithmTypeValues
-    kind = kinds.MANUAL
-    if segmentation.provenance:
-        kind = kinds.SEMIAUTOMATIC if segmentation.provenance.model.kind in _INTERACTIVE else kinds.AUTOMATIC
     descriptions = []
     for number, segment in enumerate(present, start=1):
         name = long_string(segment.name) or f"Label {segment.label}"
         scheme, _, value = long_string(segment.code).partition(":")
         coded = (value, scheme, name) if value else _TISSUE
+        kind, algorithm = _drawn_by(segmentation.origin_of(segment.label))
         description = highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=name,
@@ -228,6 +221,22 @@ def _descriptions(segmentation: Segmentation, present: list[Segment]) -> list[An
 
 def _model_name(segmentation: Segmentation) -> str:
     return long_string(segmentation.provenance.model.name) if segmentation.provenance else ""
+
+
+def _drawn_by(origin: Origin) -> tuple[Any, Any]:
+    """Algorithm type of a segment, and what identifies its model; a model that a person helped is semi-automatic."""
+    import highdicom
+
+    kinds = highdicom.seg.SegmentAlgorithmTypeValues
+    if origin.model is None:
+        return kinds.MANUAL, None
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=long_string(origin.model.name),
+        family=highdicom.sr.CodedConcept(*_ARTIFICIAL_INTELLIGENCE),
+        version=product_version(),
+    )
+    is_helped = origin.by_hand or origin.model.kind in _INTERACTIVE
+    return kinds.SEMIAUTOMATIC if is_helped else kinds.AUTOMATIC, algorithm
 
 
 def _segment(highdicom: Any, description: Any) -> Segment:

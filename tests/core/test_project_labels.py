@@ -62,6 +62,42 @@ def test_a_labelmap_beside_the_scan_is_found_by_its_name(project: LabelProject, 
     assert labelled_case(project, "b.nii.gz") is None
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("p1", "p1_baseline"), ("sub-01", "sub-01_ses-2"), ("scan 1", "scan 1_b")]
+)
+def test_a_labelmap_is_of_the_case_that_most_of_its_name_names(tmp_path: Path, first: str, second: str) -> None:
+    for number, name in enumerate((first, second)):
+        voxels = np.full((16, 14, 12), -800 + number, dtype=np.int16)
+        write_volume(Volume(voxels=voxels, affine=AFFINE), tmp_path / f"{name}.nii.gz")
+    project = LabelProject(tmp_path)
+    save_labels(project, f"{second}.nii.gz", f"{second}_dseg.nii.gz")
+    assert labelled_case(project, f"{first}.nii.gz") is None
+    assert labelled_case(project, f"{second}.nii.gz") is not None
+    save_labels(project, f"{first}.nii.gz", f"{first}_dseg.nii.gz")
+    (tmp_path / f"{second}_dseg.nii.gz").unlink()
+    assert labelled_case(project, f"{first}.nii.gz") is not None
+    assert labelled_case(project, f"{second}.nii.gz") is None
+
+
+def test_a_labelmap_that_may_be_of_two_cases_is_refused(tmp_path: Path) -> None:
+    for number, name in enumerate(("case 1", "case1")):
+        voxels = np.full((16, 14, 12), -800 + number, dtype=np.int16)
+        write_volume(Volume(voxels=voxels, affine=AFFINE), tmp_path / f"{name}.nii.gz")
+    project = LabelProject(tmp_path)
+    save_labels(project, "case 1.nii.gz", "sub-case1_desc-x_dseg.nii.gz")
+    for name in ("case 1.nii.gz", "case1.nii.gz"):
+        with pytest.raises(UnreadableInputError, match="Rename the file"):
+            labelled_case(project, name)
+
+
+def test_the_labels_of_a_scan_that_was_renamed_are_found_in_its_journal(project: LabelProject) -> None:
+    editor = LabelEditor(read_volume(project.path("a.nii.gz")), autosave=project.edits)
+    editor.apply(Paint(voxels=Crop(lower=(1, 1, 1), mask=np.ones((3, 3, 3), dtype=bool)), label=1))
+    editor.close()
+    project.path("a.nii.gz").rename(project.folder / "a_checked.nii.gz")
+    assert labelled_case(LabelProject(project.folder), "a_checked.nii.gz") is not None
+
+
 def test_the_journal_is_what_counts_and_may_be_open_meanwhile(project: LabelProject) -> None:
     save_labels(project, "a.nii.gz", "a_dseg.nii.gz")
     editor = LabelEditor(read_volume(project.path("a.nii.gz")), autosave=project.edits)

@@ -33,6 +33,7 @@ from colipri_core.io import write_labelmap
 from colipri_core.prompts import Crop
 from colipri_core.provenance import ModelCard
 from colipri_core.provenance import Provenance
+from colipri_core.segmentation import Origin
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
@@ -306,6 +307,23 @@ def test_who_drew_the_segments(kind, expected, tmp_path):
         provenance = Provenance(model=card, preprocessing={}, versions={}, device="cpu", timings={})
     path = write_labelmap(segmented(volume, provenance=provenance), tmp_path / "mask.dcm", source=volume)
     assert {item.SegmentAlgorithmType for item in pydicom.dcmread(path).SegmentSequence} == {expected}
+
+
+def test_who_drew_which_segment_of_an_edited_one(tmp_path):
+    volume = read_series(tmp_path / "scan", VolumeGeometry(shape=(9, 8, 6), affine=AFFINE))
+    clicks = dataclasses.replace(CARD, name="clicks", kind="clicks")
+    provenance = Provenance(model=CARD, preprocessing={}, versions={}, device="cpu", timings={})
+    origins = {2: Origin(model=CARD), 5: Origin(by_hand=True), 9: Origin(model=clicks)}
+    edited = dataclasses.replace(segmented(volume, provenance=provenance), origins=origins)
+    edited.labelmap[0] = 9
+    path = write_labelmap(edited, tmp_path / "mask.dcm", source=volume)
+    found = [
+        (item.SegmentAlgorithmType, item.get("SegmentAlgorithmName")) for item in pydicom.dcmread(path).SegmentSequence
+    ]
+    assert found == [("AUTOMATIC", "tiny"), ("MANUAL", None), ("SEMIAUTOMATIC", "clicks")]
+    corrected = dataclasses.replace(edited, origins={**origins, 2: Origin(model=CARD, by_hand=True)})
+    path = write_labelmap(corrected, tmp_path / "corrected.dcm", source=volume)
+    assert pydicom.dcmread(path).SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
 
 
 class TestRefusals:
