@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,18 @@ from colipri_core.volume import Volume
 
 FORMAT = "colipri-edit-log"
 FORMAT_VERSION = 1
+_DAMAGE = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What values of a wrong type or size lead to, in whichever part of a step they stand."""
 
 
 def edit_log(volume: Volume, steps: Sequence[Step]) -> dict[str, Any]:
@@ -56,14 +67,14 @@ def replay_log(document: dict[str, Any]) -> Segmentation:
         canvas = Canvas(geometry.shape)
         for entry in document["steps"]:
             canvas.do(_decoded(entry, geometry))
-    except (KeyError, TypeError, ValueError, RuntimeError, binascii.Error) as error:
+        segments = tuple(canvas.objects[label].segment for label in sorted(canvas.objects))
+        return Segmentation(labelmap=canvas.labelmap, geometry=geometry, segments=segments)
+    except _DAMAGE as error:
         msg = (
             f"Expected a log of edits ({FORMAT}, version {FORMAT_VERSION}), found something else ({error}). "
             "Give the JSON file that was written beside the labelmap."
         )
         raise UnreadableInputError(msg) from error
-    segments = tuple(canvas.objects[label].segment for label in sorted(canvas.objects))
-    return Segmentation(labelmap=canvas.labelmap, geometry=geometry, segments=segments)
 
 
 def _encoded(step: Step) -> str:

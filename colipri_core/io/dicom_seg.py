@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -121,26 +123,44 @@ def read_dicom_seg(path: Path) -> Segmentation:
     with quiet_pydicom():
         try:
             stored = highdicom.seg.segread(path)
-        except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError) as error:
+            descriptions = [stored.get_segment_description(number) for number in stored.segment_numbers]
+            segments = tuple(_segment(highdicom, description) for description in descriptions)
+            labelmap, geometry = _stored_labels(path.name, stored)
+        except UnsupportedVolumeError:
+            raise
+        except _damage() as error:
             remedy = "Give a DICOM Segmentation object, and check that it is whole."
             found = "a damaged file or another object"
             message = refusal(path.name, expected="a DICOM SEG", found=found, remedy=remedy)
             raise UnreadableInputError(message) from error
-        try:
-            volume = stored.get_volume(combine_segments=True)
-        except (RuntimeError, ValueError) as error:
-            remedy = "Export each segment as a labelmap of its own."
-            found = "overlapping segments or irregular planes"
-            message = refusal(path.name, expected="segments on one regular grid", found=found, remedy=remedy)
-            raise UnsupportedVolumeError(message) from error
-        labelmap = np.asarray(volume.array).transpose(2, 1, 0)
-        affine = ras_to_lps(np.asarray(volume.affine))[:, [2, 1, 0, 3]]
-        segments = tuple(
-            _segment(highdicom, stored.get_segment_description(number)) for number in stored.segment_numbers
-        )
     kind = np.uint8 if max((segment.label for segment in segments), default=0) < 256 else np.uint16
-    geometry = VolumeGeometry(shape=labelmap.shape, affine=affine)
     return Segmentation(labelmap=labelmap.astype(kind), geometry=geometry, segments=segments)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What pydicom and highdicom raise where a damaged or foreign file is not what they expect."""
+    from pydicom.errors import BytesLengthException
+    from pydicom.errors import InvalidDicomError
+
+    of_pydicom = (BytesLengthException, InvalidDicomError, struct.error, zlib.error)
+    of_values = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+    return (*of_pydicom, *of_values, EOFError, OSError, RuntimeError)
+
+
+def _stored_labels(name: str, stored: Any) -> tuple[npt.NDArray[Any], VolumeGeometry]:
+    """Labels `[i, j, k]` and grid of a DICOM SEG."""
+    try:
+        volume = stored.get_volume(combine_segments=True)
+    except NotImplementedError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        remedy = "Export each segment as a labelmap of its own."
+        found = "overlapping segments or irregular planes"
+        message = refusal(name, expected="segments on one regular grid", found=found, remedy=remedy)
+        raise UnsupportedVolumeError(message) from error
+    labelmap = np.asarray(volume.array).transpose(2, 1, 0)
+    affine = ras_to_lps(np.asarray(volume.affine))[:, [2, 1, 0, 3]]
+    return labelmap, VolumeGeometry(shape=labelmap.shape, affine=affine)
 
 
 def _source_images(name: str, source: Volume | None) -> tuple[list[Any], tuple[int | None, ...], tuple[str, ...]]:

@@ -75,7 +75,7 @@ def load(path: Path) -> tuple[npt.NDArray[Any], Affine, dict[str, str]]:
     sizes = check_shape(path.name, image.GetSize())
     voxels = SimpleITK.GetArrayFromImage(image).reshape(sizes[::-1]).transpose(2, 1, 0)
     affine = check_affine(path.name, _affine(image), sizes)
-    return voxels, affine, {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    return voxels, affine, _fields(image)
 
 
 def save(
@@ -120,6 +120,25 @@ def _check_header(name: str, reader: Any) -> None:
         found = f"{reader.GetNumberOfComponents()} numbers a voxel (colours or vectors)"
         remedy = "Export the CT's intensities, not a colour rendering or a displacement field."
         raise UnsupportedVolumeError(refusal(name, expected="one number a voxel", found=found, remedy=remedy))
+
+
+def _fields(image: Any) -> dict[str, str]:
+    """The text fields whose key is UTF-8: ITK has no value for others, and none that is needed here is among them."""
+    keys = [key for key in image.GetMetaDataKeys() if key.isascii() or _bytes(key).decode(errors="ignore") == key]
+    return {key: _text(image.GetMetaData(key)) for key in keys}
+
+
+def _text(value: str) -> str:
+    """A value as UTF-8, or else as Latin-1, which older programs wrote."""
+    try:
+        return _bytes(value).decode()
+    except UnicodeDecodeError:
+        return _bytes(value).decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    """What a text was in the file: bytes that are no UTF-8 come as surrogates."""
+    return text.encode(errors="surrogateescape")
 
 
 def _affine(image: Any) -> Affine:

@@ -42,6 +42,8 @@ from colipri_core.volume import Volume
 
 _IN_ONE_FILE = (SEG_NRRD_SUFFIX, *NRRD_SUFFIXES)
 _MAX_LABEL = 65_535
+_DAMAGE = (AttributeError, OSError, OverflowError, RecursionError, TypeError, ValueError)
+"""What descriptions of segments lead to that hold values of a wrong type, count or size."""
 _COLORS = ((128, 174, 128), (241, 214, 145), (177, 122, 101), (111, 184, 210), (216, 101, 79), (221, 130, 101))
 
 
@@ -123,34 +125,66 @@ def read_labelmap(path: str | os.PathLike[str]) -> Segmentation:
         values, affine, described = volume.voxels, volume.affine, _described_beside(source)
     else:
         values, affine, fields = load(source)
-        described = segments_in(fields) or _described_beside(source)
+        described = _described_in(source, fields) or _described_beside(source)
     labelmap = _labels(source.name, values)
     geometry = VolumeGeometry(shape=labelmap.shape, affine=affine)
     return Segmentation(labelmap=labelmap, geometry=geometry, segments=_complete(described, labelmap))
 
 
+def _described_in(path: Path, fields: dict[str, str]) -> tuple[Segment, ...]:
+    """Segments in the header of a file; empty if it describes none."""
+    try:
+        return _usable(segments_in(fields))
+    except _DAMAGE as error:
+        message = refusal(
+            path.name,
+            expected="segments with a label and a colour of three numbers each, as 3D Slicer writes them",
+            found=f"others ({error})",
+            remedy="Save the segmentation again.",
+        )
+        raise UnreadableInputError(message) from error
+
+
 def _described_beside(path: Path) -> tuple[Segment, ...]:
+    """Segments in the JSON file beside a labelmap; empty if there is none, or it is of another kind, as in BIDS."""
     beside = sidecar(path)
     if not beside.is_file():
         return ()
     try:
-        entries = json.loads(beside.read_text(encoding="utf-8"))["segments"]
-        return tuple(_segment(entry) for entry in entries)
-    except (KeyError, TypeError, ValueError) as error:
+        document = json.loads(beside.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or "segments" not in document:
+            return ()
+        return _usable(tuple(_segment(entry) for entry in document["segments"]))
+    except _DAMAGE as error:
         message = refusal(
             beside.name,
             expected='a "segments" list with label, name, code and color of each',
-            found="another content",
+            found=f"another content ({error})",
             remedy="Correct it, or move it away to read the labelmap without names.",
         )
         raise UnreadableInputError(message) from error
 
 
-def _segment(entry: dict[str, Any]) -> Segment:
+def _segment(entry: Any) -> Segment:
+    if not isinstance(entry, dict) or "label" not in entry or not isinstance(entry.get("name"), str):
+        msg = f"no label and name in {entry!r}"
+        raise TypeError(msg)
     red, green, blue = (int(value) for value in entry.get("color", (255, 255, 255)))
     return Segment(
-        label=int(entry["label"]), name=str(entry["name"]), code=str(entry.get("code", "")), color=(red, green, blue)
+        label=int(entry["label"]), name=entry["name"], code=str(entry.get("code") or ""), color=(red, green, blue)
     )
+
+
+def _usable(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    labels = [segment.label for segment in segments]
+    if len(set(labels)) < len(labels) or not all(1 <= label <= _MAX_LABEL for label in labels):
+        msg = f"labels {labels}"
+        raise ValueError(msg)
+    for segment in segments:
+        if not all(0 <= value <= 255 for value in segment.color):
+            msg = f"color {segment.color} of label {segment.label}"
+            raise ValueError(msg)
+    return segments
 
 
 def _labels(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.unsignedinteger[Any]]:

@@ -28,7 +28,9 @@ from colipri_core.io.voxels import compact
 from colipri_core.io.voxels import rescale
 from colipri_core.volume import Volume
 
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+_SPACE_UNIT = 0b111  # the bits of xyzt_units that hold the unit of space; the others hold that of time
+_UNITS_OF_MM = (0, 2)  # not stated, or mm
+_MM_PER_UNIT = {1: ("meter", 1000.0), 3: ("micron", 0.001)}
 _FORMS_AGREE_MM = 0.1
 _MAX_GZIP_RATIO = 1100  # deflate cannot compress beyond 1032:1, so a header that claims more is false
 _NIFTI2_START = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # header size 540 in either byte order
@@ -158,10 +160,13 @@ def _affine(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Affine
         if not apart <= _FORMS_AGREE_MM:
             notes.append(f"The NIfTI header's two orientations differ by up to {apart:.3g} mm; the sform was used.")
     affine = np.array(header.get_best_affine(), dtype=np.float64)
-    unit = header.get_xyzt_units()[0]
-    if unit in _MM_PER_UNIT:
-        affine[:3] *= _MM_PER_UNIT[unit]
+    code = int(header["xyzt_units"]) & _SPACE_UNIT
+    if code in _MM_PER_UNIT:
+        unit, factor = _MM_PER_UNIT[code]
+        affine[:3] *= factor
         notes.append(f"The NIfTI header's unit is {unit}; positions were converted to mm.")
+    elif code not in _UNITS_OF_MM:
+        notes.append(f"The NIfTI header's unit has the unknown code {code}; mm was assumed, so sizes may be wrong.")
     return check_affine(name, affine, shape), tuple(notes)
 
 

@@ -18,6 +18,7 @@ _CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
 _ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _TISSUE = "SCT^85756007^Tissue"
+_OWN_CODE = "ColipriCode"
 
 
 def fields_of(segmentation: Segmentation) -> dict[str, str]:
@@ -44,7 +45,7 @@ def fields_of(segmentation: Segmentation) -> dict[str, str]:
             "LabelValue": str(segment.label),
             "Layer": "0",
             "Extent": extents.get(segment.label, "0 -1 0 -1 0 -1"),
-            "Tags": f"TerminologyEntry:{_terminology(segment)}|",
+            "Tags": f"TerminologyEntry:{_terminology(segment)}|{_own_code(segment)}",
         }
         fields |= {f"Segment{number}_{key}": value for key, value in own.items()}
     return fields
@@ -55,18 +56,22 @@ def segments_in(fields: dict[str, str]) -> tuple[Segment, ...]:
 
     Args:
         fields: Text fields of the header.
+
+    Raises:
+        ValueError: If a label is no number, or a colour is not three.
+        OverflowError: If a colour is infinite.
     """
     segments = []
     number = 0
     while f"Segment{number}_ID" in fields:
         prefix = f"Segment{number}_"
         label = int(fields.get(f"{prefix}LabelValue", number + 1))
-        color = [round(float(value) * 255) for value in fields.get(f"{prefix}Color", "1 1 1").split()]
+        red, green, blue = (float(value) for value in fields.get(f"{prefix}Color", "1 1 1").split()[:3])
         segment = Segment(
             label=label,
             name=fields.get(f"{prefix}Name", f"Label {label}"),
             code=_code(fields.get(f"{prefix}Tags", "")),
-            color=(color[0], color[1], color[2]),
+            color=(round(red * 255), round(green * 255), round(blue * 255)),
         )
         segments.append(segment)
         number += 1
@@ -79,9 +84,16 @@ def _terminology(segment: Segment) -> str:
     return f"{_CONTEXT}~{category}~{kind}~^^~{_ANATOMIC_CONTEXT}~^^~^^"
 
 
+def _own_code(segment: Segment) -> str:
+    """A tag for a code that terminologies have no place for: one without a scheme."""
+    return f"{_OWN_CODE}:{segment.code}|" if segment.code and ":" not in segment.code else ""
+
+
 def _code(tags: str) -> str:
     for tag in tags.split("|"):
         key, _, entry = tag.partition(":")
+        if key == _OWN_CODE:
+            return entry
         parts = entry.split("~")
         if key == "TerminologyEntry" and len(parts) > 2 and parts[2] != _TISSUE:
             scheme, value, *_ = (*parts[2].split("^"), "", "")

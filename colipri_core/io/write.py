@@ -174,6 +174,6 @@ def check_sidecar(path: Path) -> None:
 def _described_in(beside: Path) -> str | None:
     try:
         document = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return None
     return document.get(_DESCRIBES) if isinstance(document, dict) else None

@@ -58,3 +58,45 @@ def test_a_damaged_log_is_refused(editor: LabelEditor, damage: str) -> None:
         del log[damage]
     with pytest.raises(UnreadableInputError, match="log of edits"):
         replay_log(log)
+
+
+INFINITY = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("shape",), [INFINITY, 20, 16]),
+        (("shape",), [-24, 20, 16]),
+        (("affine",), "x"),
+        (("steps",), {"0": {}}),
+        (("steps", -1), "x"),
+        (("steps", -1, "label"), INFINITY),
+        (("steps", -1, "voxels"), None),
+        (("steps", -1, "prompt"), "point"),
+        (("steps", -1, "prompt"), [1, 2, 3]),
+        (("steps", -1, "dropped"), [[1, ["point"]]]),
+        (("steps", -1, "delta", "lower"), [INFINITY, 0, 0]),
+        (("steps", -1, "objects", 0, 1, "name"), None),
+        (("steps", -1, "objects", 0, 1, "name"), 5),
+        (("steps", -1, "objects", 0, 1, "color"), [INFINITY, 0, 0]),
+        (("steps", -1, "objects", 0, 1, "label"), "x"),
+    ],
+)
+def test_values_of_another_type_or_size_are_refused(editor: LabelEditor, place: tuple, value: object) -> None:
+    log = log_of(editor)
+    named = next(n for n, step in enumerate(log["steps"]) if step["delta"] and step["objects"])
+    del log["steps"][named + 1 :]
+    *way, last = place
+    inner = log
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    with pytest.raises(UnreadableInputError, match="log of edits"):
+        replay_log(log)
+
+
+@pytest.mark.parametrize("document", [None, [], "x", 5])
+def test_what_is_no_log_at_all_is_refused(document: object) -> None:
+    with pytest.raises(UnreadableInputError, match="log of edits"):
+        replay_log(document)

@@ -1,4 +1,4 @@
-"""DICOM SEG: names of any script and length, whatever character set the source has; and none is taken for a scan."""
+"""DICOM SEG: names of any script and length, whatever character set the source has; what is damaged is refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from dicom_writer import SeriesOptions
 from dicom_writer import write_series
 
+from colipri_core.errors import InputError
 from colipri_core.errors import UnreadableInputError
 from colipri_core.io import read_labelmap
 from colipri_core.io import read_volume
@@ -120,3 +121,36 @@ def test_a_segmentation_in_the_folder_of_its_source_is_no_series(tmp_path):
     assert str(path) not in again.metadata["dicom"]["files"]
     with pytest.raises(UnreadableInputError, match="such as a segmentation"):
         read_volume(path)
+
+
+def test_a_damaged_segmentation_is_refused_as_such(tmp_path):
+    volume = read_series(tmp_path / "scan")
+    segments = (Segment(label=1, name="Nodule", code="SCT:27925004"), Segment(label=2, name="Rib"))
+    path = write_labelmap(segmented(volume, *segments), tmp_path / "mask.dcm", source=volume)
+    whole, refused = path.read_bytes(), set()
+    numbers = np.random.default_rng(0)
+    for number in range(150):
+        damaged = bytearray(whole)
+        if number % 2:
+            del damaged[numbers.integers(len(damaged)) :]
+        else:
+            for place in numbers.integers(min(6000, len(damaged)), size=4):
+                damaged[place] = numbers.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_labelmap(path)
+        except InputError as error:
+            refused.add(str(error))
+    assert refused
+    assert all("mask.dcm" in text for text in refused)
+
+
+@pytest.mark.parametrize("keyword", ["Columns", "SegmentSequence", "SharedFunctionalGroupsSequence", "PixelData"])
+def test_a_segmentation_without_what_it_needs_is_refused(keyword, tmp_path):
+    volume = read_series(tmp_path / "scan")
+    path = write_labelmap(segmented(volume, Segment(label=2, name="Nodule")), tmp_path / "mask.dcm", source=volume)
+    stored = pydicom.dcmread(path)
+    del stored[keyword]
+    stored.save_as(path)
+    with pytest.raises(UnreadableInputError, match="damaged file"):
+        read_labelmap(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from colipri_core.errors import UnreadableInputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.geometry import VolumeGeometry
 from colipri_core.io import read_labelmap
+from colipri_core.io import read_volume
 from colipri_core.io import write_labelmap
 from colipri_core.io import write_volume
 from colipri_core.segmentation import Segment
 from colipri_core.segmentation import Segmentation
 from colipri_core.volume import Volume
+
+pytestmark = pytest.mark.filterwarnings("ignore::colipri_core.errors.VolumeWarning")
 
 SEGMENTS = (
     Segment(label=1, name="Left upper lung lobe", code="SCT:44714003", color=(128, 174, 228)),
@@ -116,6 +120,83 @@ def test_damaged_sidecar_is_refused(tmp_path):
     (tmp_path / "mask.json").write_text('{"segments": [{"name": "no label"}]}')
     with pytest.raises(UnreadableInputError, match=r"mask\.json"):
         read_labelmap(path)
+
+
+@pytest.mark.parametrize(
+    ("segments", "found"),
+    [
+        (["liver"], "'liver'"),
+        ({"1": "liver"}, "'1'"),
+        (None, "not iterable"),
+        ([{"label": 1, "name": None}], "no label and name"),
+        ([{"label": 0, "name": "a"}], r"labels \[0\]"),
+        ([{"label": -1, "name": "a"}], r"labels \[-1\]"),
+        ([{"label": 1, "name": "a"}, {"label": 1, "name": "b"}], r"labels \[1, 1\]"),
+        ([{"label": float("inf"), "name": "a"}], "infinity"),
+        ([{"label": 1, "name": "a", "color": [1, 2]}], "got 2"),
+        ([{"label": 1, "name": "a", "color": [1, 2, 300]}], "300"),
+        ([{"label": 1, "name": "a", "color": 7}], "not iterable"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_refused_with_what_was_found(tmp_path, segments, found):
+    path = write_labelmap(example(), tmp_path / "mask.nii.gz")
+    (tmp_path / "mask.json").write_text(json.dumps({"segments": segments}))
+    with pytest.raises(UnreadableInputError, match=found) as caught:
+        read_labelmap(path)
+    assert "mask.json" in str(caught.value)
+    assert "move it away" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ['{"Manual": true}', "[1]", '{"1": "liver"}'])
+def test_a_json_file_of_another_kind_leaves_the_labelmap_undescribed(tmp_path, content):
+    path = write_labelmap(example(), tmp_path / "mask.nii.gz")
+    (tmp_path / "mask.json").write_text(content)
+    assert [segment.name for segment in read_labelmap(path).segments] == ["Label 1", "Label 3", "Label 200"]
+
+
+def with_field(tmp_path: Path, key: bytes, line: bytes) -> Path:
+    """The example as a file of 3D Slicer, with one line of its header replaced."""
+    path = write_labelmap(example(), tmp_path / "mask.seg.nrrd")
+    changed = re.sub(rb"\n" + key + rb":=[^\n]*", lambda _: b"\n" + line, path.read_bytes())
+    path.write_bytes(changed)
+    return path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Segment0_Color:=1 0",
+        b"Segment0_Color:=",
+        b"Segment0_Color:=red green blue",
+        b"Segment0_Color:=inf 0 0",
+        b"Segment0_Color:=nan 0 0",
+        b"Segment0_Color:=128 0 0",
+        b"Segment0_LabelValue:=one",
+        b"Segment0_LabelValue:=0",
+        b"Segment0_LabelValue:=3",
+        b"Segment0_LabelValue:=70000",
+    ],
+)
+def test_fields_of_slicer_that_cannot_be_used_are_refused(tmp_path, line):
+    path = with_field(tmp_path, line.partition(b":=")[0], line)
+    with pytest.raises(UnreadableInputError, match=r"mask\.seg\.nrrd.+expected segments with a label and a colour"):
+        read_labelmap(path)
+
+
+def test_header_texts_in_latin_1_do_not_make_a_file_unreadable(tmp_path):
+    path = with_field(tmp_path, b"Segment0_Name", b"Segment0_Name:=Gr\xf6\xdfe\nGr\xf6\xdfe:=12")
+    assert read_labelmap(path).segments[0].name == "Gr\u00f6\u00dfe"
+    path.rename(tmp_path / "scan.nrrd")
+    np.testing.assert_array_equal(read_volume(tmp_path / "scan.nrrd").voxels, example().labelmap)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_code_without_a_scheme_is_kept(tmp_path, suffix):
+    segments = (Segment(label=1, name="One", code="nodule"), Segment(label=3, name="Three", code="SCT"))
+    segments += (Segment(label=200, name="Aorta", code="SCT:15825003"),)
+    coded = Segmentation(labelmap=example().labelmap, geometry=example().geometry, segments=segments)
+    found = read_labelmap(write_labelmap(coded, tmp_path / f"mask{suffix}"))
+    assert [segment.code for segment in found.segments] == ["nodule", "SCT", "SCT:15825003"]
 
 
 @pytest.mark.parametrize("values", [np.full((4, 4, 4), -5, np.int16), np.full((4, 4, 4), 0.5, np.float32)])

@@ -102,6 +102,26 @@ def test_metres_become_millimetres(tmp_path):
     assert found.spacing == pytest.approx((0.8, 0.8, 2.0), rel=1e-5)
 
 
+@pytest.mark.parametrize(("code", "factor"), [(0, 1), (2, 1), (10, 1), (64 + 2, 1), (64 + 1, 1000), (128 + 3, 0.001)])
+def test_the_unit_of_space_is_read_whatever_that_of_time_is(tmp_path, code, factor):
+    image = nib.Nifti1Image(hu(), np.diag([0.8, 0.8, 2.0, 1]))
+    image.header["xyzt_units"] = code
+    save(tmp_path / "scan.nii", image)
+    found = read_volume(tmp_path / "scan.nii")
+    assert found.spacing == pytest.approx((0.8 * factor, 0.8 * factor, 2.0 * factor), rel=1e-5)
+    assert not any("unknown code" in note for note in found.metadata["warnings"])
+
+
+@pytest.mark.parametrize("code", [4, 5, 6, 7, 255])
+def test_an_unknown_unit_is_taken_for_mm_and_warned_about(tmp_path, code):
+    image = nib.Nifti1Image(hu(), np.diag([0.8, 0.8, 2.0, 1]))
+    image.header["xyzt_units"] = code
+    save(tmp_path / "scan.nii", image)
+    with pytest.warns(VolumeWarning, match=f"unknown code {code % 8}; mm was assumed"):
+        found = read_volume(tmp_path / "scan.nii")
+    assert found.spacing == pytest.approx((0.8, 0.8, 2.0), rel=1e-5)
+
+
 def test_sheared_affine_is_written_and_read_and_warned_about(tmp_path):
     sheared = AFFINE.copy()
     sheared[1, 2] = 0.5
