@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colipri_core.io.dicom_headers import holds_image
 
-_Identity = tuple[int, int] | Path
+_Identity = tuple[int, int] | str
 
 
 class Inputs:
@@ -49,11 +49,15 @@ def same_file(first: Path, second: Path) -> bool:
 
 
 def _identity(path: Path) -> _Identity:
-    """What two paths to one file share: its numbers on the disk if there is one, else the path without links."""
+    """What two paths to one file share: its numbers on the disk if there is one, else the path without links.
+
+    The path counts without upper and lower case, since a file that is not there yet cannot show whether its disk tells
+    them apart.
+    """
     try:
         found = path.stat()
     except FileNotFoundError:
-        return path.resolve()
+        return str(path.resolve()).casefold()
     except OSError as error:
         msg = f'Cannot use "{path}": {error.strerror}. Choose another name.'
         raise ValueError(msg) from error

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST_NAME = 60
+"""Characters of a phrase that an object is named after."""
 
 
 class Surface(enum.StrEnum):

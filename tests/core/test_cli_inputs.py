@@ -183,3 +183,9 @@ def test_a_name_no_file_can_have_is_said_before_the_model(cli, ct: Path, tmp_pat
     found = cli("evidence", ct, "--text", "nodule " * 60, "-o", tmp_path, *ABSENT, status=2)
     assert found["code"] == "usage"
     assert "Choose another name" in found["message"]
+
+
+def test_the_log_is_not_the_file_beside_in_other_letters(cli, ct: Path, tmp_path: Path) -> None:
+    outputs = ("-o", tmp_path / "mask.nii.gz", "--log", tmp_path / "MASK.json")
+    found = cli("segment", ct, *VERBS["prompts"][1:], *outputs, *ABSENT, status=2)
+    assert "Expected two files" in found["message"]
