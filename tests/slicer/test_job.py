@@ -101,6 +101,33 @@ def test_a_second_job_is_refused_a_waiting_one_is_not(runner: Runner) -> None:
     assert order == ["first", "edit", "next"]
 
 
+def test_a_job_is_made_ready_when_its_turn_has_come(runner: Runner) -> None:
+    gate, order = Gate(), []
+
+    def ready() -> None:
+        order.append(f"ready on {threading.current_thread().name}")
+
+    runner.start(Job(title="first", work=gate, on_done=lambda _: order.append("first")))
+    runner.start(Job(title="edit", work=at_once(0), on_done=lambda _: order.append("edit"), on_start=ready, waits=True))
+    gate.open.set()
+    runner.wait(10)
+
+    assert order == ["first", f"ready on {threading.current_thread().name}", "edit"]
+
+
+def test_a_job_that_cannot_be_made_ready_fails_and_the_next_one_runs(runner: Runner, failures: list[Exception]) -> None:
+    def broken() -> None:
+        msg = "no node"
+        raise ValueError(msg)
+
+    seen: list[object] = []
+    runner.start(Job(title="a", work=at_once(1), on_done=seen.append, on_start=broken))
+    runner.start(Job(title="b", work=at_once(2), on_done=seen.append, waits=True))
+    runner.wait(10)
+
+    assert ([str(error) for error in failures], seen) == (["no node"], [2])
+
+
 def test_a_replaceable_job_gives_way(runner: Runner) -> None:
     gate, order = Gate(), []
     runner.start(Job(title="map", work=gate, on_done=lambda _: order.append("map"), replaceable=True))

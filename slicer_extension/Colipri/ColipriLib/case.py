@@ -33,7 +33,8 @@ class Case:
         report: The draft, with its edits.
         report_edited: Whether the user changed it.
         state: How the labels stand; None before they were opened.
-        stamp: What `segments.stamp` said after the last write to the labels' node; None before one.
+        stamp: What `segments.stamp` said when the labels' node last showed what the session held and nothing else;
+            None if it has to be read.
         matches: Similar cases, nearest first.
         notice: The model that the results came from.
         warnings: What makes them doubtful.

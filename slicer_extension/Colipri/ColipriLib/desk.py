@@ -113,10 +113,9 @@ class Desk:
         ask: Ask[Result],
         take: Callable[[Case, Result], None],
         *,
-        replaceable: bool = False,
-        waits: bool = False,
-        stopped: Callable[[], None] | None = None,
         case: Case | None = None,
+        ready: Callable[[Case], None] = lambda case: None,
+        **how: Any,
     ) -> bool:
         """Ask the session of a CT on the worker.
 
@@ -124,10 +123,9 @@ class Desk:
             title: What is being done.
             ask: Asks; on the worker.
             take: Receives case and result on the main thread, if the volume is still in the scene.
-            replaceable: See `Job`.
-            waits: See `Job`.
-            stopped: Called on the main thread if it failed or was cancelled.
             case: The CT's case; None for that of the chosen CT.
+            ready: Called with the case on the main thread when its turn has come, just before `ask`.
+            **how: Further fields of `Job`.
 
         Returns:
             False if nothing was started: no fit CT or no address (`problem` says why), or other work is running.
@@ -152,9 +150,7 @@ class Desk:
                 take(asked, result)
             self.changed()
 
-        return self.start(
-            Job(title=title, work=work, on_done=done, on_stopped=stopped, replaceable=replaceable, waits=waits)
-        )
+        return self.start(Job(title=title, work=work, on_done=done, on_start=lambda: ready(asked), **how))
 
     def start(self, job: Job) -> bool:
         """Start any job, and say so.

@@ -29,6 +29,7 @@ class Job:
     Args:
         title: What is being done, for people.
         work: Runs on the worker with a progress callback and a cancel token.
+        on_start: Called on the main thread when its turn has come, just before `work`.
         on_done: Receives its result, in `poll`.
         on_stopped: Called in `poll` if it failed or was cancelled.
         replaceable: Whether the next job may cancel it.
@@ -39,6 +40,7 @@ class Job:
     work: Work
     on_done: Callable[[Any], None]
     on_stopped: Callable[[], None] | None = None
+    on_start: Callable[[], None] | None = None
     replaceable: bool = False
     waits: bool = False
 
@@ -180,7 +182,13 @@ class Runner:
     def _launch(self, job: Job) -> None:
         self._job, self._token = job, CancelToken()
         self.fraction, self.message = 0.0, ""
-        self._tasks.put((job, self._token))
+        try:
+            if job.on_start is not None:
+                job.on_start()
+        except Exception as error:
+            self._reports.put(_Ended(job=job, token=self._token, error=error))
+        else:
+            self._tasks.put((job, self._token))
 
     def _end(self, ended: _Ended) -> None:
         follower, self._job, self._follower = self._follower, None, None

@@ -16,26 +16,29 @@ from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
 from colipri_core.editing.notice import answer_notice
+from colipri_core.errors import Cancelled
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
-from colipri_core.segmentation import Segmentation
 from colipri_core.session import Session
 from colipri_core.vocabulary.structures import STRUCTURES
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
-from ColipriLib.reconcile import Shown
-from ColipriLib.reconcile import reconcile
+from ColipriLib.handwork import Answer
+from ColipriLib.handwork import Seen
+from ColipriLib.handwork import look
+from ColipriLib.handwork import perform
+from ColipriLib.handwork import show
 from ColipriLib.scene import markups
 from ColipriLib.scene import segments
 
 POINT_ROLES = {"points": True, "antipoints": False}
 """Role of a fiducial node -> whether its points show what belongs to the object."""
 
-_Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
-_Answer = tuple[Change | None, EditingState, Segmentation | None]
+Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
+"""Acts on a session; returns what changed, None if nothing did."""
 
 
 class Labelling:
@@ -61,7 +64,7 @@ class Labelling:
 
     def begin(self) -> bool:
         """Open the labels: those of an earlier session, of the scene, or none yet."""
-        return self._act("Opening labels", lambda session, progress, cancel: None)
+        return self.act("Opening labels", lambda session, progress, cancel: None)
 
     def prompt(self, prompt: Prompt) -> bool:
         """Ask the model for the current object.
@@ -74,7 +77,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)  # type: ignore[arg-type]
 
-        return self._act(prompt.kind.capitalize(), act, prompt=prompt)
+        return self.act(prompt.kind.capitalize(), act, prompt=prompt)
 
     def ask_phrase(self, text: str) -> bool:
         """Seed the current object from words; empty text does nothing.
@@ -171,7 +174,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change | None:
             return session.undo() if session.editing.undo else None
 
-        return self._act("Undo", act)
+        return self.act("Undo", act)
 
     def redo(self) -> bool:
         """Make the edit that was undone last once more; without one nothing happens."""
@@ -179,7 +182,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change | None:
             return session.redo() if session.editing.redo else None
 
-        return self._act("Redo", act)
+        return self.act("Redo", act)
 
     def edit(self, edit: Edit) -> bool:
         """Edit objects.
@@ -187,7 +190,7 @@ class Labelling:
         Args:
             edit: The edit.
         """
-        return self._act("Editing", lambda session, progress, cancel: session.edit(edit))
+        return self.act("Editing", lambda session, progress, cancel: session.edit(edit))
 
     def add_object(self) -> bool:
         """Add an object and edit it from now on."""
@@ -198,7 +201,7 @@ class Labelling:
             if added and case is self._desk.case:
                 self.choose_object(added[-1])
 
-        return self._act("Adding an object", lambda session, progress, cancel: session.edit(AddObject()), then=choose)
+        return self.act("Adding an object", lambda session, progress, cancel: session.edit(AddObject()), then=choose)
 
     def choose_object(self, label: int) -> None:
         """Edit another object.
@@ -246,7 +249,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
-        return self._act("Outlining structures", act)
+        return self.act("Outlining structures", act)
 
     def export(self, path: Path) -> bool:
         """Save the labels in the volume's own place, with the log of edits beside them.
@@ -255,72 +258,52 @@ class Labelling:
             path: A file; its suffix decides the format.
         """
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> None:
             from colipri_core.io import write_labelmap
             from colipri_core.io.atomic import write_json
             from colipri_core.io.suffixes import without_suffix
 
             write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
-            return write_labelmap(session.segmentation, path, source=session.volume)
+            write_labelmap(session.segmentation, path, source=session.volume)
 
-        return self._desk.run(f"Saving {path.name}", ask, lambda case, _: None, waits=True)
+        return self.act(f"Saving {path.name}", act)
 
-    def _act(
-        self, title: str, act: _Act, *, then: Callable[[Case], None] = lambda case: None, prompt: Prompt | None = None
+    def act(
+        self, title: str, act: Act, *, then: Callable[[Case], None] = lambda case: None, prompt: Prompt | None = None
     ) -> bool:
-        """Ask the session on the worker, with what the user changed by hand first; then show what changed."""
-        node, policy = self.node, self._desk.params.text("policy")
-        case = self._desk.case
-        read_at = segments.stamp(node) if node is not None else None
-        shown = None
-        if node is not None and self._desk.volume_node is not None and (case is None or case.stamp != read_at):
-            labelmap, described = segments.read(node, self._desk.volume_node)
-            shown = Shown(labelmap=labelmap, segments=described)
-            read_at = segments.stamp(node)
+        """Ask the session when its turn has come, with what the user changed by hand first; then show what changed.
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
-            adopted = reconcile(session, shown) if shown is not None else 0
-            change = act(session, progress, cancel)
-            whole = session.segmentation if node is None or adopted or shown is not None else None
-            return change, session.editing, whole
+        Args:
+            title: What is being done.
+            act: Asks; on the worker.
+            then: Called on the main thread once the answer is shown.
+            prompt: What the session is asked about, if it is a prompt.
 
-        def take(case: Case, answer: _Answer) -> None:
-            self._show(case, answer, read_at)
-            change, state, _ = answer
-            if prompt is not None and change is not None:
-                self._desk.problem = answer_notice(prompt, change, state, policy=policy)  # type: ignore[arg-type]
+        Returns:
+            False if nothing was started; see `Desk.run`.
+        """
+        policy, volume = self._desk.params.text("policy"), self._desk.volume_node
+        seen = Seen()
+
+        def ready(case: Case) -> None:
+            nonlocal seen
+            seen = look(self._desk, case)
+
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Answer:
+            return perform(session, seen, lambda: act(session, progress, cancel))
+
+        def take(case: Case, answer: Answer) -> None:
+            show(self._desk, case, seen, answer)
+            self._show_prompts(case.node)
+            if answer.error is not None:
+                if not isinstance(answer.error, Cancelled):
+                    self._desk.fail(answer.error)
+                return
+            if prompt is not None and answer.change is not None:
+                self._desk.problem = answer_notice(prompt, answer.change, answer.state, policy=policy)  # type: ignore[arg-type]
             then(case)
 
-        volume = self._desk.volume_node
-        return self._desk.run(title, ask, take, waits=True, stopped=lambda: self._show_prompts(volume))
-
-    def _show(self, case: Case, answer: _Answer, read_at: int | None) -> None:
-        change, state, whole = answer
-        case.state = state
-        node = self._desk.params.node_of("labels", case.node)
-        if node is None:
-            node = segments.add_segmentation(self._desk.scene, case.node, f"{case.node.GetName()} labels")
-            self._desk.params.set_node("labels", node, case.node)
-        touched = read_at is not None and segments.stamp(node) != read_at and case.stamp != segments.stamp(node)
-        items = [item.segment for item in state.objects]
-        if whole is not None:
-            segments.write(node, case.node, whole.labelmap, items)
-        elif change is not None and not segments.write_box(node, change.lower, change.labels, items):
-            self._refresh(case)
-        if not touched:
-            case.stamp = segments.stamp(node)
-        self._show_prompts(case.node)
-
-    def _refresh(self, case: Case) -> None:
-        """Write the whole anew: the node no longer has the layer that edits could be written to."""
-
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
-            return None, session.editing, session.segmentation
-
-        def take(case: Case, answer: _Answer) -> None:
-            self._show(case, answer, None)
-
-        self._desk.run("Drawing labels", ask, take, waits=True, case=case)
+        return self._desk.run(title, ask, take, ready=ready, waits=True, on_stopped=lambda: self._show_prompts(volume))
 
     def _show_prompts(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Show the point prompts of the current object as the session of a CT has them."""
