@@ -72,7 +72,7 @@ class Labelling:
         Args:
             prompt: What was pointed at, in world RAS+ mm.
         """
-        label, policy = self._desk.params.object, self._desk.params.text("policy")
+        label, policy = self._desk.params.object_of(), self._desk.params.text("policy")
 
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ class Labelling:
             if self._desk.case is not None:
                 self._desk.case.stamp = None
         label = segments.label_of(segmentation, segment)
-        self._desk.params.set_text("object", str(label))
+        self._desk.params.set_object(label)
         r, a, s = (float(value) for value in place)
         return self.prompt(Point(ras=(r, a, s), positive=positive))
 
@@ -209,7 +209,7 @@ class Labelling:
         Args:
             label: The object.
         """
-        self._desk.params.set_text("object", str(label))
+        self._desk.params.set_object(label)
         self._show_prompts(self._desk.volume_node)
         self._desk.changed()
 
@@ -230,17 +230,17 @@ class Labelling:
         Args:
             **changes: Fields of `ChangeObject`.
         """
-        label = self._desk.params.object
+        label = self._desk.params.object_of()
         return self._exists(label) and self.edit(ChangeObject(label=label, **changes))  # type: ignore[arg-type]
 
     def reset_object(self) -> bool:
         """Take all voxels and prompts from the current object."""
-        label = self._desk.params.object
+        label = self._desk.params.object_of()
         return self._exists(label) and self.edit(ResetObject(label=label))
 
     def remove_object(self) -> bool:
         """Remove the current object."""
-        label = self._desk.params.object
+        label = self._desk.params.object_of()
         return self._exists(label) and self.edit(RemoveObject(label=label))
 
     def adopt_structures(self) -> bool:
@@ -308,7 +308,9 @@ class Labelling:
     def _show_prompts(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Show the point prompts of the current object as the session of a CT has them."""
         case = self._desk.case_of(volume)
-        mine = case.state.prompts.get(self._desk.params.object, ()) if case is not None and case.state else ()
+        mine = (
+            case.state.prompts.get(self._desk.params.object_of(volume), ()) if case is not None and case.state else ()
+        )
         self._showing = True  # points that are shown say that they were placed, as those of the user do
         try:
             for role, positive in POINT_ROLES.items():

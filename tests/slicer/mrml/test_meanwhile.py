@@ -1,6 +1,8 @@
-"""What the user does while an answer is awaited: another CT, the next object, the end of the scene."""
+"""Another CT is chosen, while an answer is awaited or between two: results, labels and objects stay with their own."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from scripted import Bench
 
@@ -33,3 +35,26 @@ def test_the_map_of_a_phrase_belongs_to_the_volume_it_was_asked_of(bench: Bench)
     assert [node.GetName() for node in heat.heat_maps(scene, bench.first)] == ["Evidence: pleural effusion"]
     assert heat.heat_maps(scene, bench.second) == []
     assert heat.shown_phrases(scene) == frozenset(), "the slice views stay with the CT that was chosen"
+
+
+def test_each_volume_has_a_current_object_of_its_own(bench: Bench, tmp_path: Path) -> None:
+    bench.click(6, 10, 8)
+    bench.labelling.add_object()
+    bench.finish()
+    assert bench.logic.view().label.current == 2
+
+    bench.logic.desk.choose(bench.second)
+    assert bench.logic.view().label.current == 1
+    bench.click(6, 10, 8)
+    bench.finish()
+    assert [item.name for item in bench.labelling.state.objects] == ["Object 1"]
+    bench.logic.desk.choose(bench.first)
+    assert bench.logic.view().label.current == 2
+
+    scene = bench.logic.desk.scene
+    assert scene.WriteToMRB(str(tmp_path / "case.mrb"))
+    bench.logic.desk.forget()
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(tmp_path / "case.mrb"))
+    bench.logic.begin(scene.GetFirstNodeByName("Colipri"))
+    assert bench.logic.view().label.current == 2
