@@ -89,7 +89,7 @@ def test_each_volume_has_an_object_of_its_own(params: Parameters) -> None:
     first, second = Volume("first"), Volume("second")
     params.set_object(3, first)
 
-    assert (params.object_of(first), params.object_of(second), params.object_of()) == (3, 1, 1)
+    assert (params.object_of(first), params.object_of(second), params.object) == (3, 1, 1)
     second.attributes |= first.attributes
     assert params.object_of(second) == 1, "a copied volume begins anew"
     with pytest.raises(ValueError, match="Choose a CT volume"):

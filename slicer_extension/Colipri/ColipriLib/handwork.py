@@ -82,7 +82,7 @@ def look(desk: Desk, case: Case) -> Seen:
         return Seen()
     shown = None
     if segments.stamp(node) != case.stamp:
-        labelmap, described = segments.read(node, case.node)
+        labelmap, described = segments.read(node, case.node, taken=case.labels)
         shown = Shown(labelmap=labelmap, segments=described)
     return Seen(node=node, stamp=segments.stamp(node), shown=shown)
 
@@ -129,7 +129,7 @@ def show(desk: Desk, case: Case, seen: Seen, answer: Answer) -> None:
     elif node is not seen.node:
         return  # another segmentation was made the labels meanwhile: it is read before the next act
     elif segments.stamp(node) != seen.stamp:
-        labelmap, described = segments.read(node, case.node)
+        labelmap, described = segments.read(node, case.node, taken=case.labels)
         assert answer.before is not None
         _write(node, case, merged(Shown(labelmap=labelmap, segments=described), answer.before, answer.after))
         case.stamp = None

@@ -72,12 +72,12 @@ class Labelling:
         Args:
             prompt: What was pointed at, in world RAS+ mm.
         """
-        label, policy = self._desk.params.object_of(), self._desk.params.text("policy")
+        label, policy = self._desk.params.object, self._desk.params.text("policy")
 
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)  # type: ignore[arg-type]
 
-        return self.act(prompt.kind.capitalize(), act, prompt=prompt)
+        return self.act(prompt.kind.capitalize(), act, prompt=prompt, label=label)
 
     def ask_phrase(self, text: str) -> bool:
         """Seed the current object from words; empty text does nothing.
@@ -163,7 +163,7 @@ class Labelling:
             self._desk.params.set_node("labels", segmentation)
             if self._desk.case is not None:
                 self._desk.case.stamp = None
-        label = segments.label_of(segmentation, segment)
+        label = segments.label_of(segmentation, segment, taken=self._labels())
         self._desk.params.set_object(label)
         r, a, s = (float(value) for value in place)
         return self.prompt(Point(ras=(r, a, s), positive=positive))
@@ -193,15 +193,25 @@ class Labelling:
         return self.act("Editing", lambda session, progress, cancel: session.edit(edit))
 
     def add_object(self) -> bool:
-        """Add an object and edit it from now on."""
-        before = {item.label for item in self.state.objects} if self.state is not None else set()
+        """Add an object and edit it from now on: what is asked before it is there is about it already."""
+        label = added = segments.free_label(self._labels())
+
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
+            nonlocal added
+            taken = {item.label for item in session.editing.objects}
+            change = session.edit(AddObject(label=None if label in taken else label))
+            added = change.label
+            return change
 
         def choose(case: Case) -> None:
-            added = [item.label for item in case.state.objects if item.label not in before] if case.state else []
-            if added and case is self._desk.case:
-                self.choose_object(added[-1])
+            if added != label:  # objects of an earlier session were not known yet
+                self._desk.params.set_object(added, case.node)
+                self._show_prompts(case.node)
 
-        return self.act("Adding an object", lambda session, progress, cancel: session.edit(AddObject()), then=choose)
+        started = self.act("Adding an object", act, then=choose, label=label)
+        if started:
+            self.choose_object(label)
+        return started
 
     def choose_object(self, label: int) -> None:
         """Edit another object.
@@ -230,17 +240,17 @@ class Labelling:
         Args:
             **changes: Fields of `ChangeObject`.
         """
-        label = self._desk.params.object_of()
+        label = self._desk.params.object
         return self._exists(label) and self.edit(ChangeObject(label=label, **changes))  # type: ignore[arg-type]
 
     def reset_object(self) -> bool:
         """Take all voxels and prompts from the current object."""
-        label = self._desk.params.object_of()
+        label = self._desk.params.object
         return self._exists(label) and self.edit(ResetObject(label=label))
 
     def remove_object(self) -> bool:
         """Remove the current object."""
-        label = self._desk.params.object_of()
+        label = self._desk.params.object
         return self._exists(label) and self.edit(RemoveObject(label=label))
 
     def adopt_structures(self) -> bool:
@@ -269,7 +279,13 @@ class Labelling:
         return self.act(f"Saving {path.name}", act)
 
     def act(
-        self, title: str, act: Act, *, then: Callable[[Case], None] = lambda case: None, prompt: Prompt | None = None
+        self,
+        title: str,
+        act: Act,
+        *,
+        then: Callable[[Case], None] = lambda case: None,
+        prompt: Prompt | None = None,
+        label: int | None = None,
     ) -> bool:
         """Ask the session when its turn has come, with what the user changed by hand first; then show what changed.
 
@@ -278,12 +294,12 @@ class Labelling:
             act: Asks; on the worker.
             then: Called on the main thread once the answer is shown.
             prompt: What the session is asked about, if it is a prompt.
+            label: The object, if it need not be there yet.
 
         Returns:
             False if nothing was started; see `Desk.run`.
         """
-        policy, volume = self._desk.params.text("policy"), self._desk.volume_node
-        seen = Seen()
+        policy, volume, seen = self._desk.params.text("policy"), self._desk.volume_node, Seen()
 
         def ready(case: Case) -> None:
             nonlocal seen
@@ -293,24 +309,38 @@ class Labelling:
             return perform(session, seen, lambda: act(session, progress, cancel))
 
         def take(case: Case, answer: Answer) -> None:
+            case.pending.pop(ask, None)
             show(self._desk, case, seen, answer)
             self._show_prompts(case.node)
-            if answer.error is not None:
-                if not isinstance(answer.error, Cancelled):
-                    self._desk.fail(answer.error)
-                return
-            if prompt is not None and answer.change is not None:
-                self._desk.problem = answer_notice(prompt, answer.change, answer.state, policy=policy)  # type: ignore[arg-type]
-            then(case)
+            if answer.error is None:
+                if prompt is not None and answer.change is not None:
+                    self._desk.problem = answer_notice(prompt, answer.change, answer.state, policy=policy)  # type: ignore[arg-type]
+                then(case)
+            elif not isinstance(answer.error, Cancelled):
+                self._desk.fail(answer.error)
 
-        return self._desk.run(title, ask, take, ready=ready, waits=True, on_stopped=lambda: self._show_prompts(volume))
+        def stopped() -> None:
+            case = self._desk.case_of(volume)
+            if case is not None:
+                case.pending.pop(ask, None)
+            self._show_prompts(volume)
+
+        started = self._desk.run(title, ask, take, ready=ready, waits=True, on_stopped=stopped)
+        if started and label is not None and self._desk.case is not None:
+            self._desk.case.pending[ask] = label
+        return started
+
+    def _labels(self) -> frozenset[int]:
+        """Labels of the chosen CT that are no longer free."""
+        case, node = self._desk.case, self.node
+        shown = segments.segment_ids(node) if node is not None else ()
+        return frozenset((*shown, *(case.labels if case is not None else ())))
 
     def _show_prompts(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Show the point prompts of the current object as the session of a CT has them."""
         case = self._desk.case_of(volume)
-        mine = (
-            case.state.prompts.get(self._desk.params.object_of(volume), ()) if case is not None and case.state else ()
-        )
+        state = case.state if case is not None else None
+        mine = state.prompts.get(self._desk.params.object_of(volume), ()) if state is not None else ()
         self._showing = True  # points that are shown say that they were placed, as those of the user do
         try:
             for role, positive in POINT_ROLES.items():

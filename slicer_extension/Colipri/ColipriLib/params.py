@@ -95,15 +95,20 @@ class Parameters:
         """Whether prompts show what belongs to the object."""
         return self.text("positive") == "true"
 
-    def object_of(self, volume: Any = None) -> int:
+    @property
+    def object(self) -> int:
+        """Label of the object of the chosen CT that is edited."""
+        volume = self.node_of("volume")
+        return self.object_of(volume) if volume is not None else 1
+
+    def object_of(self, volume: Any) -> int:
         """Return the label of the object of a CT that is edited; 1 until another one is chosen.
 
         Args:
-            volume: The CT; None for the chosen one.
+            volume: The CT.
         """
-        owner = self.node_of("volume") if volume is None else volume
-        node_id, _, label = ((owner.GetAttribute(_OBJECT) if owner is not None else None) or "").partition(" ")
-        return int(label) if label.isdigit() and node_id == owner.GetID() else 1
+        node_id, _, label = (volume.GetAttribute(_OBJECT) or "").partition(" ")
+        return int(label) if label.isdigit() and node_id == volume.GetID() else 1
 
     def set_object(self, label: int, volume: Any = None) -> None:
         """Edit an object of a CT from now on.

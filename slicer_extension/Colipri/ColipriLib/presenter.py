@@ -194,7 +194,7 @@ def _label(logic: ModuleLogic) -> LabelView:
     return LabelView(
         objects=state.objects if state is not None else (),
         volumes=volumes,
-        current=params.object_of(),
+        current=params.object,
         tool=params.text("tool"),
         positive=params.positive,
         keep=params.text("policy") == "keep",

@@ -84,7 +84,7 @@ class SimilarCases:
         Returns:
             False if nothing was started.
         """
-        store, label = self._desk.params.text("store"), self._desk.params.object_of()
+        store, label = self._desk.params.text("store"), self._desk.params.object
         if not store:
             self._desk.fail(StoreError(NO_STORE))
             return False

@@ -58,3 +58,54 @@ def test_each_volume_has_a_current_object_of_its_own(bench: Bench, tmp_path: Pat
     assert scene.ReadFromMRB(str(tmp_path / "case.mrb"))
     bench.logic.begin(scene.GetFirstNodeByName("Colipri"))
     assert bench.logic.view().label.current == 2
+
+
+def test_the_next_object_takes_what_is_asked_from_then_on(bench: Bench) -> None:
+    with bench.running(lambda: bench.click(6, 10, 8)):
+        for _ in range(2):
+            bench.labelling.add_object()
+            assert bench.labelling.add_object()
+        bench.labelling.choose_object(3)
+        bench.click(16, 10, 8)
+        assert bench.logic.view().label.current == 3
+
+    state = bench.labelling.state
+    assert {label: len(prompts) for label, prompts in state.prompts.items()} == {1: 1, 3: 1}
+    assert [item.label for item in state.objects] == [1, 2, 3, 4, 5]
+    assert bench.logic.view().label.current == 3
+
+
+def test_the_number_of_an_object_that_did_not_come_is_free_again(bench: Bench) -> None:
+    with bench.running(lambda: bench.click(6, 10, 8)):
+        bench.logic.desk.runner.cancel()
+        bench.finish()
+    bench.labelling.add_object()
+    bench.finish()
+
+    assert [item.label for item in bench.labelling.state.objects] == [1]
+
+
+def test_the_next_object_of_labels_that_were_not_opened_yet(bench: Bench) -> None:
+    bench.click(6, 10, 8)
+    bench.finish()
+    bench.logic.desk.forget()
+    bench.finish()
+    bench.logic.desk.scene.RemoveNode(bench.labelling.node)
+    assert bench.labelling.state is None
+    bench.labelling.add_object()
+    bench.finish()
+
+    assert [item.label for item in bench.labelling.state.objects] == [1, 2]
+    assert bench.logic.view().label.current == 2
+
+
+def test_a_segment_added_meanwhile_is_another_object_than_the_next_one(bench: Bench) -> None:
+    bench.click(6, 10, 8)
+    bench.finish()
+    with bench.running(lambda: bench.click(6, 10, 10)):
+        bench.labelling.add_object()
+        bench.labelling.node.GetSegmentation().AddEmptySegment("mine", "Mine")
+        bench.click(16, 10, 8)
+
+    assert [item.name for item in bench.labelling.state.objects] == ["Object 1", "Object 2", "Mine"]
+    assert len(bench.labelling.state.prompts[2]) == 1
