@@ -48,6 +48,7 @@ class Answer:
         state: How the labels stand.
         before: What the node showed; None without a node.
         whole: All labels, where the node needs more than the change.
+        refused: What was done by hand and not taken up, in words; the node is to show it no longer.
         error: Why the act failed, after what was done by hand had been taken up.
     """
 
@@ -55,6 +56,7 @@ class Answer:
     state: EditingState
     before: Shown | None
     whole: Shown | None
+    refused: str = ""
     error: Exception | None = None
 
     @property
@@ -95,9 +97,9 @@ def perform(session: Session, seen: Seen, act: Callable[[], Change | None]) -> A
         seen: The node as it is.
         act: Acts on the session.
     """
-    before = seen.shown
+    before, refused = seen.shown, ""
     if before is not None:
-        reconcile(session, before)
+        refused = reconcile(session, before)
     elif seen.node is not None:
         before = _labels_of(session)
     change, failed = None, None
@@ -108,7 +110,7 @@ def perform(session: Session, seen: Seen, act: Callable[[], Change | None]) -> A
             raise
         failed = error
     whole = _labels_of(session) if seen.node is None or seen.shown is not None else None
-    return Answer(change=change, state=session.editing, before=before, whole=whole, error=failed)
+    return Answer(change=change, state=session.editing, before=before, whole=whole, refused=refused, error=failed)
 
 
 def show(desk: Desk, case: Case, seen: Seen, answer: Answer) -> None:

@@ -318,6 +318,7 @@ class Labelling:
                 then(case)
             elif not isinstance(answer.error, Cancelled):
                 self._desk.fail(answer.error)
+            self._desk.problem = " ".join(words for words in (answer.refused, self._desk.problem) if words)
 
         def stopped() -> None:
             case = self._desk.case_of(volume)

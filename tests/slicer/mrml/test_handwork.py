@@ -133,3 +133,52 @@ def test_another_segmentation_chosen_meanwhile_is_not_written_over(painted: Benc
 
     assert painted.labelling.node is mine is not former
     assert [item.name for item in segments.read(mine, painted.first)[1]] == ["Mine"]
+
+
+@pytest.fixture
+def locked(painted: Bench) -> Bench:
+    """Object 1 is locked, 2 is not; both have voxels."""
+    painted.paint(CORNER, 2)
+    painted.labelling.change_object(locked=True)
+    painted.finish()
+    return painted
+
+
+@pytest.mark.parametrize("step", ["undo", "unlock", "add", "save", "click"])
+def test_what_was_painted_on_a_locked_object_is_taken_back_and_said(locked: Bench, step: str, tmp_path: Path) -> None:
+    before = locked.labels.copy()
+    locked.paint(EDGE, 1)
+    locked.paint(np.s_[6, 10, 8], 2)
+    locked.paint(np.s_[5, 10, 8], 0)
+    locked.paint(np.s_[0:2, 0:2, 6:8], 2)
+    before[0:2, 0:2, 6:8] = 2
+    {
+        "undo": locked.labelling.undo,
+        "unlock": lambda: locked.labelling.change_object(locked=False),
+        "add": locked.labelling.add_object,
+        "save": lambda: locked.labelling.export(tmp_path / "labels.nii.gz"),
+        "click": lambda: locked.click(6, 10, 8),
+    }[step]()
+    locked.finish()
+
+    problem = locked.logic.desk.problem
+    assert 'what was changed by hand in "Object 1" was taken back' in problem
+    assert ("can be edited" in problem) == (step == "click")
+    if step == "undo":
+        before[0:2, 0:2, 6:8] = 0
+    np.testing.assert_array_equal(locked.labels, before)
+    assert locked.labelling.state.objects[0].locked == (step != "unlock")
+    locked.labelling.begin()
+    locked.finish()
+    assert locked.logic.desk.problem == ""
+
+
+def test_a_locked_object_that_was_removed_by_hand_comes_back(locked: Bench) -> None:
+    before, node = locked.labels.copy(), locked.labelling.node
+    node.GetSegmentation().RemoveSegment(segments.segment_ids(node)[1])
+    locked.labelling.begin()
+    locked.finish()
+
+    assert '"Object 1" was taken back' in locked.logic.desk.problem
+    np.testing.assert_array_equal(locked.labels, before)
+    assert [item.name for item in locked.labelling.state.objects] == ["Object 1", "Object 2"]
