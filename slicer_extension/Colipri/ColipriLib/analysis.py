@@ -25,6 +25,7 @@ from ColipriLib.scene import segments
 MAX_HEAT_MAPS = 4
 """Heat maps kept for each CT, the shown one included; older ones are removed, they are quickly made again."""
 
+_Analysed = tuple[Findings | None, tuple[str, ...]]
 _Outlines = tuple[Segmentation, tuple[StructureRow, ...]]
 
 
@@ -39,19 +40,22 @@ class Analysis:
         self._desk = desk
 
     def analyse(self) -> bool:
-        """Ask for the model's findings, then outline structures if it can.
+        """Ask for the model's findings, then outline structures; what it cannot do is left out.
 
         Returns:
             False if nothing was started.
         """
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> tuple[Findings, tuple[str, ...]]:
-            return session.classify(progress=progress, cancel=cancel), check_volume(session.volume)
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Analysed:
+            info = self._desk.client.info
+            named = info is not None and info.capabilities.findings
+            findings = session.classify(progress=progress, cancel=cancel) if named else None
+            return findings, check_volume(session.volume)
 
-        def take(case: Case, answer: tuple[Findings, tuple[str, ...]]) -> None:
+        def take(case: Case, answer: _Analysed) -> None:
             findings, doubts = answer
-            case.findings = merged((), finding_rows(findings))
-            case.warn((*findings.provenance.warnings, *doubts))
+            case.findings = merged((), finding_rows(findings)) if findings is not None else ()
+            case.warn((*(findings.provenance.warnings if findings is not None else ()), *doubts))
             if case is self._desk.case:  # the slice views stay with a CT that was chosen meanwhile
                 places.show_volume(self._desk.scene, case.node)
             info = self._desk.client.info

@@ -21,6 +21,7 @@ from colipri_core.editing.change import EditingState
 from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import Edit
 from colipri_core.engine import Capabilities
+from colipri_core.errors import CapabilityError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Finding
 from colipri_core.findings import Findings
@@ -52,6 +53,8 @@ class ScriptedSession:
         self.undo, self.redo = self.editor.undo, self.editor.redo
 
     def classify(self, findings: Any = None, *, cancel: CancelToken, **_: Any) -> Findings:
+        if not self._engine.capabilities.free_text:
+            raise CapabilityError("This model reads no text.")
         self._engine.hold(cancel)
         names = self._engine.capabilities.findings if findings is None else findings
         items = tuple(Finding(name=name, code="", probability=0.5, calibrated=False) for name in names)
