@@ -193,6 +193,38 @@ def test_a_failing_callback_does_not_stop_the_queue(runner: Runner) -> None:
     assert seen == [2]
 
 
+def test_finishing_cancels_what_runs_and_does_what_waits(runner: Runner) -> None:
+    gate, order = Gate(), []
+    runner.start(Job(title="long", work=gate, on_done=lambda _: order.append("long")))
+    for name in ("edit", "save"):
+        runner.start(Job(title=name, work=at_once(name), on_done=order.append, waits=True))
+
+    assert runner.finish(10) == ()
+    assert order == ["edit", "save"]
+    assert not runner.busy
+
+
+def test_finishing_waits_for_nothing_where_nothing_waits(runner: Runner) -> None:
+    gate = Gate()
+    runner.start(Job(title="long", work=lambda *_: gate.open.wait(10), on_done=nothing))
+
+    assert runner.finish(10) == ()
+    assert runner.busy
+    gate.open.set()
+    runner.wait(10)
+
+
+def test_what_cannot_be_finished_in_time_is_named_and_forgotten(runner: Runner) -> None:
+    gate, seen = Gate(), []
+    runner.start(Job(title="stubborn", work=lambda *_: gate.open.wait(10), on_done=nothing))
+    runner.start(Job(title="save", work=at_once(1), on_done=seen.append, waits=True))
+
+    assert runner.finish(0.05) == ("save",)
+    gate.open.set()
+    runner.wait(10)
+    assert seen == []
+
+
 def test_after_close_nothing_is_taken_and_cleanup_runs_last() -> None:
     gate, order = Gate(), []
     runner = Runner(nothing)

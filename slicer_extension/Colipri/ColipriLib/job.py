@@ -159,6 +159,28 @@ class Runner:
         if not self._closed:
             self._tasks.put(cleanup)
 
+    def finish(self, timeout_s: float) -> tuple[str, ...]:
+        """Cancel what runs, but let edits and saves that wait for their turn be done first, as far as time allows.
+
+        To be called on the main thread before what they need goes. Where nothing waits, nothing is waited for.
+
+        Args:
+            timeout_s: Longest to wait.
+
+        Returns:
+            Titles of those that were not done; they are forgotten.
+        """
+        self.cancel()
+        deadline = time.monotonic() + timeout_s
+        while self._waiting or (self._job is not None and self._job.waits):
+            if time.monotonic() > deadline:
+                break
+            self.poll()
+            time.sleep(0.002)
+        left = tuple(job.title for job in (self._job, *self._waiting) if job is not None and job.waits)
+        self._waiting.clear()
+        return left
+
     def close(self, cleanup: Callable[[], None] | None = None) -> None:
         """Cancel, take no more jobs, and let the thread end by itself; nothing is waited for.
 
