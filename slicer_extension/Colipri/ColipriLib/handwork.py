@@ -65,8 +65,9 @@ class Answer:
         if self.whole is not None:
             return self.whole
         assert self.before is not None
-        labelmap = self.before.labelmap.astype(np.uint16)
+        labelmap = self.before.labelmap
         if self.change is not None and self.change.labels.size:
+            labelmap = labelmap.astype(np.result_type(labelmap, self.change.labels))
             i, j, k = (slice(a, b) for a, b in zip(*self.change.bbox, strict=True))
             labelmap[i, j, k] = self.change.labels
         return Shown(labelmap=labelmap, segments=tuple(item.segment for item in self.state.objects))
