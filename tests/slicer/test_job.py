@@ -101,6 +101,33 @@ def test_a_second_job_is_refused_a_waiting_one_is_not(runner: Runner) -> None:
     assert order == ["first", "edit", "next"]
 
 
+def test_a_job_is_made_ready_when_its_turn_has_come(runner: Runner) -> None:
+    gate, order = Gate(), []
+
+    def ready() -> None:
+        order.append(f"ready on {threading.current_thread().name}")
+
+    runner.start(Job(title="first", work=gate, on_done=lambda _: order.append("first")))
+    runner.start(Job(title="edit", work=at_once(0), on_done=lambda _: order.append("edit"), on_start=ready, waits=True))
+    gate.open.set()
+    runner.wait(10)
+
+    assert order == ["first", f"ready on {threading.current_thread().name}", "edit"]
+
+
+def test_a_job_that_cannot_be_made_ready_fails_and_the_next_one_runs(runner: Runner, failures: list[Exception]) -> None:
+    def broken() -> None:
+        msg = "no node"
+        raise ValueError(msg)
+
+    seen: list[object] = []
+    runner.start(Job(title="a", work=at_once(1), on_done=seen.append, on_start=broken))
+    runner.start(Job(title="b", work=at_once(2), on_done=seen.append, waits=True))
+    runner.wait(10)
+
+    assert ([str(error) for error in failures], seen) == (["no node"], [2])
+
+
 def test_a_replaceable_job_gives_way(runner: Runner) -> None:
     gate, order = Gate(), []
     runner.start(Job(title="map", work=gate, on_done=lambda _: order.append("map"), replaceable=True))
@@ -164,6 +191,38 @@ def test_a_failing_callback_does_not_stop_the_queue(runner: Runner) -> None:
     runner.wait(10)
 
     assert seen == [2]
+
+
+def test_finishing_cancels_what_runs_and_does_what_waits(runner: Runner) -> None:
+    gate, order = Gate(), []
+    runner.start(Job(title="long", work=gate, on_done=lambda _: order.append("long")))
+    for name in ("edit", "save"):
+        runner.start(Job(title=name, work=at_once(name), on_done=order.append, waits=True))
+
+    assert runner.finish(10) == ()
+    assert order == ["edit", "save"]
+    assert not runner.busy
+
+
+def test_finishing_waits_for_nothing_where_nothing_waits(runner: Runner) -> None:
+    gate = Gate()
+    runner.start(Job(title="long", work=lambda *_: gate.open.wait(10), on_done=nothing))
+
+    assert runner.finish(10) == ()
+    assert runner.busy
+    gate.open.set()
+    runner.wait(10)
+
+
+def test_what_cannot_be_finished_in_time_is_named_and_forgotten(runner: Runner) -> None:
+    gate, seen = Gate(), []
+    runner.start(Job(title="stubborn", work=lambda *_: gate.open.wait(10), on_done=nothing))
+    runner.start(Job(title="save", work=at_once(1), on_done=seen.append, waits=True))
+
+    assert runner.finish(0.05) == ("save",)
+    gate.open.set()
+    runner.wait(10)
+    assert seen == []
 
 
 def test_after_close_nothing_is_taken_and_cleanup_runs_last() -> None:

@@ -34,6 +34,23 @@ class ParameterNode:
         return self.nodes.get(role)
 
 
+class Volume:
+    """The part of a volume node that is used."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        self.attributes: dict[str, str] = {}
+
+    def GetID(self) -> str:  # noqa: N802 - VTK's name
+        return self.node_id
+
+    def GetAttribute(self, name: str) -> str | None:  # noqa: N802 - VTK's name
+        return self.attributes.get(name)
+
+    def SetAttribute(self, name: str, value: str) -> None:  # noqa: N802 - VTK's name
+        self.attributes[name] = value
+
+
 @pytest.fixture
 def params() -> Parameters:
     return Parameters(ParameterNode())
@@ -58,8 +75,6 @@ def test_values_are_read_back_and_written_once(params: Parameters) -> None:
         ("tool", "brush", "lasso"),
         ("policy", "merge", "keep"),
         ("positive", "yes", "true"),
-        ("object", "0", "1 or more"),
-        ("object", "-3", "1 or more"),
         ("server", "", "address of a server"),
         ("server", "ftp://host", "address of a server"),
     ],
@@ -68,6 +83,25 @@ def test_values_that_cannot_be_are_refused(params: Parameters, name: str, value:
     with pytest.raises(ValueError, match=words):
         params.set_text(name, value)
     assert params.node.writes == 0
+
+
+def test_each_volume_has_an_object_of_its_own(params: Parameters) -> None:
+    first, second = Volume("first"), Volume("second")
+    params.set_object(3, first)
+
+    assert (params.object_of(first), params.object_of(second), params.object) == (3, 1, 1)
+    second.attributes |= first.attributes
+    assert params.object_of(second) == 1, "a copied volume begins anew"
+    with pytest.raises(ValueError, match="Choose a CT volume"):
+        params.set_object(2)
+
+
+@pytest.mark.parametrize("label", [0, -3])
+def test_what_is_no_label_is_refused(params: Parameters, label: int) -> None:
+    volume = Volume("first")
+    with pytest.raises(ValueError, match="1 or more"):
+        params.set_object(label, volume)
+    assert volume.attributes == {}
 
 
 def test_unknown_names_and_roles_are_refused(params: Parameters) -> None:

@@ -25,6 +25,7 @@ from ColipriLib.scene import segments
 MAX_HEAT_MAPS = 4
 """Heat maps kept for each CT, the shown one included; older ones are removed, they are quickly made again."""
 
+_Analysed = tuple[Findings | None, tuple[str, ...]]
 _Outlines = tuple[Segmentation, tuple[StructureRow, ...]]
 
 
@@ -39,23 +40,27 @@ class Analysis:
         self._desk = desk
 
     def analyse(self) -> bool:
-        """Ask for the model's findings, then outline structures if it can.
+        """Ask for the model's findings, then outline structures; what it cannot do is left out.
 
         Returns:
             False if nothing was started.
         """
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> tuple[Findings, tuple[str, ...]]:
-            return session.classify(progress=progress, cancel=cancel), check_volume(session.volume)
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Analysed:
+            info = self._desk.client.info
+            named = info is not None and info.capabilities.findings
+            findings = session.classify(progress=progress, cancel=cancel) if named else None
+            return findings, check_volume(session.volume)
 
-        def take(case: Case, answer: tuple[Findings, tuple[str, ...]]) -> None:
+        def take(case: Case, answer: _Analysed) -> None:
             findings, doubts = answer
-            case.findings = merged((), finding_rows(findings))
-            case.warn((*findings.provenance.warnings, *doubts))
-            places.show_volume(self._desk.scene, case.node)
+            case.findings = merged((), finding_rows(findings)) if findings is not None else ()
+            case.warn((*(findings.provenance.warnings if findings is not None else ()), *doubts))
+            if case is self._desk.case:  # the slice views stay with a CT that was chosen meanwhile
+                places.show_volume(self._desk.scene, case.node)
             info = self._desk.client.info
             if info is not None and info.capabilities.structures:
-                self.outline()
+                self.outline(case)
 
         return self._desk.run("Analysing", ask, take)
 
@@ -77,15 +82,16 @@ class Analysis:
 
         def take(case: Case, findings: Findings) -> None:
             case.findings = merged(case.findings, finding_rows(findings, asked=True))
-            self.show_evidence(phrase)
+            self.show_evidence(phrase, case)
 
         return self._desk.run(f'Asking for "{phrase}"', ask, take)
 
-    def show_evidence(self, text: str) -> bool:
+    def show_evidence(self, text: str, case: Case | None = None) -> bool:
         """Show where the model sees a finding, and go to its peak.
 
         Args:
             text: A finding or phrase.
+            case: The CT's case; None for that of the chosen CT. The map of another CT is added without being shown.
 
         Returns:
             False if nothing was started.
@@ -100,12 +106,15 @@ class Analysis:
         def take(case: Case, answer: tuple[EvidenceMap, tuple[float, float]]) -> None:
             evidence, limits = answer
             case.warn(evidence.provenance.warnings)
-            heat.show_heat(self._desk.scene, case.node, evidence, limits)
+            if case is self._desk.case:
+                heat.show_heat(self._desk.scene, case.node, evidence, limits)
+                r, a, s = (float(value) for value in evidence.peak_ras)
+                places.go_to(self._desk.scene, (r, a, s))
+            else:
+                heat.add_heat(self._desk.scene, case.node, evidence, limits)
             self._drop_old_heat(case)
-            r, a, s = (float(value) for value in evidence.peak_ras)
-            places.go_to(self._desk.scene, (r, a, s))
 
-        return self._desk.run(f"Evidence for {text}", ask, take, replaceable=True)
+        return self._desk.run(f"Evidence for {text}", ask, take, case=case, replaceable=True)
 
     def toggle_evidence(self, text: str) -> None:
         """Show the heat map of a finding, or hide it if it is shown.
@@ -125,8 +134,11 @@ class Analysis:
             heat.lay_over(self._desk.scene, node, None)
             self._desk.changed()
 
-    def outline(self) -> bool:
+    def outline(self, case: Case | None = None) -> bool:
         """Outline the structures the model knows.
+
+        Args:
+            case: The CT's case; None for that of the chosen CT.
 
         Returns:
             False if nothing was started.
@@ -136,7 +148,7 @@ class Analysis:
             segmentation = session.segment(progress=progress, cancel=cancel)
             return segmentation, structure_rows(segmentation)
 
-        return self._desk.run("Outlining structures", ask, self._take_outlines, waits=True)
+        return self._desk.run("Outlining structures", ask, self._take_outlines, case=case, waits=True)
 
     def shown_phrases(self) -> frozenset[str]:
         """Phrases whose heat maps lie over the CT."""

@@ -33,7 +33,9 @@ class Case:
         report: The draft, with its edits.
         report_edited: Whether the user changed it.
         state: How the labels stand; None before they were opened.
-        stamp: What `segments.stamp` said after the last write to the labels' node; None before one.
+        stamp: What `segments.stamp` said when the labels' node last showed what the session held and nothing else;
+            None if it has to be read.
+        pending: What was not answered yet -> label of the object it is about, which need not be there yet.
         matches: Similar cases, nearest first.
         notice: The model that the results came from.
         warnings: What makes them doubtful.
@@ -48,6 +50,7 @@ class Case:
     report_edited: bool = False
     state: EditingState | None = None
     stamp: int | None = None
+    pending: dict[object, int] = dataclasses.field(default_factory=dict)
     matches: tuple[Match, ...] = ()
     notice: str = ""
     warnings: tuple[str, ...] = ()
@@ -65,6 +68,12 @@ class Case:
         volume = volumes.volume_of(node)
         assert node is not None
         return cls(node=node, volume=volume, identity=identity_of(node))
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """Labels of the objects there are and will be."""
+        objects = self.state.objects if self.state is not None else ()
+        return frozenset((*self.pending.values(), *(item.label for item in objects)))
 
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Add warnings that are not there yet."""

@@ -5,6 +5,7 @@ Controllers ask here for a session on the worker and get their results back in `
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from typing import TypeVar
@@ -26,6 +27,10 @@ from ColipriLib.scene import volumes
 Result = TypeVar("Result")
 Ask = Callable[[Session, ProgressCallback, CancelToken], Result]
 
+CLOSING_S = 3.0
+"""Longest that a scene or the application is kept from closing by edits and saves that wait (our choice)."""
+
+NOT_DONE = "Closed before this was done: {}. If the scene was saved, open it and do it again."
 CHANGED = "The volume or its transform was changed since it was analysed: its results were taken away."
 
 
@@ -113,10 +118,9 @@ class Desk:
         ask: Ask[Result],
         take: Callable[[Case, Result], None],
         *,
-        replaceable: bool = False,
-        waits: bool = False,
-        stopped: Callable[[], None] | None = None,
         case: Case | None = None,
+        ready: Callable[[Case], None] = lambda case: None,
+        **how: Any,
     ) -> bool:
         """Ask the session of a CT on the worker.
 
@@ -124,10 +128,9 @@ class Desk:
             title: What is being done.
             ask: Asks; on the worker.
             take: Receives case and result on the main thread, if the volume is still in the scene.
-            replaceable: See `Job`.
-            waits: See `Job`.
-            stopped: Called on the main thread if it failed or was cancelled.
             case: The CT's case; None for that of the chosen CT.
+            ready: Called with the case on the main thread when its turn has come, just before `ask`.
+            **how: Further fields of `Job`.
 
         Returns:
             False if nothing was started: no fit CT or no address (`problem` says why), or other work is running.
@@ -152,9 +155,7 @@ class Desk:
                 take(asked, result)
             self.changed()
 
-        return self.start(
-            Job(title=title, work=work, on_done=done, on_stopped=stopped, replaceable=replaceable, waits=waits)
-        )
+        return self.start(Job(title=title, work=work, on_done=done, on_start=lambda: ready(asked), **how))
 
     def start(self, job: Job) -> bool:
         """Start any job, and say so.
@@ -221,13 +222,23 @@ class Desk:
             case.notice = self.client.info.card.notice
 
     def forget(self) -> None:
-        """Let go of all cases and of the session: the scene is closing. The connection stays."""
-        self._cases.clear()
-        self.runner.cancel()
-        self.runner.afterwards(self.client.release)
+        """Let go of all cases and of the session: the scene is closing. The connection stays.
+
+        Edits and saves that wait behind what runs are done first, if it does not take long; else `problem` says so.
+        """
         self.problem = ""
+        self._finish()
+        self._cases.clear()
+        self.runner.afterwards(self.client.release)
 
     def close(self) -> None:
-        """Cancel what runs and close the connection, on the worker."""
+        """Do what waits if it does not take long, cancel what runs, and close the connection, on the worker."""
+        self._finish()
         self.runner.close(self.client.close)
         self._cases.clear()
+
+    def _finish(self) -> None:
+        left = self.runner.finish(CLOSING_S)
+        if left:
+            self.problem = NOT_DONE.format(", ".join(left))
+            logging.warning(self.problem)

@@ -29,6 +29,7 @@ class Job:
     Args:
         title: What is being done, for people.
         work: Runs on the worker with a progress callback and a cancel token.
+        on_start: Called on the main thread when its turn has come, just before `work`.
         on_done: Receives its result, in `poll`.
         on_stopped: Called in `poll` if it failed or was cancelled.
         replaceable: Whether the next job may cancel it.
@@ -39,6 +40,7 @@ class Job:
     work: Work
     on_done: Callable[[Any], None]
     on_stopped: Callable[[], None] | None = None
+    on_start: Callable[[], None] | None = None
     replaceable: bool = False
     waits: bool = False
 
@@ -157,6 +159,28 @@ class Runner:
         if not self._closed:
             self._tasks.put(cleanup)
 
+    def finish(self, timeout_s: float) -> tuple[str, ...]:
+        """Cancel what runs, but let edits and saves that wait for their turn be done first, as far as time allows.
+
+        To be called on the main thread before what they need goes. Where nothing waits, nothing is waited for.
+
+        Args:
+            timeout_s: Longest to wait.
+
+        Returns:
+            Titles of those that were not done; they are forgotten.
+        """
+        self.cancel()
+        deadline = time.monotonic() + timeout_s
+        while self._waiting or (self._job is not None and self._job.waits):
+            if time.monotonic() > deadline:
+                break
+            self.poll()
+            time.sleep(0.002)
+        left = tuple(job.title for job in (self._job, *self._waiting) if job is not None and job.waits)
+        self._waiting.clear()
+        return left
+
     def close(self, cleanup: Callable[[], None] | None = None) -> None:
         """Cancel, take no more jobs, and let the thread end by itself; nothing is waited for.
 
@@ -180,7 +204,13 @@ class Runner:
     def _launch(self, job: Job) -> None:
         self._job, self._token = job, CancelToken()
         self.fraction, self.message = 0.0, ""
-        self._tasks.put((job, self._token))
+        try:
+            if job.on_start is not None:
+                job.on_start()
+        except Exception as error:
+            self._reports.put(_Ended(job=job, token=self._token, error=error))
+        else:
+            self._tasks.put((job, self._token))
 
     def _end(self, ended: _Ended) -> None:
         follower, self._job, self._follower = self._follower, None, None

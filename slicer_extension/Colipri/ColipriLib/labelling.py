@@ -16,26 +16,29 @@ from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
 from colipri_core.editing.notice import answer_notice
+from colipri_core.errors import Cancelled
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Point
 from colipri_core.prompts import Prompt
-from colipri_core.segmentation import Segmentation
 from colipri_core.session import Session
 from colipri_core.vocabulary.structures import STRUCTURES
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
-from ColipriLib.reconcile import Shown
-from ColipriLib.reconcile import reconcile
+from ColipriLib.handwork import Answer
+from ColipriLib.handwork import Seen
+from ColipriLib.handwork import look
+from ColipriLib.handwork import perform
+from ColipriLib.handwork import show
 from ColipriLib.scene import markups
 from ColipriLib.scene import segments
 
 POINT_ROLES = {"points": True, "antipoints": False}
 """Role of a fiducial node -> whether its points show what belongs to the object."""
 
-_Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
-_Answer = tuple[Change | None, EditingState, Segmentation | None]
+Act = Callable[[Session, ProgressCallback, CancelToken], Change | None]
+"""Acts on a session; returns what changed, None if nothing did."""
 
 
 class Labelling:
@@ -61,7 +64,7 @@ class Labelling:
 
     def begin(self) -> bool:
         """Open the labels: those of an earlier session, of the scene, or none yet."""
-        return self._act("Opening labels", lambda session, progress, cancel: None)
+        return self.act("Opening labels", lambda session, progress, cancel: None)
 
     def prompt(self, prompt: Prompt) -> bool:
         """Ask the model for the current object.
@@ -74,7 +77,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)  # type: ignore[arg-type]
 
-        return self._act(prompt.kind.capitalize(), act, prompt=prompt)
+        return self.act(prompt.kind.capitalize(), act, prompt=prompt, label=label)
 
     def ask_phrase(self, text: str) -> bool:
         """Seed the current object from words; empty text does nothing.
@@ -160,8 +163,8 @@ class Labelling:
             self._desk.params.set_node("labels", segmentation)
             if self._desk.case is not None:
                 self._desk.case.stamp = None
-        label = segments.label_of(segmentation, segment)
-        self._desk.params.set_text("object", str(label))
+        label = segments.label_of(segmentation, segment, taken=self._labels())
+        self._desk.params.set_object(label)
         r, a, s = (float(value) for value in place)
         return self.prompt(Point(ras=(r, a, s), positive=positive))
 
@@ -171,7 +174,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change | None:
             return session.undo() if session.editing.undo else None
 
-        return self._act("Undo", act)
+        return self.act("Undo", act)
 
     def redo(self) -> bool:
         """Make the edit that was undone last once more; without one nothing happens."""
@@ -179,7 +182,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change | None:
             return session.redo() if session.editing.redo else None
 
-        return self._act("Redo", act)
+        return self.act("Redo", act)
 
     def edit(self, edit: Edit) -> bool:
         """Edit objects.
@@ -187,18 +190,28 @@ class Labelling:
         Args:
             edit: The edit.
         """
-        return self._act("Editing", lambda session, progress, cancel: session.edit(edit))
+        return self.act("Editing", lambda session, progress, cancel: session.edit(edit))
 
     def add_object(self) -> bool:
-        """Add an object and edit it from now on."""
-        before = {item.label for item in self.state.objects} if self.state is not None else set()
+        """Add an object and edit it from now on: what is asked before it is there is about it already."""
+        label = added = segments.free_label(self._labels())
+
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
+            nonlocal added
+            taken = {item.label for item in session.editing.objects}
+            change = session.edit(AddObject(label=None if label in taken else label))
+            added = change.label
+            return change
 
         def choose(case: Case) -> None:
-            added = [item.label for item in case.state.objects if item.label not in before] if case.state else []
-            if added and case is self._desk.case:
-                self.choose_object(added[-1])
+            if added != label:  # objects of an earlier session were not known yet
+                self._desk.params.set_object(added, case.node)
+                self._show_prompts(case.node)
 
-        return self._act("Adding an object", lambda session, progress, cancel: session.edit(AddObject()), then=choose)
+        started = self.act("Adding an object", act, then=choose, label=label)
+        if started:
+            self.choose_object(label)
+        return started
 
     def choose_object(self, label: int) -> None:
         """Edit another object.
@@ -206,7 +219,7 @@ class Labelling:
         Args:
             label: The object.
         """
-        self._desk.params.set_text("object", str(label))
+        self._desk.params.set_object(label)
         self._show_prompts(self._desk.volume_node)
         self._desk.changed()
 
@@ -246,7 +259,7 @@ class Labelling:
         def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Change:
             return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
-        return self._act("Outlining structures", act)
+        return self.act("Outlining structures", act)
 
     def export(self, path: Path) -> bool:
         """Save the labels in the volume's own place, with the log of edits beside them.
@@ -255,77 +268,80 @@ class Labelling:
             path: A file; its suffix decides the format.
         """
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Path:
+        def act(session: Session, progress: ProgressCallback, cancel: CancelToken) -> None:
             from colipri_core.io import write_labelmap
             from colipri_core.io.atomic import write_json
             from colipri_core.io.suffixes import without_suffix
 
             write_json(path.with_name(f"{without_suffix(path.name)}_edits.json"), session.edit_log())
-            return write_labelmap(session.segmentation, path, source=session.volume)
+            write_labelmap(session.segmentation, path, source=session.volume)
 
-        return self._desk.run(f"Saving {path.name}", ask, lambda case, _: None, waits=True)
+        return self.act(f"Saving {path.name}", act)
 
-    def _act(
-        self, title: str, act: _Act, *, then: Callable[[Case], None] = lambda case: None, prompt: Prompt | None = None
+    def act(
+        self,
+        title: str,
+        act: Act,
+        *,
+        then: Callable[[Case], None] = lambda case: None,
+        prompt: Prompt | None = None,
+        label: int | None = None,
     ) -> bool:
-        """Ask the session on the worker, with what the user changed by hand first; then show what changed."""
-        node, policy = self.node, self._desk.params.text("policy")
-        case = self._desk.case
-        read_at = segments.stamp(node) if node is not None else None
-        shown = None
-        if node is not None and self._desk.volume_node is not None and (case is None or case.stamp != read_at):
-            labelmap, described = segments.read(node, self._desk.volume_node)
-            shown = Shown(labelmap=labelmap, segments=described)
-            read_at = segments.stamp(node)
+        """Ask the session when its turn has come, with what the user changed by hand first; then show what changed.
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
-            adopted = reconcile(session, shown) if shown is not None else 0
-            change = act(session, progress, cancel)
-            whole = session.segmentation if node is None or adopted or shown is not None else None
-            return change, session.editing, whole
+        Args:
+            title: What is being done.
+            act: Asks; on the worker.
+            then: Called on the main thread once the answer is shown.
+            prompt: What the session is asked about, if it is a prompt.
+            label: The object, if it need not be there yet.
 
-        def take(case: Case, answer: _Answer) -> None:
-            self._show(case, answer, read_at)
-            change, state, _ = answer
-            if prompt is not None and change is not None:
-                self._desk.problem = answer_notice(prompt, change, state, policy=policy)  # type: ignore[arg-type]
-            then(case)
+        Returns:
+            False if nothing was started; see `Desk.run`.
+        """
+        policy, volume, seen = self._desk.params.text("policy"), self._desk.volume_node, Seen()
 
-        volume = self._desk.volume_node
-        return self._desk.run(title, ask, take, waits=True, stopped=lambda: self._show_prompts(volume))
+        def ready(case: Case) -> None:
+            nonlocal seen
+            seen = look(self._desk, case)
 
-    def _show(self, case: Case, answer: _Answer, read_at: int | None) -> None:
-        change, state, whole = answer
-        case.state = state
-        node = self._desk.params.node_of("labels", case.node)
-        if node is None:
-            node = segments.add_segmentation(self._desk.scene, case.node, f"{case.node.GetName()} labels")
-            self._desk.params.set_node("labels", node, case.node)
-        touched = read_at is not None and segments.stamp(node) != read_at and case.stamp != segments.stamp(node)
-        items = [item.segment for item in state.objects]
-        if whole is not None:
-            segments.write(node, case.node, whole.labelmap, items)
-        elif change is not None and not segments.write_box(node, change.lower, change.labels, items):
-            self._refresh(case)
-        if not touched:
-            case.stamp = segments.stamp(node)
-        self._show_prompts(case.node)
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> Answer:
+            return perform(session, seen, lambda: act(session, progress, cancel))
 
-    def _refresh(self, case: Case) -> None:
-        """Write the whole anew: the node no longer has the layer that edits could be written to."""
+        def take(case: Case, answer: Answer) -> None:
+            case.pending.pop(ask, None)
+            show(self._desk, case, seen, answer)
+            self._show_prompts(case.node)
+            if answer.error is None:
+                if prompt is not None and answer.change is not None:
+                    self._desk.problem = answer_notice(prompt, answer.change, answer.state, policy=policy)  # type: ignore[arg-type]
+                then(case)
+            elif not isinstance(answer.error, Cancelled):
+                self._desk.fail(answer.error)
+            self._desk.problem = " ".join(words for words in (answer.refused, self._desk.problem) if words)
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> _Answer:
-            return None, session.editing, session.segmentation
+        def stopped() -> None:
+            case = self._desk.case_of(volume)
+            if case is not None:
+                case.pending.pop(ask, None)
+            self._show_prompts(volume)
 
-        def take(case: Case, answer: _Answer) -> None:
-            self._show(case, answer, None)
+        started = self._desk.run(title, ask, take, ready=ready, waits=True, on_stopped=stopped)
+        if started and label is not None and self._desk.case is not None:
+            self._desk.case.pending[ask] = label
+        return started
 
-        self._desk.run("Drawing labels", ask, take, waits=True, case=case)
+    def _labels(self) -> frozenset[int]:
+        """Labels of the chosen CT that are no longer free."""
+        case, node = self._desk.case, self.node
+        shown = segments.segment_ids(node) if node is not None else ()
+        return frozenset((*shown, *(case.labels if case is not None else ())))
 
     def _show_prompts(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Show the point prompts of the current object as the session of a CT has them."""
         case = self._desk.case_of(volume)
-        mine = case.state.prompts.get(self._desk.params.object, ()) if case is not None and case.state else ()
+        state = case.state if case is not None else None
+        mine = state.prompts.get(self._desk.params.object_of(volume), ()) if state is not None else ()
         self._showing = True  # points that are shown say that they were placed, as those of the user do
         try:
             for role, positive in POINT_ROLES.items():

@@ -42,7 +42,7 @@ class ModuleLogic:
         self.analysis = Analysis(self.desk)
         self.labelling = Labelling(self.desk)
         self.reporting = Reporting(self.desk, self.analysis)
-        self.similar = SimilarCases(self.desk, load)
+        self.similar = SimilarCases(self.desk, self.labelling, load)
 
     def view(self) -> View:
         """What the panels show now."""

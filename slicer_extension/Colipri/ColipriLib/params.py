@@ -2,9 +2,9 @@
 
 Parameters are strings under a name in the module's parameter node, a `vtkMRMLScriptedModuleNode`. Nodes are referred to
 by a role: the chosen CT and the markup being drawn by the parameter node, everything that belongs to a CT by that CT,
-so that two CTs in a scene never share labels or results. `Colipri.py` describes the same names to Slicer's parameter
-node wrapper, so widgets that are connected to it and the code here read and write one place. The server's token is
-never among them.
+which also says which object is edited, so that two CTs in a scene never share labels or results. `Colipri.py` describes
+the same names to Slicer's parameter node wrapper, so widgets that are connected to it and the code here read and write
+one place. The server's token is never among them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ NODE_ROLES = ("volume", "drawing", *VOLUME_ROLES)
 OWNER = "Colipri.volume"
 """Role by which a node refers back to its CT. A copied CT takes its references along, and has none of these."""
 
+_OBJECT = "Colipri.object"
+"""Attribute of a CT: its node id and the label of its object that is edited. A copied CT has another id."""
+
 _GRID = "referenceImageGeometryRef"
 """Role by which Slicer's segmentations refer to the volume they were made on."""
 
@@ -34,7 +37,6 @@ DEFAULTS: dict[str, str] = {
     "tool": "",
     "positive": "true",
     "policy": "keep",
-    "object": "1",
 }
 """Parameter -> its value in a new scene."""
 
@@ -95,8 +97,34 @@ class Parameters:
 
     @property
     def object(self) -> int:
-        """Label of the object that is edited."""
-        return int(self.text("object"))
+        """Label of the object of the chosen CT that is edited."""
+        volume = self.node_of("volume")
+        return self.object_of(volume) if volume is not None else 1
+
+    def object_of(self, volume: Any) -> int:
+        """Return the label of the object of a CT that is edited; 1 until another one is chosen.
+
+        Args:
+            volume: The CT.
+        """
+        node_id, _, label = (volume.GetAttribute(_OBJECT) or "").partition(" ")
+        return int(label) if label.isdigit() and node_id == volume.GetID() else 1
+
+    def set_object(self, label: int, volume: Any = None) -> None:
+        """Edit an object of a CT from now on.
+
+        Args:
+            label: The object.
+            volume: The CT; None for the chosen one.
+
+        Raises:
+            ValueError: If it is no label, or no CT is chosen.
+        """
+        owner = self._owner("object", volume)
+        if label < 1:
+            msg = f"Expected a label of 1 or more, got {label}."
+            raise ValueError(msg)
+        owner.SetAttribute(_OBJECT, f"{owner.GetID()} {label}")
 
     def node_of(self, role: str, volume: Any = None) -> Any:
         """Return the node of a role, None if there is none.
@@ -130,10 +158,7 @@ class Parameters:
         if _role(role) not in VOLUME_ROLES:
             self.node.SetNodeReferenceID(role, found)
             return
-        owner = self.node_of("volume") if volume is None else volume
-        if owner is None:
-            msg = f"Expected a CT that the node of the {role} belongs to, found none. Choose a CT volume first."
-            raise ValueError(msg)
+        owner = self._owner(f"node of the {role}", volume)
         if node is not None:
             node.SetNodeReferenceID(OWNER, owner.GetID())
         owner.SetNodeReferenceID(f"Colipri.{role}", found)
@@ -168,6 +193,13 @@ class Parameters:
         except ValueError:
             return None
 
+    def _owner(self, what: str, volume: Any) -> Any:
+        owner = self.node_of("volume") if volume is None else volume
+        if owner is None:
+            msg = f"Expected a CT that the {what} belongs to, found none. Choose a CT volume first."
+            raise ValueError(msg)
+        return owner
+
 
 def checked_server(text: str) -> str:
     """Return the address of a server in its normal form.
@@ -197,9 +229,6 @@ def _checked(name: str, value: str) -> str:
         raise KeyError(msg)
     if allowed is not None and value not in allowed:
         msg = f'Expected {name} to be one of {", ".join(repr(item) for item in allowed)}, got "{value}".'
-        raise ValueError(msg)
-    if name == "object" and not (value.isdigit() and int(value) >= 1):
-        msg = f'Expected a label of 1 or more, got "{value}".'
         raise ValueError(msg)
     return checked_server(value) if name == "server" else value
 

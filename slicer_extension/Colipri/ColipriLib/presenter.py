@@ -20,6 +20,7 @@ NOT_CONNECTED = "Not connected. Start a local server, or enter the address of on
 LOST = "The server at {} does not answer. Labels and results are kept; the next step tries again."
 UNCALIBRATED = "Not calibrated: the numbers rank, they are no risks."
 NO_FINDINGS = "Analyse lists what the model sees."
+NO_NAMES = "This model lists no findings by itself."
 NO_STRUCTURES = "Analyse outlines the structures the model knows."
 NO_REPORT = "Draft report writes what the model sees; every sentence leads to its place."
 NO_MATCHES = "Find lists the cases of a store that are most like this scan."
@@ -175,7 +176,9 @@ def _findings(logic: ModuleLogic) -> FindingsView:
     case = logic.desk.case
     rows = case.findings if case is not None else ()
     uncalibrated = any(not row.calibrated for row in rows)
-    note = NO_FINDINGS if not rows else UNCALIBRATED if uncalibrated else ""
+    info = logic.desk.client.info
+    nothing = NO_NAMES if info is not None and not info.capabilities.findings else NO_FINDINGS
+    note = nothing if not rows else UNCALIBRATED if uncalibrated else ""
     return FindingsView(rows=rows, shown=logic.analysis.shown_phrases(), note=note)
 
 

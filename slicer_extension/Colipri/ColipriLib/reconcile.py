@@ -20,6 +20,11 @@ from colipri_core.session import Session
 
 Labels = npt.NDArray[np.unsignedinteger]
 
+LOCKED = (
+    "Locked objects stay as they are: what was changed by hand in {} was taken back. "
+    "To change it, take the tick off Locked first."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Shown:
@@ -34,26 +39,30 @@ class Shown:
     segments: tuple[Segment, ...]
 
 
-def reconcile(session: Session, shown: Shown) -> int:
-    """Make the session's labels those that are shown; each edit can be undone.
+def reconcile(session: Session, shown: Shown) -> str:
+    """Make the session's labels those that are shown, but for those of locked objects; each edit can be undone.
 
     Args:
         session: The session.
         shown: What the node shows.
 
     Returns:
-        How many edits were made.
-
-    Raises:
-        ObjectLockedError: If a locked object was changed by hand.
+        What was not taken over, in words; empty if everything was.
     """
-    edits = (*object_edits(session.editing.objects, shown.segments), *paint_edits(session, shown))
-    for edit in edits:
+    objects = session.editing.objects
+    locked = {item.label: item.name for item in objects if item.locked}
+    present = session.segmentation.labelmap
+    differs = present != shown.labelmap
+    barred = differs.copy()
+    barred[differs] = np.isin(present[differs], list(locked)) | np.isin(shown.labelmap[differs], list(locked))
+    gone = {item.label for item in objects} - {segment.label for segment in shown.segments}
+    for edit in (*object_edits(objects, shown.segments), *paint_edits(shown.labelmap, differs & ~barred)):
         session.edit(edit)
-    gone = {item.label for item in session.editing.objects} - {segment.label for segment in shown.segments}
-    for label in sorted(gone):
+    for label in sorted(gone - set(locked)):
         session.edit(RemoveObject(label=label))
-    return len(edits) + len(gone)
+    touched = {*np.unique(present[barred]).tolist(), *np.unique(shown.labelmap[barred]).tolist(), *gone}
+    names = ", ".join(f'"{name}"' for label, name in locked.items() if label in touched)
+    return LOCKED.format(names) if names else ""
 
 
 def object_edits(objects: Sequence[LabelObject], segments: Sequence[Segment]) -> list[Edit]:
@@ -74,15 +83,12 @@ def object_edits(objects: Sequence[LabelObject], segments: Sequence[Segment]) ->
     return edits
 
 
-def paint_edits(session: Session, shown: Shown) -> list[Edit]:
+def paint_edits(labelmap: Labels, where: npt.NDArray[np.bool_]) -> list[Edit]:
     """Edits that give voxels to the objects they are shown as, and take them from those they are not.
 
     Args:
-        session: The session.
-        shown: What is shown.
+        labelmap: What is shown, `[i, j, k]`.
+        where: The voxels.
     """
-    present = session.segmentation.labelmap
-    differs = present != shown.labelmap
-    labels = np.unique(shown.labelmap[differs])
-    crops = {int(label): Crop.around(differs & (shown.labelmap == label)) for label in labels}
+    crops = {int(label): Crop.around(where & (labelmap == label)) for label in np.unique(labelmap[where])}
     return [Paint(voxels=crop, label=label, policy="replace") for label, crop in crops.items()]

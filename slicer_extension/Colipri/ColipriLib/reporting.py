@@ -80,7 +80,7 @@ class Reporting:
             return session.draft_report(on_sentence=on_sentence, progress=progress, cancel=cancel)
 
         self._written = written
-        started = self._desk.run("Drafting the report", ask, self._take, stopped=self._stopped)
+        started = self._desk.run("Drafting the report", ask, self._take, on_stopped=self._stopped)
         if started:
             self._drafted = self._desk.case
         else:

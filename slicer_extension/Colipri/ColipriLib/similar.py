@@ -18,6 +18,7 @@ from colipri_core.volume import Volume
 from ColipriLib.case import Case
 from ColipriLib.desk import Desk
 from ColipriLib.job import Job
+from ColipriLib.labelling import Labelling
 from ColipriLib.rows import MatchRow
 from ColipriLib.scene import places
 from ColipriLib.scene import volumes
@@ -49,12 +50,14 @@ class SimilarCases:
 
     Args:
         desk: Scene, connection and worker.
+        labelling: Has the objects whose places are looked for.
         load: Loads the scan of a match from its file.
     """
 
-    def __init__(self, desk: Desk, load: Loader) -> None:
+    def __init__(self, desk: Desk, labelling: Labelling, load: Loader) -> None:
         self.note = ""
         self._desk = desk
+        self._labelling = labelling
         self._load = load
         self._store = ""
         self._found: tuple[Match, ...] = ()
@@ -76,7 +79,7 @@ class SimilarCases:
         """Look for cases like the chosen CT, or with a place like the current object.
 
         Args:
-            by_object: Take the current object's voxels as the place.
+            by_object: Take the current object's voxels as the place, with what was painted by hand; waits for its turn.
 
         Returns:
             False if nothing was started.
@@ -86,19 +89,23 @@ class SimilarCases:
             self._desk.fail(StoreError(NO_STORE))
             return False
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> tuple[Match, ...]:
+        found: tuple[Match, ...] = ()
+
+        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken) -> None:
+            nonlocal found
             region = _object_region(session, label) if by_object else None
-            found = session.similar(
+            matches = session.similar(
                 self._desk.client.store(store), NUM_MATCHES + 1, region=region, progress=progress, cancel=cancel
             )
-            others = [match for match in found if match.volume_sha256 != session.volume.sha256]
-            return tuple(others[:NUM_MATCHES])
+            others = [match for match in matches if match.volume_sha256 != session.volume.sha256]
+            found = tuple(others[:NUM_MATCHES])
 
-        def take(case: Case, found: tuple[Match, ...]) -> None:
+        def take(case: Case, _: None = None) -> None:
             self._show(store, found, "" if found else "The store has no other case.", case)
 
-        title = "Looking for the object elsewhere" if by_object else "Looking for similar cases"
-        return self._desk.run(title, ask, take)
+        if by_object:
+            return self._labelling.act("Looking for the object elsewhere", ask, then=take)
+        return self._desk.run("Looking for similar cases", ask, take)
 
     def search(self, phrase: str) -> bool:
         """Look for cases that show what a phrase says; needs no CT.

@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     import slicer
+    from scripted import Bench
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -47,6 +48,18 @@ def volume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
     node = nodes.add_volume(scene, voxels, nodes.AFFINE)
     nodes.put_under(node, nodes.MOVED)
     return node
+
+
+@pytest.fixture
+def bench(scene: slicer.vtkMRMLScene, tmp_path: Path) -> Iterator[Bench]:
+    """The module's controllers on an engine without a model."""
+    from scripted import Bench
+
+    made = Bench(scene, tmp_path / "edits")
+    yield made
+    made.engine.gate.set()
+    made.logic.close()
+    assert made.logic.desk.runner.join(20)
 
 
 @pytest.fixture(scope="session")

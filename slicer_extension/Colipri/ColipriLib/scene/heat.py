@@ -49,6 +49,25 @@ def show_heat(
         evidence: The map, on the CT's grid.
         limits: What `heat_limits` returned.
     """
+    node = add_heat(scene, volume, evidence, limits)
+    lay_over(scene, volume, node)
+    return node
+
+
+def add_heat(
+    scene: slicer.vtkMRMLScene,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    evidence: EvidenceMap,
+    limits: tuple[float, float],
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add the heat map of a phrase to the scene, or update it, and leave the slice views as they are.
+
+    Args:
+        scene: The scene.
+        volume: The CT.
+        evidence: The map, on the CT's grid.
+        limits: What `heat_limits` returned.
+    """
     node = find_heat(scene, volume, evidence.text)
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"Evidence: {evidence.text}")
@@ -62,7 +81,6 @@ def show_heat(
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(kji.ravel(), deep=True))
     node.SetAndObserveImageData(image)
     _display(scene, node, limits)
-    lay_over(scene, volume, node)
     return node
 
 

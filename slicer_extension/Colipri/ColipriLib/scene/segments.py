@@ -7,6 +7,7 @@ next write makes it anew. Which segment is which label stays with the segment, a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -143,20 +144,21 @@ def describe(node: slicer.vtkMRMLSegmentationNode, segments: Sequence[Segment]) 
 
 
 def read(
-    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode
+    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode, *, taken: Collection[int] = ()
 ) -> tuple[Labels, tuple[Segment, ...]]:
     """Read what a segmentation shows, on a volume's grid; where segments overlap, the last one counts.
 
     Args:
         node: A segmentation, maybe changed in the Segment Editor.
         volume: The volume.
+        taken: Labels that are no longer free, besides those of segments.
 
     Returns:
         uint16 labelmap `[i, j, k]`, and its segments; those that had no label were given one.
     """
     segmentation = node.GetSegmentation()
     kji = np.zeros(volume.GetImageData().GetDimensions()[::-1], dtype=np.uint16)
-    for label, item in sorted(_with_labels(node).items()):
+    for label, item in sorted(_with_labels(node, taken).items()):
         mask = slicer.vtkOrientedImageData()
         if node.GetBinaryLabelmapRepresentation(item, mask) and not mask.IsEmpty():
             _put(kji, mask, volume, label)
@@ -171,17 +173,27 @@ def segment_ids(node: slicer.vtkMRMLSegmentationNode) -> dict[int, str]:
     return {int(tag): item for item, tag in tags.items() if tag.isdigit()}
 
 
-def label_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
+def label_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str, *, taken: Collection[int] = ()) -> int:
     """The label of a segment; one that has none is given the next that is free.
 
     Args:
         node: The segmentation.
         segment_id: Its id.
+        taken: Labels that are no longer free, besides those of segments.
 
     Raises:
         KeyError: If there is no such segment.
     """
-    return {item: label for label, item in _with_labels(node).items()}[segment_id]
+    return {item: label for label, item in _with_labels(node, taken).items()}[segment_id]
+
+
+def free_label(taken: Collection[int]) -> int:
+    """The lowest label that is free.
+
+    Args:
+        taken: The others.
+    """
+    return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
 
 def stamp(node: slicer.vtkMRMLSegmentationNode) -> int:
@@ -281,12 +293,12 @@ def _tell(node: slicer.vtkMRMLSegmentationNode) -> None:
     node.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
 
 
-def _with_labels(node: slicer.vtkMRMLSegmentationNode) -> dict[int, str]:
+def _with_labels(node: slicer.vtkMRMLSegmentationNode, taken: Collection[int]) -> dict[int, str]:
     """Label -> segment id of all segments; those without a label get the next that is free."""
     segmentation, ids = node.GetSegmentation(), segment_ids(node)
     for item in segmentation.GetSegmentIDs():
         if item not in ids.values():
-            label = next(number for number in range(1, len(ids) + 2) if number not in ids)
+            label = free_label({*ids, *taken})
             segmentation.GetSegment(item).SetTag(LABEL_TAG, str(label))
             ids[label] = item
     return ids
