@@ -20,29 +20,28 @@ from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
 from colipri_core.editing.notice import answer_notice
-from colipri_core.errors import ColipriError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
-from colipri_core.progress import Reporter
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Prompt
 from colipri_core.session import Session
-from napari_colipri.backend import ModelInfo
 from napari_colipri.label_canvas import LabelCanvas
+from napari_colipri.label_jobs import Answer
+from napari_colipri.label_jobs import LabelJobs
+from napari_colipri.label_jobs import Opened
+from napari_colipri.label_jobs import Question
+from napari_colipri.label_jobs import editing
+from napari_colipri.label_jobs import stepping
 from napari_colipri.label_layers import Sheet
 from napari_colipri.label_layers import make_sheet
 from napari_colipri.tools import drawn_prompt
-from napari_colipri.work import Job
 from napari_colipri.work import Runner
-from napari_colipri.writer import save_session
 
 if TYPE_CHECKING:
     import napari.components
     from napari.layers import Image
 
     from napari_colipri.workflow import Workflow
-
-_Ask = Callable[[Session, ProgressCallback, CancelToken | None], Change]
 
 
 class Labelling:
@@ -64,7 +63,7 @@ class Labelling:
         self.positive = True
         self.policy: OverlapPolicy = "keep"
         self._workflow = workflow
-        self._runner = runner
+        self._jobs = LabelJobs(workflow.backend, runner)
         self._sheets: dict[Image, Sheet] = {}
         self._followed: Sheet | None = None
         self._hands: dict[Image, LabelCanvas] = {}
@@ -102,20 +101,14 @@ class Labelling:
         if case is None:
             return False
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, np.ndarray, EditingState]:
-            info, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
-            labelmap = case.source.grid.to_layer(session.segmentation.labelmap)
-            return info, np.array(labelmap, dtype=np.uint16, order="C"), session.editing
-
-        def done(result: tuple[ModelInfo, np.ndarray, EditingState]) -> None:
-            info, labelmap, state = result
-            self._workflow.set_model(info)
+        def done(opened: Opened) -> None:
+            self._workflow.set_model(opened.info)
             if case.layer in self.viewer.layers and case.layer not in self._sheets:
-                self._take_sheet(make_sheet(self.viewer, case, labelmap, state))
+                self._take_sheet(make_sheet(self.viewer, case, opened.labelmap, opened.state))
             if then is not None and self.sheet is not None:
                 then()
 
-        return self._runner.start(Job(title="Opening labels", work=work, on_done=done, waits=True))
+        return self._jobs.open(case, done)
 
     def choose_tool(self, tool: str | None) -> None:
         """Take a tool in hand, or put it down.
@@ -169,7 +162,9 @@ class Labelling:
         if sheet is not None:
             label = sheet.current
             self._ask(
-                sheet, prompt.kind.capitalize(), ask, tell=lambda *done: answer_notice(prompt, *done, policy=policy)
+                sheet,
+                Question(title=prompt.kind.capitalize(), ask=ask),
+                tell=lambda *done: answer_notice(prompt, *done, policy=policy),
             )
 
     def ask_phrase(self, text: str) -> None:
@@ -189,12 +184,9 @@ class Labelling:
             then: Called when it was made.
         """
 
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
-            return session.edit(edit)
-
         def ready() -> None:
             if self.sheet is not None:
-                self._ask(self.sheet, "Editing", ask, quiet=True, then=then)
+                self._ask(self.sheet, editing(edit), then=then)
 
         self.begin(ready)
 
@@ -246,7 +238,7 @@ class Labelling:
 
         def ready() -> None:
             if self.sheet is not None:
-                self._ask(self.sheet, "Outlining structures", ask)
+                self._ask(self.sheet, Question(title="Outlining structures", ask=ask))
 
         self.begin(ready)
 
@@ -257,15 +249,8 @@ class Labelling:
             path: File of a labelmap, or ending in .stl or .obj for a surface of the current object (without a log).
         """
         sheet = self.sheet
-        if sheet is None:
-            return
-        case, label = sheet.case, sheet.current
-
-        def work(progress: ProgressCallback, cancel: CancelToken) -> Path:
-            _, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
-            return save_session(session, path, label=label, source=case.source.volume)
-
-        self._runner.start(Job(title=f"Saving {path.name}", work=work, on_done=lambda _: None, waits=True))
+        if sheet is not None:
+            self._jobs.save(sheet.case, path, label=sheet.current)
 
     def close(self) -> None:
         """Let go of viewer, layers and keys; the layers stay."""
@@ -284,41 +269,27 @@ class Labelling:
         del self._sheets[ct]
 
     def _step(self, action: str) -> None:
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
-            waiting = session.editing.undo if action == "undo" else session.editing.redo
-            if not waiting:
-                return Change(label=0, action=action)
-            return session.undo() if action == "undo" else session.redo()
-
         if self.sheet is not None:
-            self._ask(self.sheet, action.capitalize(), ask, quiet=True)
+            self._ask(self.sheet, stepping(action))
 
     def _ask(
         self,
         sheet: Sheet,
-        title: str,
-        ask: _Ask,
+        question: Question,
         *,
-        quiet: bool = False,
         then: Callable[[], None] | None = None,
         tell: Callable[[Change, EditingState], str] = lambda *_: "",
     ) -> None:
         """Ask the session on the worker, then draw what changed."""
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Change, EditingState]:
-            _, session, rest = self._workflow.backend.open(sheet.case.request, Reporter(progress, cancel), cancel)
-            return ask(session, rest, cancel), session.editing
-
-        def done(result: tuple[Change, EditingState]) -> None:
-            self._show(sheet, *result)
-            if words := tell(*result):
+        def done(answer: Answer) -> None:
+            self._show(sheet, answer)
+            if words := tell(answer.change, answer.state):
                 self.noticed.emit(words)
             if then is not None:
                 then()
 
-        self._runner.start(
-            Job(title=title, work=work, on_done=done, waits=True, quiet=quiet, on_stopped=sheet.draw_marks)
-        )
+        self._jobs.ask(sheet.case, question, done, stopped=sheet.draw_marks)
 
     def keep_stroke(self, sheet: Sheet, stroke: Paint) -> None:
         """Make a stroke that is in the layer already an edit; one that is refused is taken off the layer again.
@@ -328,27 +299,16 @@ class Labelling:
             stroke: The stroke.
         """
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Change, EditingState, ColipriError | None]:
-            _, session, _ = self._workflow.backend.open(sheet.case.request, Reporter(progress, cancel), cancel)
-            try:
-                return session.edit(stroke), session.editing, None
-            except ColipriError as error:
-                crop = stroke.voxels
-                labels = session.segmentation.labelmap[crop.box]
-                change = Change(label=stroke.label, action="refused", lower=crop.lower, upper=crop.upper, labels=labels)
-                return change, session.editing, error
+        def done(answer: Answer) -> None:
+            self._show(sheet, answer)
+            if answer.refused is not None:
+                self.failed.emit(answer.refused)
 
-        def done(result: tuple[Change, EditingState, ColipriError | None]) -> None:
-            change, state, error = result
-            self._show(sheet, change, state)
-            if error is not None:
-                self.failed.emit(error)
+        self._jobs.keep_stroke(sheet.case, stroke, done)
 
-        self._runner.start(Job(title="Stroke", work=work, on_done=done, waits=True, quiet=True))
-
-    def _show(self, sheet: Sheet, change: Change, state: EditingState) -> None:
+    def _show(self, sheet: Sheet, answer: Answer) -> None:
         if sheet.case.layer in self._sheets:
-            sheet.show(change, state)
+            sheet.show(answer.change, answer.state)
             self.changed.emit()
 
     def drawing(self, path: np.ndarray) -> None:
