@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
+from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import Paint
 from colipri_core.errors import ColipriError
@@ -68,14 +68,18 @@ class Question:
     Args:
         title: What is being done.
         ask: Asks.
+        labels: Objects that it may make.
         quiet: Whether it is too short to be announced.
         at_close: What becomes of it if the dock is closed while it waits.
+        stroke: The stroke it keeps, which is in the layer already.
     """
 
     title: str
     ask: Ask
+    labels: tuple[int, ...] = ()
     quiet: bool = False
     at_close: AtClose = "drop"
+    stroke: Paint | None = None
 
 
 class LabelJobs:
@@ -114,45 +118,37 @@ class LabelJobs:
         case: Case,
         question: Question,
         done: Callable[[Answer], None],
-        *,
-        stopped: Callable[[], None] | None = None,
+        stopped: Callable[[], None],
     ) -> None:
         """Ask the session of a case.
 
         Args:
             case: The case.
             question: What it is asked.
-            done: Receives the answer.
+            done: Receives the answer; of a stroke that was refused it is how the labels are without it.
             stopped: Called if it failed or was cancelled.
         """
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Answer:
             _, session, rest = self._backend.open(case.request, Reporter(progress, cancel), cancel)
-            change = question.ask(session, rest, cancel)
-            return Answer(change=change, state=session.editing)
-
-        self._start(question, work, done, stopped)
-
-    def keep_stroke(self, case: Case, stroke: Paint, done: Callable[[Answer], None]) -> None:
-        """Make a stroke that is in the layer already an edit.
-
-        Args:
-            case: The case.
-            stroke: The stroke.
-            done: Receives the answer; of a stroke that was refused it is how the labels are without it.
-        """
-
-        def work(progress: ProgressCallback, cancel: CancelToken) -> Answer:
-            _, session, _ = self._backend.open(case.request, Reporter(progress, cancel), cancel)
             try:
-                return Answer(change=session.edit(stroke), state=session.editing)
+                return Answer(change=question.ask(session, rest, cancel), state=session.editing)
             except ColipriError as error:
-                crop = stroke.voxels
-                labels = session.segmentation.labelmap[crop.box]
-                change = Change(label=stroke.label, action="refused", lower=crop.lower, upper=crop.upper, labels=labels)
-                return Answer(change=change, state=session.editing, refused=error)
+                if question.stroke is None:
+                    raise
+                return _refused(session, question.stroke, error)
 
-        self._start(editing(stroke, title="Stroke"), work, done)
+        self._runner.start(
+            Job(
+                title=question.title,
+                work=work,
+                on_done=done,
+                waits=True,
+                quiet=question.quiet,
+                on_stopped=stopped,
+                at_close=question.at_close,
+            )
+        )
 
     def save(self, case: Case, path: Path, *, label: int) -> None:
         """Save the labels of a case.
@@ -171,34 +167,22 @@ class LabelJobs:
             Job(title=f"Saving {path.name}", work=work, on_done=lambda _: None, waits=True, at_close="do")
         )
 
-    def _start(
-        self,
-        question: Question,
-        work: Callable[[ProgressCallback, CancelToken], Any],
-        done: Callable[[Answer], None],
-        stopped: Callable[[], None] | None = None,
-    ) -> None:
-        self._runner.start(
-            Job(
-                title=question.title,
-                work=work,
-                on_done=done,
-                waits=True,
-                quiet=question.quiet,
-                on_stopped=stopped,
-                at_close=question.at_close,
-            )
-        )
 
-
-def editing(edit: Edit, *, title: str = "Editing") -> Question:
+def editing(edit: Edit) -> Question:
     """The question that makes an edit.
 
     Args:
         edit: The edit.
-        title: What is being done.
     """
-    return Question(title=title, ask=lambda session, _progress, _cancel: session.edit(edit), quiet=True, at_close="do")
+    made = (edit.label,) if isinstance(edit, Paint | AddObject) and edit.label else ()
+    return Question(
+        title="Stroke" if isinstance(edit, Paint) else "Editing",
+        ask=lambda session, _progress, _cancel: session.edit(edit),
+        labels=made,
+        quiet=True,
+        at_close="do",
+        stroke=edit if isinstance(edit, Paint) else None,
+    )
 
 
 def stepping(action: str) -> Question:
@@ -215,3 +199,11 @@ def stepping(action: str) -> Question:
         return session.undo() if action == "undo" else session.redo()
 
     return Question(title=action.capitalize(), ask=ask, quiet=True, at_close="do in order")
+
+
+def _refused(session: Session, stroke: Paint, error: ColipriError) -> Answer:
+    """The answer that takes a stroke off the layer again."""
+    crop = stroke.voxels
+    labels = session.segmentation.labelmap[crop.box]
+    change = Change(label=stroke.label, action="refused", lower=crop.lower, upper=crop.upper, labels=labels)
+    return Answer(change=change, state=session.editing, refused=error)

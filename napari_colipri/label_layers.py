@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +37,7 @@ class Sheet:
         marks: Layer of the prompts' marks.
         state: Objects, prompts and history.
         current: Label of the object that is edited.
+        expected: Labels that edits on their way will use -> how many of them.
     """
 
     case: Case
@@ -42,6 +45,29 @@ class Sheet:
     marks: Points
     state: EditingState
     current: int = 1
+    expected: Counter[int] = dataclasses.field(default_factory=Counter)
+
+    def free_label(self) -> int:
+        """The lowest label of no object, and of none that is on its way."""
+        taken = {item.label for item in self.state.objects} | set(+self.expected)
+        return next(label for label in itertools.count(1) if label not in taken)
+
+    def labels_for(self, count: int) -> tuple[int, ...]:
+        """All labels that objects may get that are taken over: their own if they are free, else the lowest free ones.
+
+        Args:
+            count: The number of objects.
+        """
+        taken = [item.label for item in self.state.objects] + list(+self.expected)
+        return tuple(range(1, max(taken, default=0) + count + 1))
+
+    def exists(self, label: int) -> bool:
+        """Whether an object is there, or on its way.
+
+        Args:
+            label: Its label.
+        """
+        return self.expected[label] > 0 or any(item.label == label for item in self.state.objects)
 
     def show(self, change: Change, state: EditingState) -> None:
         """Draw a change: nothing but its box is written again.

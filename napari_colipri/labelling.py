@@ -163,7 +163,7 @@ class Labelling:
             label = sheet.current
             self._ask(
                 sheet,
-                Question(title=prompt.kind.capitalize(), ask=ask),
+                Question(title=prompt.kind.capitalize(), ask=ask, labels=(label,)),
                 tell=lambda *done: answer_notice(prompt, *done, policy=policy),
             )
 
@@ -191,15 +191,16 @@ class Labelling:
         self.begin(ready)
 
     def add_object(self) -> None:
-        """Add an object and edit it from now on."""
-        before = {item.label for item in self.state.objects} if self.state is not None else set()
+        """Add an object and edit it from now on, before it is made: what follows is meant for it."""
 
-        def choose() -> None:
-            new = [item.label for item in self.sheet.state.objects if item.label not in before] if self.sheet else []
-            if new:
-                self.choose_object(new[-1])
+        def ready() -> None:
+            sheet = self.sheet
+            if sheet is not None:
+                label = sheet.free_label()
+                self._ask(sheet, editing(AddObject(label=label)))
+                self.choose_object(label)
 
-        self.edit(AddObject(), then=choose)
+        self.begin(ready)
 
     def choose_object(self, label: int) -> None:
         """Edit another object.
@@ -238,7 +239,9 @@ class Labelling:
 
         def ready() -> None:
             if self.sheet is not None:
-                self._ask(self.sheet, Question(title="Outlining structures", ask=ask))
+                info = self._workflow.info
+                made = self.sheet.labels_for(len(info.capabilities.structures) if info is not None else 0)
+                self._ask(self.sheet, Question(title="Outlining structures", ask=ask, labels=made))
 
         self.begin(ready)
 
@@ -281,15 +284,23 @@ class Labelling:
         tell: Callable[[Change, EditingState], str] = lambda *_: "",
     ) -> None:
         """Ask the session on the worker, then draw what changed."""
+        sheet.expected.update(question.labels)
 
         def done(answer: Answer) -> None:
+            sheet.expected.subtract(question.labels)
             self._show(sheet, answer)
+            if answer.refused is not None:
+                self.failed.emit(answer.refused)
             if words := tell(answer.change, answer.state):
                 self.noticed.emit(words)
             if then is not None:
                 then()
 
-        self._jobs.ask(sheet.case, question, done, stopped=sheet.draw_marks)
+        def stopped() -> None:
+            sheet.expected.subtract(question.labels)
+            sheet.draw_marks()
+
+        self._jobs.ask(sheet.case, question, done, stopped)
 
     def keep_stroke(self, sheet: Sheet, stroke: Paint) -> None:
         """Make a stroke that is in the layer already an edit; one that is refused is taken off the layer again.
@@ -298,13 +309,7 @@ class Labelling:
             sheet: Where it was drawn.
             stroke: The stroke.
         """
-
-        def done(answer: Answer) -> None:
-            self._show(sheet, answer)
-            if answer.refused is not None:
-                self.failed.emit(answer.refused)
-
-        self._jobs.keep_stroke(sheet.case, stroke, done)
+        self._ask(sheet, editing(stroke))
 
     def _show(self, sheet: Sheet, answer: Answer) -> None:
         if sheet.case.layer in self._sheets:
@@ -337,7 +342,7 @@ class Labelling:
         return self.sheet is not None and any(item.label == self.sheet.current for item in self.sheet.state.objects)
 
     def _choose_any(self) -> None:
-        if self.sheet is not None and self.sheet.state.objects and not self._current_exists():
+        if self.sheet is not None and self.sheet.state.objects and not self.sheet.exists(self.sheet.current):
             self.sheet.choose(self.sheet.state.objects[0].label)
 
     def _on_case(self) -> None:
