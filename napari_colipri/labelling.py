@@ -65,9 +65,10 @@ class Labelling:
         self._workflow = workflow
         self._jobs = LabelJobs(workflow.backend, runner)
         self._sheets: dict[Image, Sheet] = {}
-        self._followed: Sheet | None = None
+        self._followed: Image | None = workflow.layer
         self._hands: dict[Image, LabelCanvas] = {}
         viewer.layers.events.removed.connect(self._on_layer_removed)
+        viewer.layers.selection.events.active.connect(self._on_active)
         workflow.case_changed.connect(self._on_case)
 
     @property
@@ -123,21 +124,26 @@ class Labelling:
             self.viewer.layers.selection.active = sheet.labels
         self.changed.emit()
 
-    def tool_taken(self, tool: str | None) -> None:
+    def tool_taken(self, sheet: Sheet, tool: str | None) -> None:
         """The user took one of napari's own tools.
 
         Args:
+            sheet: The labels it is for.
             tool: "brush", "eraser", or None for another one.
         """
-        self.tool = tool
-        self.changed.emit()
+        if sheet is self.sheet:
+            self.tool = tool
+            self.changed.emit()
 
-    def press(self, action: str) -> None:
+    def press(self, action: str, sheet: Sheet | None = None) -> None:
         """Do what a key or button stands for.
 
         Args:
             action: A tool, "sign", "next", "undo" or "redo".
+            sheet: The labels whose layer heard the key, None of a button: their CT is the chosen one from then on.
         """
+        if sheet is not None:
+            self._workflow.choose(sheet.case.layer)
         if action == "sign":
             self.positive = not self.positive
             self.changed.emit()
@@ -258,12 +264,13 @@ class Labelling:
     def close(self) -> None:
         """Let go of viewer, layers and keys; the layers stay."""
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.viewer.layers.selection.events.active.disconnect(self._on_active)
         self._workflow.case_changed.disconnect(self._on_case)
         for ct in list(self._sheets):
             self._forget(ct)
 
     def _take_sheet(self, sheet: Sheet) -> None:
-        self._sheets[sheet.case.layer] = self._followed = sheet
+        self._sheets[sheet.case.layer] = sheet
         self._hands[sheet.case.layer] = LabelCanvas(self.viewer, sheet, self)
         self.choose_tool(self.tool)
 
@@ -346,11 +353,19 @@ class Labelling:
             self.sheet.choose(self.sheet.state.objects[0].label)
 
     def _on_case(self) -> None:
-        if self.sheet is not self._followed:
-            self._followed, self.tool = self.sheet, None
+        layer = self._workflow.layer
+        if layer != self._followed:
+            self._followed, self.tool = layer, None
             for hand in self._hands.values():
                 hand.take(None)
         self.changed.emit()
+
+    def _on_active(self, event: object) -> None:
+        """Choose the CT of the labels that keys and mouse work on from now on."""
+        active = event.value  # type: ignore[attr-defined]
+        sheet = next((sheet for sheet in self._sheets.values() if sheet.labels == active), None)
+        if sheet is not None and sheet.case.layer in self.viewer.layers:
+            self._workflow.choose(sheet.case.layer)
 
     def _on_layer_removed(self, event: object) -> None:
         removed = event.value  # type: ignore[attr-defined]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.key_bindings import coerce_keybinding
+from scenes import add_volume
 from scripted_engine import ScriptedEngine
 
 from colipri_core.editing.editor import LabelEditor
@@ -13,6 +18,7 @@ from colipri_core.io import read_labelmap
 from colipri_core.prompts import Point
 from colipri_core.volume import Volume
 from napari_colipri.dock import ColipriDock
+from napari_colipri.label_layers import Sheet
 
 
 @pytest.fixture
@@ -95,3 +101,40 @@ def test_a_new_object_is_none_of_the_structures_that_are_still_being_outlined(
     state, current = dock.labelling.state, dock.labelling.sheet.current
     assert [item.name for item in state.objects] == ["Airways", "Heart", "Spine", f"Object {current}"]
     assert list(state.prompts) == [current]
+
+
+@pytest.fixture
+def second(viewer: ViewerModel, volume: Volume) -> Image:
+    """Another CT in the viewer."""
+    return add_volume(viewer, dataclasses.replace(volume, voxels=volume.voxels + 1, name="second"))
+
+
+def open_both(dock: ColipriDock, second: Image, settle) -> tuple[Sheet, Sheet]:
+    """Open the labels of both CTs; the first one is chosen then."""
+    sheets = []
+    for ct in (second, dock.viewer.layers["chest-like"]):
+        dock.workflow.choose(ct)
+        dock.labelling.begin()
+        settle(dock)
+        sheets.append(dock.labelling.sheet)
+    return sheets[1], sheets[0]
+
+
+def test_keys_act_on_the_labels_layer_that_hears_them(dock, viewer, second, settle) -> None:
+    first, other = open_both(dock, second, settle)
+    for sheet in (first, other):
+        viewer.layers.selection.active = sheet.labels
+        sheet.labels.paint((3, 5, 5), 1)
+    settle(dock)
+    assert dock.workflow.layer == second
+    assert dock.model_panel.layers.currentText() == "second"
+    other.labels.keymap[coerce_keybinding("Control-Z")](other.labels)
+    settle(dock)
+    assert (first.state.undo, other.state.undo) == (("paint",), ())
+
+    dock.model_panel.layers.setCurrentIndex(dock.model_panel.layers.findText("chest-like"))
+    assert dock.workflow.layer == first.case.layer
+    other.labels.keymap[coerce_keybinding("N")](other.labels)  # its layer is the active one still
+    settle(dock)
+    assert (first.state.undo, other.state.undo) == (("paint",), ("add",))
+    assert dock.labelling.sheet is other
