@@ -127,12 +127,25 @@ class Jobs(QObject):
         self._executor.shutdown(wait=False)
 
     def in_order(self, work: Callable[[], None]) -> None:
-        """Run something short on the worker after what it does now, without progress; freeing memory, for instance.
+        """Run something short on the worker after what it does now and what waits, without progress.
 
         Args:
-            work: Runs on the worker thread.
+            work: Runs on the worker thread; frees memory, for instance, which a job that waits would take again.
         """
-        if not self._closed:
+        if self._closed:
+            return
+        if self._waiting:
+            self._waiting.append(
+                Job(
+                    title="Tidying up",
+                    work=lambda *_: work(),
+                    on_done=lambda _: None,
+                    waits=True,
+                    quiet=True,
+                    at_close="do",
+                )
+            )
+        else:
             self._executor.submit(work)
 
     def _left_to_do(self) -> Iterator[Job]:

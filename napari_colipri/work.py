@@ -57,7 +57,7 @@ class Runner(Protocol):
         ...
 
     def in_order(self, work: Callable[[], None]) -> None:
-        """Run something short on the worker after what it does now."""
+        """Run something short on the worker after what it does now and what waits."""
         ...
 
     def close(self, cleanup: Callable[[], None] | None = None) -> None:

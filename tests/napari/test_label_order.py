@@ -138,3 +138,15 @@ def test_keys_act_on_the_labels_layer_that_hears_them(dock, viewer, second, sett
     settle(dock)
     assert (first.state.undo, other.state.undo) == (("paint",), ("add",))
     assert dock.labelling.sheet is other
+
+
+def test_a_ct_removed_while_strokes_wait_is_let_go_after_them(dock, viewer, engine, volume, analysing, settle) -> None:
+    analysing()
+    viewer.layers["labels: chest-like"].paint((3, 5, 5), 1)
+
+    viewer.layers.remove("chest-like")
+    engine.gate.set()
+    settle(dock)
+
+    assert all(session.closed for session in engine.sessions)
+    assert saved_edits(volume, dock.workflow.backend.edits_folder) == ("paint",)
