@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from qtpy.QtCore import QObject
+from qtpy.QtCore import Qt
 from qtpy.QtCore import Signal
 
 from colipri_core.errors import Cancelled
@@ -159,7 +160,8 @@ class Jobs(QObject):
     def _launch(self, job: Job) -> None:
         self._job, self._token, self._relay = job, CancelToken(), _Relay()
         self._relay.progressed.connect(self._on_progress)
-        self._relay.ended.connect(self._on_ended)
+        # Queued, for work that has ended before its callback is added calls it from this thread, within `start`.
+        self._relay.ended.connect(self._on_ended, Qt.ConnectionType.QueuedConnection)
         if not job.quiet:
             self.started.emit(job.title)
         future = self._executor.submit(job.work, _throttled(self._relay), self._token)

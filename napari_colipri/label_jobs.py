@@ -15,6 +15,7 @@ from colipri_core.editing.edits import AddObject
 from colipri_core.editing.edits import Edit
 from colipri_core.editing.edits import Paint
 from colipri_core.errors import ColipriError
+from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter
@@ -39,11 +40,13 @@ class Opened:
         info: The model that was loaded.
         labelmap: Labels in layer order, a copy to paint on.
         state: Objects, prompts and history.
+        key: Hash of the scan, by which its edits are found.
     """
 
     info: ModelInfo
     labelmap: npt.NDArray[np.uint16]
     state: EditingState
+    key: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,12 +97,13 @@ class LabelJobs:
         self._backend = backend
         self._runner = runner
 
-    def open(self, case: Case, done: Callable[[Opened], None]) -> bool:
+    def open(self, case: Case, done: Callable[[Opened], None], stopped: Callable[[], None]) -> bool:
         """Open the labels of a case, with the edits of earlier sessions.
 
         Args:
             case: The case.
             done: Receives them.
+            stopped: Called if they could not be opened.
 
         Returns:
             False if no more jobs are taken.
@@ -109,9 +113,9 @@ class LabelJobs:
             info, session, _ = self._backend.open(case.request, Reporter(progress, cancel), cancel)
             labelmap = case.source.grid.to_layer(session.segmentation.labelmap)
             copied = np.array(labelmap, dtype=np.uint16, order="C")
-            return Opened(info=info, labelmap=copied, state=session.editing)
+            return Opened(info=info, labelmap=copied, state=session.editing, key=case.source.volume.sha256)
 
-        return self._runner.start(Job(title="Opening labels", work=work, on_done=done, waits=True))
+        return self._runner.start(Job(title="Opening labels", work=work, on_done=done, waits=True, on_stopped=stopped))
 
     def ask(
         self,
@@ -199,6 +203,19 @@ def stepping(action: str) -> Question:
         return session.undo() if action == "undo" else session.redo()
 
     return Question(title=action.capitalize(), ask=ask, quiet=True, at_close="do in order")
+
+
+def open_elsewhere(name: str) -> UnsupportedVolumeError:
+    """The error that refuses to label a scan in a second layer: each would show a part of the same edits.
+
+    Args:
+        name: The layer in which it is being labelled.
+    """
+    msg = (
+        f'Expected a scan that is not being labelled yet, but the labels of this one are open on the layer "{name}", '
+        "which is the same scan. Choose that layer to go on, or remove it first."
+    )
+    return UnsupportedVolumeError(msg)
 
 
 def _refused(session: Session, stroke: Paint, error: ColipriError) -> Answer:

@@ -36,6 +36,7 @@ class Sheet:
         labels: Layer of the labels.
         marks: Layer of the prompts' marks.
         state: Objects, prompts and history.
+        key: Hash of the scan.
         current: Label of the object that is edited.
         expected: Labels that edits on their way will use -> how many of them.
     """
@@ -44,6 +45,7 @@ class Sheet:
     labels: Labels
     marks: Points
     state: EditingState
+    key: str
     current: int = 1
     expected: Counter[int] = dataclasses.field(default_factory=Counter)
 
@@ -102,6 +104,11 @@ class Sheet:
         self.current = label
         self.labels.selected_label = label
 
+    def choose_any(self) -> None:
+        """Edit the first object if the one that was edited is gone."""
+        if self.state.objects and not self.exists(self.current):
+            self.choose(self.state.objects[0].label)
+
     def draw_marks(self, path: npt.NDArray[np.float64] | None = None, *, positive: bool = True) -> None:
         """Mark the prompts, and a path that is being drawn.
 
@@ -140,7 +147,12 @@ class Sheet:
 
 
 def make_sheet(
-    viewer: napari.components.ViewerModel, case: Case, labelmap: npt.NDArray[np.uint16], state: EditingState
+    viewer: napari.components.ViewerModel,
+    case: Case,
+    labelmap: npt.NDArray[np.uint16],
+    state: EditingState,
+    *,
+    key: str,
 ) -> Sheet:
     """Add the layers of a case that is to be labelled.
 
@@ -149,6 +161,7 @@ def make_sheet(
         case: The case.
         labelmap: Labels in layer order.
         state: How the session stands.
+        key: Hash of the scan.
     """
     placing = result_layers.placing(case.layer)
     labels = viewer.add_labels(
@@ -167,8 +180,7 @@ def make_sheet(
         metadata=result_layers.result_metadata(case.layer, "prompts"),
         **placing,
     )
-    sheet = Sheet(case=case, labels=labels, marks=marks, state=state)
+    sheet = Sheet(case=case, labels=labels, marks=marks, state=state, key=key)
     sheet.take(state)
     sheet.choose(state.objects[0].label if state.objects else 1)
-    viewer.layers.selection.active = labels
     return sheet

@@ -57,6 +57,15 @@ def test_work_runs_elsewhere_and_its_result_comes_back_here(jobs: Jobs, qtbot) -
     assert worker != here
 
 
+def test_even_the_shortest_work_is_done_after_start_has_returned(jobs: Jobs, qtbot) -> None:
+    for _ in range(50):
+        results = []
+        jobs.start(job(lambda _progress, _cancel: "done", results))
+        assert results == []
+        qtbot.waitUntil(lambda: not jobs.busy)
+        assert results == ["done"]
+
+
 def test_the_gui_thread_keeps_ticking(jobs: Jobs, qtbot) -> None:
     gate, ticks = Gate(), []
     timer = QTimer()

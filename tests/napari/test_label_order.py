@@ -150,3 +150,74 @@ def test_a_ct_removed_while_strokes_wait_is_let_go_after_them(dock, viewer, engi
 
     assert all(session.closed for session in engine.sessions)
     assert saved_edits(volume, dock.workflow.backend.edits_folder) == ("paint",)
+
+
+def test_what_is_asked_for_one_ct_is_done_to_it_after_another_was_chosen(
+    dock, viewer, engine, second, settle, qtbot
+) -> None:
+    first = dock.workflow.layer
+    dock.workflow.choose(second)
+    dock.labelling.press("point")
+    settle(dock)
+    other = dock.labelling.sheet
+    dock.workflow.choose(first)
+    engine.gate.clear()
+    engine.entered.clear()
+    dock.workflow.show_evidence("Lung nodule")
+    qtbot.waitUntil(engine.entered.is_set)
+    dock.labelling.press("next")
+    dock.labelling.ask_phrase("Pleural effusion")
+    viewer.layers.selection.active = other.labels
+    dock.labelling.press("point")
+    engine.gate.set()
+    settle(dock)
+
+    assert (dock.labelling.sheet, dock.labelling.tool) == (other, "point")
+    assert viewer.layers.selection.active == other.labels
+    assert (other.state.objects, other.state.prompts) == ((), {})
+    dock.workflow.choose(first)
+    state = dock.labelling.state
+    assert [item.name for item in state.objects] == ["Pleural effusion"]
+    assert list(state.prompts) == [1]
+
+
+def test_a_tool_is_in_hand_from_the_press_on_while_labels_wait_to_be_opened(dock, engine, settle, qtbot) -> None:
+    button = dock.label_panel.tools["point"]
+    engine.gate.clear()
+    dock.workflow.analyse()
+    qtbot.waitUntil(engine.entered.is_set)
+    button.click()
+    assert button.isChecked()
+    dock.label_panel.tools["box"].click()
+    engine.gate.set()
+    settle(dock)
+    assert dock.labelling.tool == "box"
+    assert dock.label_panel.tools["box"].isChecked()
+
+
+def test_labels_that_cannot_be_opened_put_the_tool_down(dock, volume, settle) -> None:
+    elsewhere = LabelEditor(volume, autosave=dock.workflow.backend.edits_folder)
+    dock.label_panel.tools["point"].click()
+    settle(dock)
+    assert dock.labelling.tool is None
+    assert not dock.label_panel.tools["point"].isChecked()
+    assert "is in use" in dock.error_bar.label.text()
+    elsewhere.close()
+
+
+def test_a_scan_in_two_layers_is_labelled_in_one_of_them(dock, viewer, volume, settle) -> None:
+    dock.labelling.press("point")
+    settle(dock)
+    sheet = dock.labelling.sheet
+    again = add_volume(viewer, volume)
+    dock.workflow.choose(again)
+    dock.labelling.press("point")
+    settle(dock)
+    assert dock.labelling.sheet is None
+    assert dock.labelling.tool is None
+    assert 'open on the layer "chest-like"' in dock.error_bar.label.text()
+    viewer.layers.remove(sheet.labels)
+    dock.workflow.choose(again)
+    dock.labelling.begin()
+    settle(dock)
+    assert dock.labelling.sheet.case.layer == again
