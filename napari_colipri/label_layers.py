@@ -13,6 +13,7 @@ import numpy.typing as npt
 from colipri_core.editing.change import Change
 from colipri_core.editing.change import EditingState
 from napari_colipri import layers as result_layers
+from napari_colipri.source import mm_per_unit
 from napari_colipri.tools import prompt_marks
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 POSITIVE, NEGATIVE = "#37d67a", "#ff4d4f"
 _OPACITY = 0.55
 _MARK_MM = 3.0
+_MAX_MARK_VOXELS = 50.0
+"""Larger marks hide what lies under them, on layers whose scale makes their voxels tiny (our choice)."""
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -32,15 +35,17 @@ class Sheet:
     """What is on the screen of the labels of one case.
 
     Args:
+        viewer: The viewer.
         case: The case.
         labels: Layer of the labels.
-        marks: Layer of the prompts' marks.
+        marks: Layer of the prompts' marks; one that was removed is added again when there is something to mark.
         state: Objects, prompts and history.
         key: Hash of the scan.
         current: Label of the object that is edited.
         expected: Labels that edits on their way will use -> how many of them.
     """
 
+    viewer: napari.components.ViewerModel
     case: Case
     labels: Labels
     marks: Points
@@ -93,6 +98,8 @@ class Sheet:
         former, self.state = self.state, state
         if former.objects != state.objects or former is state:
             self._color()
+        if (former.objects, former.voxels) != (state.objects, state.voxels) or former is state:
+            self._describe()
         self.draw_marks()
 
     def choose(self, label: int) -> None:
@@ -125,6 +132,10 @@ class Sheet:
         marked = [(points, sign) for points, sign in marked if len(points)]
         points = np.concatenate([points for points, _ in marked]) if marked else np.zeros((0, 3))
         colors = [POSITIVE if sign else NEGATIVE for points, sign in marked for _ in points]
+        if self.marks not in self.viewer.layers:
+            if not len(points):
+                return
+            self.marks = _add_marks(self.viewer, self.case)
         self.marks.selected_data = set()
         self.marks.data = points
         if colors:
@@ -137,6 +148,8 @@ class Sheet:
         for item in self.state.objects:
             colors[item.label] = (*(channel / 255 for channel in item.color), 1.0)
         self.labels.colormap = DirectLabelColormap(color_dict=colors)
+
+    def _describe(self) -> None:
         volumes = self.state.volumes_ml()
         self.labels.features = {
             "index": [0, *(item.label for item in self.state.objects)],
@@ -163,24 +176,30 @@ def make_sheet(
         state: How the session stands.
         key: Hash of the scan.
     """
-    placing = result_layers.placing(case.layer)
     labels = viewer.add_labels(
         labelmap,
         name=f"labels: {case.layer.name}",
         opacity=_OPACITY,
         metadata=result_layers.result_metadata(case.layer, "labels"),
-        **placing,
+        **result_layers.placing(case.layer),
     )
-    scale = np.abs(np.asarray(labels.scale))
-    marks = viewer.add_points(
-        np.zeros((0, 3)),
-        name=f"prompts: {case.layer.name}",
-        size=max(_MARK_MM / float(scale.min()), 1.0),
-        border_width=0,
-        metadata=result_layers.result_metadata(case.layer, "prompts"),
-        **placing,
-    )
-    sheet = Sheet(case=case, labels=labels, marks=marks, state=state, key=key)
+    sheet = Sheet(viewer=viewer, case=case, labels=labels, marks=_add_marks(viewer, case), state=state, key=key)
     sheet.take(state)
     sheet.choose(state.objects[0].label if state.objects else 1)
     return sheet
+
+
+def _add_marks(viewer: napari.components.ViewerModel, case: Case) -> Points:
+    """Add an empty layer of marks; the active layer stays."""
+    spacing = float(np.min(np.abs(case.layer.scale) * mm_per_unit(case.layer.units)))
+    active = viewer.layers.selection.active
+    marks = viewer.add_points(
+        np.zeros((0, 3)),
+        name=f"prompts: {case.layer.name}",
+        size=min(max(_MARK_MM / spacing, 1.0), _MAX_MARK_VOXELS),
+        border_width=0,
+        metadata=result_layers.result_metadata(case.layer, "prompts"),
+        **result_layers.placing(case.layer),
+    )
+    viewer.layers.selection.active = active
+    return marks

@@ -388,6 +388,6 @@ class Labelling:
     def _on_layer_removed(self, event: object) -> None:
         removed = event.value  # type: ignore[attr-defined]
         for ct, sheet in list(self._sheets.items()):
-            if removed in (ct, sheet.labels, sheet.marks):
+            if removed in (ct, sheet.labels):
                 self._forget(ct)
                 self.changed.emit()
