@@ -332,6 +332,8 @@ class ColipriDock(QWidget):
 
     def _on_case(self) -> None:
         case = self.workflow.case
+        if self.model_panel.layers.currentData() != self.workflow.layer:
+            self.model_panel.set_layers([one for one in self.viewer.layers if is_candidate(one)], self.workflow.layer)
         self.warning_bar.show_texts(case.warnings if case is not None else ())
         self._show_layer(self.workflow.layer)
         self.report.refresh()

@@ -3,26 +3,33 @@
 `Jobs` lives on the GUI thread and owns one worker thread. A job's callable runs on the worker and touches neither Qt
 nor layers; what it returns goes to `on_done` on the GUI thread. Signals cross the threads through a relay that the
 job itself keeps alive, so a job that ends after its dock was closed talks to nobody instead of to a deleted widget.
-A job marked `replaceable` (a heat map) gives way to the next one; one marked `waits` (an edit) queues behind what runs
-and is never dropped; others make `start` return False.
+A job marked `replaceable` (a heat map) gives way to the next one; one marked `waits` (an edit) queues behind what runs;
+others make `start` return False. What waits is dropped by nothing but `close`, which leaves strokes, edits and saves to
+be done by the worker (`Job.at_close`) before it ends.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from qtpy.QtCore import QObject
+from qtpy.QtCore import Qt
 from qtpy.QtCore import Signal
 
 from colipri_core.errors import Cancelled
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from napari_colipri.work import Job
+
+logger = logging.getLogger(__name__)
 
 _REPORT_EVERY_S = 0.05
 
@@ -100,33 +107,61 @@ class Jobs(QObject):
     def close(self, cleanup: Callable[[], None] | None = None) -> None:
         """Cancel, take no more jobs, and let the worker end by itself; nothing is waited for.
 
+        Work that has to be done all the same is done by the worker, and nobody is told of its result.
+
         Args:
             cleanup: Runs on the worker after the last job; frees what jobs use.
         """
         if self._closed:
             return
         self._closed = True
-        self.cancel()
+        if self._job is None or self._job.at_close == "drop":
+            self._token.cancel()
         if self._relay is not None:
             self._relay.progressed.disconnect(self._on_progress)
             self._relay.ended.disconnect(self._on_ended)
+        for job in self._left_to_do():
+            future = self._executor.submit(job.work, _unheard, CancelToken())
+            future.add_done_callback(functools.partial(_log_failure, job))
         if cleanup is not None:
             self._executor.submit(cleanup)
         self._executor.shutdown(wait=False)
 
     def in_order(self, work: Callable[[], None]) -> None:
-        """Run something short on the worker after what it does now, without progress; freeing memory, for instance.
+        """Run something short on the worker after what it does now and what waits, without progress.
 
         Args:
-            work: Runs on the worker thread.
+            work: Runs on the worker thread; frees memory, for instance, which a job that waits would take again.
         """
-        if not self._closed:
+        if self._closed:
+            return
+        if self._waiting:
+            self._waiting.append(
+                Job(
+                    title="Tidying up",
+                    work=lambda *_: work(),
+                    on_done=lambda _: None,
+                    waits=True,
+                    quiet=True,
+                    at_close="do",
+                )
+            )
+        else:
             self._executor.submit(work)
+
+    def _left_to_do(self) -> Iterator[Job]:
+        """Of the jobs that wait, those whose work is done although the runner is closed."""
+        dropped = self._job is not None and self._job.waits and self._job.at_close == "drop"
+        for job in self._waiting:
+            if job.at_close == "do" or (job.at_close == "do in order" and not dropped):
+                yield job
+            dropped = dropped or job.at_close == "drop"
 
     def _launch(self, job: Job) -> None:
         self._job, self._token, self._relay = job, CancelToken(), _Relay()
         self._relay.progressed.connect(self._on_progress)
-        self._relay.ended.connect(self._on_ended)
+        # Queued, for work that has ended before its callback is added calls it from this thread, within `start`.
+        self._relay.ended.connect(self._on_ended, Qt.ConnectionType.QueuedConnection)
         if not job.quiet:
             self.started.emit(job.title)
         future = self._executor.submit(job.work, _throttled(self._relay), self._token)
@@ -158,6 +193,16 @@ class Jobs(QObject):
                 self._launch(follower)
             if self._job is None:
                 self.idle.emit()
+
+
+def _unheard(fraction: float, message: str) -> None:
+    """Progress of work that goes on after the runner was closed."""
+
+
+def _log_failure(job: Job, future: Future[Any]) -> None:
+    error = future.exception()
+    if error is not None:
+        logger.error('"%s" was still to be done when COLIPRI was closed, and failed: %s', job.title, error)
 
 
 def _throttled(relay: _Relay) -> ProgressCallback:

@@ -41,11 +41,11 @@ class Owner(Protocol):
 
     failed: SignalInstance
 
-    def press(self, action: str) -> None:
+    def press(self, action: str, sheet: Sheet | None = None) -> None:
         """A key was pressed."""
         ...
 
-    def tool_taken(self, tool: str | None) -> None:
+    def tool_taken(self, sheet: Sheet, tool: str | None) -> None:
         """One of napari's own tools was taken."""
         ...
 
@@ -69,6 +69,9 @@ class LabelCanvas:
         viewer: The viewer.
         sheet: The labels of a case.
         owner: Is told.
+
+    Attributes:
+        tool: What is in hand on this layer.
     """
 
     def __init__(self, viewer: napari.components.ViewerModel, sheet: Sheet, owner: Owner) -> None:
@@ -76,6 +79,7 @@ class LabelCanvas:
         self._sheet = sheet
         self._labels = labels = sheet.labels
         self._owner = owner
+        self.tool: str | None = None
         self._mode = str(labels.mode)
         self._pen = Pen(self._to_layer, owner.drawing, owner.drawn)
         labels.mouse_drag_callbacks.append(self._pen)
@@ -90,6 +94,7 @@ class LabelCanvas:
         Args:
             tool: A tool, or None to move the view.
         """
+        self.tool = tool
         self._pen.enabled = tool in PROMPT_TOOLS
         self._mode = BRUSH_TOOLS.get(tool or "", "pan_zoom")
         self._labels.mode = self._mode
@@ -108,7 +113,7 @@ class LabelCanvas:
     def _key_action(self, action: str) -> Callable[[object], None]:
         def press(_layer: object) -> None:
             try:
-                self._owner.press(action)
+                self._owner.press(action, self._sheet)
             except ColipriError as error:
                 self._owner.failed.emit(error)
 
@@ -122,7 +127,8 @@ class LabelCanvas:
         mode = str(event.mode)  # type: ignore[attr-defined]
         if mode != self._mode:
             self._mode, self._pen.enabled = mode, False
-            self._owner.tool_taken(next((tool for tool, name in BRUSH_TOOLS.items() if name == mode), None))
+            self.tool = next((tool for tool, name in BRUSH_TOOLS.items() if name == mode), None)
+            self._owner.tool_taken(self._sheet, self.tool)
 
     def _to_layer(self, position: object) -> np.ndarray:
         return navigation.viewer_to_layer(self._viewer, self._labels, position)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,29 +21,31 @@ from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
 from colipri_core.editing.notice import answer_notice
-from colipri_core.errors import ColipriError
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
-from colipri_core.progress import Reporter
 from colipri_core.prompts import Phrase
 from colipri_core.prompts import Prompt
 from colipri_core.session import Session
-from napari_colipri.backend import ModelInfo
 from napari_colipri.label_canvas import LabelCanvas
+from napari_colipri.label_jobs import Answer
+from napari_colipri.label_jobs import LabelJobs
+from napari_colipri.label_jobs import Opened
+from napari_colipri.label_jobs import Question
+from napari_colipri.label_jobs import editing
+from napari_colipri.label_jobs import open_elsewhere
+from napari_colipri.label_jobs import stepping
 from napari_colipri.label_layers import Sheet
 from napari_colipri.label_layers import make_sheet
 from napari_colipri.tools import drawn_prompt
-from napari_colipri.work import Job
 from napari_colipri.work import Runner
-from napari_colipri.writer import save_session
 
 if TYPE_CHECKING:
     import napari.components
     from napari.layers import Image
+    from napari.layers import Layer
 
+    from napari_colipri.case import Case
     from napari_colipri.workflow import Workflow
-
-_Ask = Callable[[Session, ProgressCallback, CancelToken | None], Change]
 
 
 class Labelling:
@@ -64,11 +67,13 @@ class Labelling:
         self.positive = True
         self.policy: OverlapPolicy = "keep"
         self._workflow = workflow
-        self._runner = runner
+        self._jobs = LabelJobs(workflow.backend, runner)
         self._sheets: dict[Image, Sheet] = {}
-        self._followed: Sheet | None = None
+        self._followed: Image | None = workflow.layer
         self._hands: dict[Image, LabelCanvas] = {}
+        self._opening: dict[Image, list[Callable[[Sheet], None]]] = {}
         viewer.layers.events.removed.connect(self._on_layer_removed)
+        viewer.layers.selection.events.active.connect(self._on_active)
         workflow.case_changed.connect(self._on_case)
 
     @property
@@ -82,11 +87,11 @@ class Labelling:
         """Objects, prompts and history of the chosen CT."""
         return self.sheet.state if self.sheet is not None else None
 
-    def begin(self, then: Callable[[], None] | None = None) -> bool:
+    def begin(self, then: Callable[[Sheet], None] | None = None) -> bool:
         """Open the labels of the chosen CT, with the edits of earlier sessions, unless they are open.
 
         Args:
-            then: Called once they are open.
+            then: Called with them once they are open, whichever CT is chosen by then; never if they cannot be opened.
 
         Returns:
             False if there is no CT.
@@ -94,31 +99,25 @@ class Labelling:
         Raises:
             UnsupportedVolumeError: If the layer cannot be taken as a CT.
         """
-        if self.sheet is not None:
+        layer, sheet = self._workflow.layer, self.sheet
+        if sheet is not None:
             if then is not None:
-                then()
+                then(sheet)
             return True
-        case = self._workflow.case_to_edit()
-        if case is None:
-            return False
-
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[ModelInfo, np.ndarray, EditingState]:
-            info, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
-            labelmap = case.source.grid.to_layer(session.segmentation.labelmap)
-            return info, np.array(labelmap, dtype=np.uint16, order="C"), session.editing
-
-        def done(result: tuple[ModelInfo, np.ndarray, EditingState]) -> None:
-            info, labelmap, state = result
-            self._workflow.set_model(info)
-            if case.layer in self.viewer.layers and case.layer not in self._sheets:
-                self._take_sheet(make_sheet(self.viewer, case, labelmap, state))
-            if then is not None and self.sheet is not None:
-                then()
-
-        return self._runner.start(Job(title="Opening labels", work=work, on_done=done, waits=True))
+        waiting = self._opening.get(layer)
+        if waiting is None:
+            case = self._workflow.case_to_edit()
+            if case is None or not self._jobs.open(
+                case, functools.partial(self._opened, case), functools.partial(self._not_opened, case)
+            ):
+                return False
+            waiting = self._opening[layer] = []
+        if then is not None:
+            waiting.append(then)
+        return True
 
     def choose_tool(self, tool: str | None) -> None:
-        """Take a tool in hand, or put it down.
+        """Take a tool in hand, or put it down; while labels are being opened, it is taken as soon as they are.
 
         Args:
             tool: One of the prompt tools, "brush", "eraser", or None.
@@ -130,21 +129,26 @@ class Labelling:
             self.viewer.layers.selection.active = sheet.labels
         self.changed.emit()
 
-    def tool_taken(self, tool: str | None) -> None:
+    def tool_taken(self, sheet: Sheet, tool: str | None) -> None:
         """The user took one of napari's own tools.
 
         Args:
+            sheet: The labels it is for.
             tool: "brush", "eraser", or None for another one.
         """
-        self.tool = tool
-        self.changed.emit()
+        if sheet is self.sheet:
+            self.tool = tool
+            self.changed.emit()
 
-    def press(self, action: str) -> None:
+    def press(self, action: str, sheet: Sheet | None = None) -> None:
         """Do what a key or button stands for.
 
         Args:
             action: A tool, "sign", "next", "undo" or "redo".
+            sheet: The labels whose layer heard the key, None of a button: their CT is the chosen one from then on.
         """
+        if sheet is not None:
+            self._workflow.choose(sheet.case.layer)
         if action == "sign":
             self.positive = not self.positive
             self.changed.emit()
@@ -152,25 +156,29 @@ class Labelling:
             self.add_object()
         elif action in ("undo", "redo"):
             self._step(action)
-        else:
-            self.begin(lambda: self.choose_tool(None if self.tool == action else action))
+        elif self.begin():
+            self.choose_tool(None if self.tool == action else action)
 
-    def prompt(self, prompt: Prompt) -> None:
+    def prompt(self, prompt: Prompt, sheet: Sheet | None = None) -> None:
         """Ask the model for the current object.
 
         Args:
             prompt: What was pointed at.
+            sheet: The labels it is for, None for those of the chosen CT.
         """
+        sheet, policy = sheet or self.sheet, self.policy
+        if sheet is None:
+            return
+        label = sheet.current
 
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
             return session.prompt(prompt, label=label, policy=policy, progress=progress, cancel=cancel)
 
-        sheet, policy = self.sheet, self.policy
-        if sheet is not None:
-            label = sheet.current
-            self._ask(
-                sheet, prompt.kind.capitalize(), ask, tell=lambda *done: answer_notice(prompt, *done, policy=policy)
-            )
+        self._ask(
+            sheet,
+            Question(title=prompt.kind.capitalize(), ask=ask, labels=(label,)),
+            tell=lambda *done: answer_notice(prompt, *done, policy=policy),
+        )
 
     def ask_phrase(self, text: str) -> None:
         """Seed the current object from words.
@@ -179,35 +187,26 @@ class Labelling:
             text: The words; empty text does nothing.
         """
         if text.strip():
-            self.begin(lambda: self.prompt(Phrase(text=text)))
+            self.begin(lambda sheet: self.prompt(Phrase(text=text), sheet))
 
-    def edit(self, edit: Edit, *, then: Callable[[], None] | None = None) -> None:
+    def edit(self, edit: Edit) -> None:
         """Edit objects.
 
         Args:
             edit: The edit.
-            then: Called when it was made.
         """
-
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
-            return session.edit(edit)
-
-        def ready() -> None:
-            if self.sheet is not None:
-                self._ask(self.sheet, "Editing", ask, quiet=True, then=then)
-
-        self.begin(ready)
+        self.begin(lambda sheet: self._ask(sheet, editing(edit)))
 
     def add_object(self) -> None:
-        """Add an object and edit it from now on."""
-        before = {item.label for item in self.state.objects} if self.state is not None else set()
+        """Add an object and edit it from now on, before it is made: what follows is meant for it."""
 
-        def choose() -> None:
-            new = [item.label for item in self.sheet.state.objects if item.label not in before] if self.sheet else []
-            if new:
-                self.choose_object(new[-1])
+        def ready(sheet: Sheet) -> None:
+            label = sheet.free_label()
+            self._ask(sheet, editing(AddObject(label=label)))
+            sheet.choose(label)
+            self.changed.emit()
 
-        self.edit(AddObject(), then=choose)
+        self.begin(ready)
 
     def choose_object(self, label: int) -> None:
         """Edit another object.
@@ -225,18 +224,15 @@ class Labelling:
         Args:
             **changes: Fields of `ChangeObject`.
         """
-        if self.sheet is not None and self._current_exists():
-            self.edit(ChangeObject(label=self.sheet.current, **changes))  # type: ignore[arg-type]
+        self._edit_current(functools.partial(ChangeObject, **changes))
 
     def reset_object(self) -> None:
         """Take all voxels and prompts from the current object."""
-        if self.sheet is not None and self._current_exists():
-            self.edit(ResetObject(label=self.sheet.current))
+        self._edit_current(ResetObject)
 
     def remove_object(self) -> None:
         """Remove the current object."""
-        if self.sheet is not None and self._current_exists():
-            self.edit(RemoveObject(label=self.sheet.current), then=self._choose_any)
+        self._edit_current(RemoveObject)
 
     def adopt_structures(self) -> None:
         """Outline the structures the model knows and make them objects."""
@@ -244,9 +240,10 @@ class Labelling:
         def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
             return session.edit(Adopt.structures(session.segment(progress=progress, cancel=cancel)))
 
-        def ready() -> None:
-            if self.sheet is not None:
-                self._ask(self.sheet, "Outlining structures", ask)
+        def ready(sheet: Sheet) -> None:
+            info = self._workflow.info
+            made = sheet.labels_for(len(info.capabilities.structures) if info is not None else 0)
+            self._ask(sheet, Question(title="Outlining structures", ask=ask, labels=made))
 
         self.begin(ready)
 
@@ -257,68 +254,86 @@ class Labelling:
             path: File of a labelmap, or ending in .stl or .obj for a surface of the current object (without a log).
         """
         sheet = self.sheet
-        if sheet is None:
-            return
-        case, label = sheet.case, sheet.current
-
-        def work(progress: ProgressCallback, cancel: CancelToken) -> Path:
-            _, session, _ = self._workflow.backend.open(case.request, Reporter(progress, cancel), cancel)
-            return save_session(session, path, label=label, source=case.source.volume)
-
-        self._runner.start(Job(title=f"Saving {path.name}", work=work, on_done=lambda _: None, waits=True))
+        if sheet is not None:
+            self._jobs.save(sheet.case, path, label=sheet.current)
 
     def close(self) -> None:
         """Let go of viewer, layers and keys; the layers stay."""
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.viewer.layers.selection.events.active.disconnect(self._on_active)
         self._workflow.case_changed.disconnect(self._on_case)
         for ct in list(self._sheets):
             self._forget(ct)
 
-    def _take_sheet(self, sheet: Sheet) -> None:
-        self._sheets[sheet.case.layer] = self._followed = sheet
-        self._hands[sheet.case.layer] = LabelCanvas(self.viewer, sheet, self)
-        self.choose_tool(self.tool)
+    def _opened(self, case: Case, opened: Opened) -> None:
+        self._workflow.set_model(opened.info)
+        twin = next((sheet.case.layer for sheet in self._sheets.values() if sheet.key == opened.key), None)
+        if case.layer not in self.viewer.layers or twin is not None:
+            self._not_opened(case)
+            if twin is not None:
+                self.failed.emit(open_elsewhere(twin.name))
+            return
+        selection = self.viewer.layers.selection
+        with selection.events.active.blocker(self._on_active):  # what napari makes active here, nobody chose
+            active = selection.active
+            sheet = make_sheet(self.viewer, case, opened.labelmap, opened.state, key=opened.key)
+            selection.active = active
+        self._sheets[case.layer] = sheet
+        self._hands[case.layer] = LabelCanvas(self.viewer, sheet, self)
+        waiting = self._opening.pop(case.layer)
+        if sheet is self.sheet:
+            self.choose_tool(self.tool)
+        for then in waiting:
+            then(sheet)
+
+    def _not_opened(self, case: Case) -> None:
+        self._opening.pop(case.layer, None)
+        if case.layer == self._workflow.layer:
+            self.tool = None
+        self.changed.emit()
 
     def _forget(self, ct: Image) -> None:
         self._hands.pop(ct).close()
         del self._sheets[ct]
 
-    def _step(self, action: str) -> None:
-        def ask(session: Session, progress: ProgressCallback, cancel: CancelToken | None) -> Change:
-            waiting = session.editing.undo if action == "undo" else session.editing.redo
-            if not waiting:
-                return Change(label=0, action=action)
-            return session.undo() if action == "undo" else session.redo()
+    def _edit_current(self, make: Callable[..., Edit]) -> None:
+        sheet = self.sheet
+        if sheet is not None and any(item.label == sheet.current for item in sheet.state.objects):
+            self._ask(sheet, editing(make(label=sheet.current)), then=sheet.choose_any)
 
+    def _step(self, action: str) -> None:
         if self.sheet is not None:
-            self._ask(self.sheet, action.capitalize(), ask, quiet=True)
+            self._ask(self.sheet, stepping(action))
 
     def _ask(
         self,
         sheet: Sheet,
-        title: str,
-        ask: _Ask,
+        question: Question,
         *,
-        quiet: bool = False,
         then: Callable[[], None] | None = None,
         tell: Callable[[Change, EditingState], str] = lambda *_: "",
     ) -> None:
         """Ask the session on the worker, then draw what changed."""
+        sheet.expected.update(question.labels)
 
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Change, EditingState]:
-            _, session, rest = self._workflow.backend.open(sheet.case.request, Reporter(progress, cancel), cancel)
-            return ask(session, rest, cancel), session.editing
-
-        def done(result: tuple[Change, EditingState]) -> None:
-            self._show(sheet, *result)
-            if words := tell(*result):
+        def done(answer: Answer) -> None:
+            sheet.expected.subtract(question.labels)
+            if answer.refused is not None:
+                self.failed.emit(answer.refused)
+            if words := tell(answer.change, answer.state):
                 self.noticed.emit(words)
-            if then is not None:
-                then()
+            if sheet in self._sheets.values():
+                sheet.show(answer.change, answer.state)
+                if then is not None:
+                    then()
+                self.changed.emit()
 
-        self._runner.start(
-            Job(title=title, work=work, on_done=done, waits=True, quiet=quiet, on_stopped=sheet.draw_marks)
-        )
+        def stopped() -> None:
+            sheet.expected.subtract(question.labels)
+            if sheet in self._sheets.values():
+                sheet.draw_marks()
+
+        self._jobs.ask(sheet.case, question, done, stopped)
 
     def keep_stroke(self, sheet: Sheet, stroke: Paint) -> None:
         """Make a stroke that is in the layer already an edit; one that is refused is taken off the layer again.
@@ -327,29 +342,7 @@ class Labelling:
             sheet: Where it was drawn.
             stroke: The stroke.
         """
-
-        def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Change, EditingState, ColipriError | None]:
-            _, session, _ = self._workflow.backend.open(sheet.case.request, Reporter(progress, cancel), cancel)
-            try:
-                return session.edit(stroke), session.editing, None
-            except ColipriError as error:
-                crop = stroke.voxels
-                labels = session.segmentation.labelmap[crop.box]
-                change = Change(label=stroke.label, action="refused", lower=crop.lower, upper=crop.upper, labels=labels)
-                return change, session.editing, error
-
-        def done(result: tuple[Change, EditingState, ColipriError | None]) -> None:
-            change, state, error = result
-            self._show(sheet, change, state)
-            if error is not None:
-                self.failed.emit(error)
-
-        self._runner.start(Job(title="Stroke", work=work, on_done=done, waits=True, quiet=True))
-
-    def _show(self, sheet: Sheet, change: Change, state: EditingState) -> None:
-        if sheet.case.layer in self._sheets:
-            sheet.show(change, state)
-            self.changed.emit()
+        self._ask(sheet, editing(stroke))
 
     def drawing(self, path: np.ndarray) -> None:
         """Show what is being drawn.
@@ -373,23 +366,28 @@ class Labelling:
         if prompt is not None:
             self.prompt(prompt)
 
-    def _current_exists(self) -> bool:
-        return self.sheet is not None and any(item.label == self.sheet.current for item in self.sheet.state.objects)
-
-    def _choose_any(self) -> None:
-        if self.sheet is not None and self.sheet.state.objects and not self._current_exists():
-            self.sheet.choose(self.sheet.state.objects[0].label)
-
     def _on_case(self) -> None:
-        if self.sheet is not self._followed:
-            self._followed, self.tool = self.sheet, None
+        layer = self._workflow.layer
+        if layer != self._followed:
+            self._followed, self.tool = layer, None
             for hand in self._hands.values():
                 hand.take(None)
+            if self._sheet_of(self.viewer.layers.selection.active) not in (None, self.sheet):
+                self.viewer.layers.selection.active = self.sheet.labels if self.sheet is not None else layer
         self.changed.emit()
+
+    def _on_active(self, event: object) -> None:
+        """Choose the CT of the labels that keys and mouse work on from now on."""
+        sheet = self._sheet_of(event.value)  # type: ignore[attr-defined]
+        if sheet is not None and sheet.case.layer in self.viewer.layers:
+            self._workflow.choose(sheet.case.layer)
+
+    def _sheet_of(self, layer: Layer | None) -> Sheet | None:
+        return next((sheet for sheet in self._sheets.values() if sheet.labels == layer), None)
 
     def _on_layer_removed(self, event: object) -> None:
         removed = event.value  # type: ignore[attr-defined]
         for ct, sheet in list(self._sheets.items()):
-            if removed in (ct, sheet.labels, sheet.marks):
+            if removed in (ct, sheet.labels):
                 self._forget(ct)
                 self.changed.emit()

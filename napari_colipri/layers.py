@@ -16,6 +16,7 @@ from napari_colipri.source import CaseSource
 from napari_colipri.source import LayerSource
 from napari_colipri.source import layer_grid
 from napari_colipri.source import layer_source
+from napari_colipri.source import mm_per_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +31,7 @@ HEAT_COLORMAP = "inferno"
 HEAT_OPACITY = 0.75
 STRUCTURE_OPACITY = 0.7
 _OUTLINE_MM = 1.2
+_MAX_OUTLINE_VOXELS = 10
 _FLOOR_PERCENTILE = 90.0
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 
@@ -178,12 +180,13 @@ def show_structures(
 
 
 def outline_width(layer: Labels) -> int:
-    """Width of an outline in voxels that makes it about a millimetre wide.
+    """Width of an outline in voxels that makes it about a millimetre wide, as far as napari can draw it in time.
 
     Args:
         layer: The structures.
     """
-    return max(1, round(_OUTLINE_MM / float(np.min(np.abs(layer.scale)))))
+    spacing = float(np.min(np.abs(layer.scale) * mm_per_unit(layer.units)))
+    return max(1, round(min(_OUTLINE_MM / spacing, _MAX_OUTLINE_VOXELS)))
 
 
 def structure_features(rows: Iterable[StructureRow]) -> dict[str, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from typing import Any
+from typing import Literal
 from typing import Protocol
 
 from colipri_core.progress import CancelToken
@@ -12,6 +13,10 @@ from colipri_core.progress import ProgressCallback
 
 Work = Callable[[ProgressCallback, CancelToken], Any]
 """Receives where to report progress and the token that cancels it; runs on the worker thread."""
+
+AtClose = Literal["drop", "do", "do in order"]
+"""What becomes of the work of a job that waits when the runner is closed: it is dropped, it is done, or it is done
+unless a job before it was dropped, as an undo must not take back what came before the prompt it was meant for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class Job:
             result is delivered even if Cancel came too late to stop it.
         quiet: Whether it is too short to be announced.
         on_stopped: Called on the GUI thread if the job failed or was cancelled.
+        at_close: What becomes of its work if the runner is closed while it waits.
     """
 
     title: str
@@ -36,6 +42,7 @@ class Job:
     waits: bool = False
     quiet: bool = False
     on_stopped: Callable[[], None] | None = None
+    at_close: AtClose = "drop"
 
 
 class Runner(Protocol):
@@ -50,9 +57,9 @@ class Runner(Protocol):
         ...
 
     def in_order(self, work: Callable[[], None]) -> None:
-        """Run something short on the worker after what it does now."""
+        """Run something short on the worker after what it does now and what waits."""
         ...
 
     def close(self, cleanup: Callable[[], None] | None = None) -> None:
-        """Cancel and take no more jobs; `cleanup` runs on the worker last."""
+        """Cancel and take no more jobs; what waits and must be done is done on the worker, then `cleanup`."""
         ...

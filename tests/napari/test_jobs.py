@@ -57,6 +57,15 @@ def test_work_runs_elsewhere_and_its_result_comes_back_here(jobs: Jobs, qtbot) -
     assert worker != here
 
 
+def test_even_the_shortest_work_is_done_after_start_has_returned(jobs: Jobs, qtbot) -> None:
+    for _ in range(50):
+        results = []
+        jobs.start(job(lambda _progress, _cancel: "done", results))
+        assert results == []
+        qtbot.waitUntil(lambda: not jobs.busy)
+        assert results == ["done"]
+
+
 def test_the_gui_thread_keeps_ticking(jobs: Jobs, qtbot) -> None:
     gate, ticks = Gate(), []
     timer = QTimer()
@@ -143,3 +152,59 @@ def test_closing_waits_for_nothing_and_cleans_up_last(qtbot) -> None:
     qtbot.wait(20)
     assert results == []
     assert not jobs.start(job(lambda _progress, _cancel: "late", results))
+
+
+def test_closing_does_what_waits_and_must_be_done_in_order_and_then_cleans_up(qtbot) -> None:
+    jobs, gate, made, freed = Jobs(), Gate(), [], threading.Event()
+    jobs.start(job(gate, []))
+    qtbot.waitUntil(gate.entered.is_set)
+    plan = (
+        ("stroke", "do"),
+        ("undo of the stroke", "do in order"),
+        ("prompt", "drop"),
+        ("undo of the prompt", "do in order"),
+        ("save", "do"),
+    )
+    for name, at_close in plan:
+        work = lambda _progress, cancel, name=name: made.append((name, cancel.cancelled))  # noqa: E731
+        assert jobs.start(job(work, [], waits=True, at_close=at_close))
+
+    jobs.close(freed.set)
+
+    qtbot.waitUntil(freed.is_set)
+    assert made == [("stroke", False), ("undo of the stroke", False), ("save", False)]
+
+
+def test_closing_lets_an_edit_that_runs_finish_and_drops_the_undo_of_a_prompt_that_runs(qtbot) -> None:
+    for at_close, expected in (("do", ["through", "undo"]), ("drop", ["stopped"])):
+        jobs, gate, made, freed = Jobs(), Gate(), [], threading.Event()
+
+        def work(progress, cancel, gate=gate, made=made) -> None:
+            made.append("stopped")
+            made[-1] = gate(progress, cancel)
+
+        jobs.start(job(work, [], waits=True, at_close=at_close))
+        qtbot.waitUntil(gate.entered.is_set)
+        undo = lambda _progress, _cancel, made=made: made.append("undo")  # noqa: E731
+        jobs.start(job(undo, [], waits=True, at_close="do in order"))
+
+        jobs.close(freed.set)
+        if at_close == "do":
+            gate.open.set()
+
+        qtbot.waitUntil(freed.is_set)
+        assert made == expected
+
+
+def test_what_fails_after_closing_is_in_the_log(qtbot, caplog) -> None:
+    def work(_progress, _cancel) -> None:
+        msg = "No room left on the disk."
+        raise InputError(msg)
+
+    jobs, gate, freed = Jobs(), Gate(), threading.Event()
+    jobs.start(job(gate, []))
+    jobs.start(job(work, [], waits=True, at_close="do"))
+    jobs.close(freed.set)
+
+    qtbot.waitUntil(freed.is_set)
+    assert "No room left" in caplog.text

@@ -1,0 +1,84 @@
+"""The layers of a case that is labelled: their table, their sizes in any unit, and what happens when one is removed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from scenes import chest_like
+from scenes import dock_on
+from scripted_engine import ScriptedEngine
+
+from colipri_core.prompts import Point
+from napari_colipri.dock import ColipriDock
+
+
+def click(dock: ColipriDock, index: tuple[int, int, int]) -> None:
+    """Point at a voxel of the layer."""
+    place = dock.labelling.sheet.case.source.grid.layer_to_ras(index)
+    dock.labelling.prompt(Point(ras=tuple(map(float, place))))
+
+
+def test_the_table_and_the_status_line_have_the_volume_that_the_object_has(dock, viewer, settle) -> None:
+    dock.labelling.begin()
+    settle(dock)
+    labels = viewer.layers["labels: chest-like"]
+    volumes = set()
+    for index in ((12, 18, 12), (12, 18, 28)):
+        click(dock, index)
+        settle(dock)
+        (volume,) = dock.labelling.state.volumes_ml().values()
+        assert labels.features["volume_ml"][1] == volume
+        status = labels.get_status(labels.data_to_world(index), dims_displayed=[1, 2], world=True)
+        assert f"volume_ml: {volume:.3g}" in status["value"]
+        volumes.add(volume)
+    assert len(volumes) == 2
+    dock.labelling.press("undo")
+    settle(dock)
+    assert labels.features["volume_ml"][1] == min(volumes)
+
+
+def test_strokes_stay_edits_when_the_marks_are_removed_and_marks_come_back_with_the_next_prompt(
+    dock, viewer, settle
+) -> None:
+    dock.labelling.begin()
+    settle(dock)
+    labels = viewer.layers["labels: chest-like"]
+    viewer.layers.selection.active = labels
+    viewer.layers.remove("prompts: chest-like")
+    labels.paint((3, 5, 5), 1)
+    settle(dock)
+    assert dock.labelling.state.undo == ("paint",)
+    assert [layer.name for layer in viewer.layers] == ["chest-like", "labels: chest-like"]
+    click(dock, (12, 18, 12))
+    settle(dock)
+    assert len(viewer.layers["prompts: chest-like"].data) == 1
+    assert viewer.layers.selection.active == labels
+    viewer.layers.clear()
+    assert len(viewer.layers) == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "outline", "mark"),
+    [
+        ("mm", 0.75, 2, 4.0),
+        ("cm", 0.075, 2, 4.0),
+        ("m", 0.00075, 2, 4.0),
+        ("um", 750.0, 2, 4.0),
+        ("pixel", 1e-4, 10, 50.0),
+        ("mm", 40.0, 1, 1.0),
+    ],
+)
+def test_outlines_and_marks_are_as_wide_in_any_unit_and_never_huge(
+    viewer: ViewerModel, settle, qtbot, unit: str, size: float, outline: int, mark: float
+) -> None:
+    layer = viewer.add_image(np.transpose(chest_like().voxels), units=(unit,) * 3, scale=(5 * size, size, size))
+    dock = dock_on(viewer, ScriptedEngine())
+    qtbot.addWidget(dock)
+    dock.workflow.outline()
+    settle(dock)
+    dock.labelling.begin()
+    settle(dock)
+    assert dock.workflow.case.labels.contour == outline
+    assert dock.labelling.sheet.marks.current_size == pytest.approx(mark)
+    assert dock.workflow.layer == layer
