@@ -238,6 +238,7 @@ class ColipriDock(QWidget):
             (viewer.layers.events.inserted, self._on_layers),
             (viewer.layers.events.removed, self._on_layers),
             (viewer.layers.events.reordered, self._on_layers),
+            (viewer.layers.events.renamed, self._on_layers),
             (viewer.events.theme, self._on_theme),
             (viewer.dims.events.order, self._on_plane),
             (viewer.dims.events.ndisplay, self._on_plane),

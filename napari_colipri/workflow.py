@@ -313,9 +313,10 @@ class Workflow:
             for layer in case.heat.values():
                 layer.visible = False
         active = self.viewer.layers.selection.active
-        layer = result_layers.show_heat(self.viewer, case.layer, evidence.text, heat)
+        former = case.heat.pop(evidence.text, None)
+        layer = result_layers.show_heat(self.viewer, case.layer, evidence.text, heat, former)
         self.viewer.layers.selection.active = active
-        if case.heat.pop(evidence.text, None) is None:
+        if former is None:
             layer.events.visible.connect(self._on_heat_visible)
         case.heat[evidence.text] = layer
         self._drop_old_heat(case)
@@ -335,7 +336,7 @@ class Workflow:
             return
         case.structures, case.hidden = rows, result_layers.hidden_at_first(rows)
         active = self.viewer.layers.selection.active
-        case.labels = result_layers.show_structures(self.viewer, case.layer, labelmap, rows)
+        case.labels = result_layers.show_structures(self.viewer, case.layer, labelmap, rows, case.labels)
         self.viewer.layers.selection.active = active
         self._store(case, segmentation.provenance.warnings if segmentation.provenance else ())
         self.structures_changed.emit()
