@@ -229,6 +229,17 @@ def result_metadata(ct_layer: Layer, role: str) -> dict[str, Any]:
         name=source.name if source else ct_layer.name,
         metadata=source.metadata if source else {},
         role=role,
+        of=ct_layer.unique_id,
     )
     return {METADATA_KEY: result}
 
+
+def layers_on(viewer: napari.components.ViewerModel, ct_layer: Layer) -> list[Layer]:
+    """The layers of results, labels and prompts on the grid of a CT layer, the topmost first.
+
+    Args:
+        viewer: The viewer.
+        ct_layer: The CT layer.
+    """
+    sources = ((layer, layer_source(layer)) for layer in reversed(viewer.layers))
+    return [layer for layer, source in sources if source is not None and source.of == ct_layer.unique_id]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from drafts import AFFIRMED
 from napari.layers import Image
 from scenes import add_volume
 from scenes import chest_like
 
 from napari_colipri.dock import ColipriDock
+from napari_colipri.reporting import AGAIN
 from napari_colipri.source import layer_source
 
 PHRASE = "Lung nodule"
@@ -73,3 +76,104 @@ class TestResults:
 
         assert len(dock.viewer.layers) == 3
         assert dock.model_panel.layers.currentText() == "my my chest-like"
+
+
+class TestSwitchingDuringWork:
+    @pytest.fixture
+    def held(self, dock, engine, qtbot) -> Callable[[Callable[[], object]], None]:
+        """Starts work, which then waits for the engine's gate."""
+
+        def start(work: Callable[[], object]) -> None:
+            engine.gate.clear()
+            engine.entered.clear()
+            work()
+            qtbot.waitUntil(engine.entered.is_set)
+
+        return start
+
+    def test_the_ct_that_was_analysed_gets_the_draft(self, dock, engine, first, second, held, settle) -> None:
+        dock.workflow.choose(first)
+        held(dock.workflow.analyse)
+        dock.workflow.choose(second)
+        engine.gate.set()
+        settle(dock)
+
+        assert dock.report.panel.model.rows == ()
+        assert dock.findings_panel.model.rows == ()
+        dock.workflow.choose(first)
+        assert len(dock.report.panel.model.rows) > 4
+
+    def test_a_draft_streams_in_under_its_own_ct_alone(self, dock, engine, first, second, held, settle, qtbot) -> None:
+        dock.workflow.choose(first)
+        held(dock.report.reporting.draft)
+        qtbot.waitUntil(lambda: len(dock.report.panel.model.rows) == 1)
+        dock.workflow.choose(second)
+        assert dock.report.panel.model.rows == ()
+        assert not dock.report.panel.draft.isEnabled()
+        dock.workflow.choose(first)
+        assert [row.text for row in dock.report.panel.model.rows] == [AFFIRMED.text]
+        assert dock.report.panel.draft.text() == "Cancel"
+        engine.gate.set()
+        settle(dock)
+
+    def test_removing_another_ct_leaves_the_work_alone(self, dock, engine, first, second, held, settle) -> None:
+        dock.workflow.choose(second)
+        dock.workflow.analyse()
+        settle(dock)
+        dock.workflow.choose(first)
+        held(dock.workflow.analyse)
+        dock.viewer.layers.remove(second)
+        engine.gate.set()
+        settle(dock)
+
+        assert dock.workflow.layer == first
+        assert len(dock.findings_panel.model.rows) == 18
+
+    def test_removing_the_ct_of_the_work_ends_it(self, dock, engine, first, second, held, settle, qtbot) -> None:
+        dock.workflow.choose(first)
+        held(dock.workflow.analyse)
+        dock.workflow.choose(second)
+        dock.viewer.layers.remove(first)
+        settle(dock)  # the gate is still closed
+
+        qtbot.waitUntil(lambda: engine.sessions[0].closed)
+        engine.gate.set()
+        assert dock.workflow.layer == second
+
+    def test_a_map_that_comes_late_neither_moves_nor_covers_the_other_ct(
+        self, dock, engine, viewer, first, second, held, settle
+    ) -> None:
+        dock.workflow.choose(first)
+        held(lambda: dock.workflow.show_evidence(PHRASE))
+        dock.workflow.choose(second)
+        viewer.dims.set_point(0, 20.0)
+        before = viewer.dims.point
+        engine.gate.set()
+        settle(dock)
+
+        assert viewer.dims.point == before
+        assert not any(layer.visible for layer in viewer.layers if layer.name.startswith("evidence"))
+        dock.workflow.choose(first)
+        dock.workflow.show_evidence(PHRASE)
+        settle(dock)
+        assert dock.workflow.case.shown == {PHRASE}
+
+
+class TestEditedDrafts:
+    def test_asking_on_one_ct_is_no_leave_to_replace_the_draft_of_another(self, dock, first, second, settle) -> None:
+        reporting = dock.report.reporting
+        for ct in (second, first):
+            dock.workflow.choose(ct)
+            reporting.draft()
+            settle(dock)
+            reporting.add(f"Mine of {ct.name}.")
+        assert not reporting.draft()
+        assert AGAIN in dock.report.panel.note.text()
+
+        dock.workflow.choose(second)
+        assert AGAIN not in dock.report.panel.note.text()
+        assert not reporting.draft()
+        assert "Mine of other." in [row.text for row in reporting.rows]
+        assert reporting.draft()
+        settle(dock)
+        assert "Mine of other." not in [row.text for row in reporting.rows]
