@@ -93,8 +93,7 @@ class ColipriDock(QWidget):
         self.structures = StructuresView(self.workflow, self._try)
         self.structures_panel, self.structures_section = self.structures.panel, self.structures.section
         self.label_panel = LabelPanel(self.labelling)
-        desk = ProjectDesk(viewer, backend, self.jobs, choice=lambda: self.workflow.choice)
-        self.project_panel = ProjectPanel(desk)
+        self.project_panel = ProjectPanel(ProjectDesk(self.workflow, self.jobs))
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -290,6 +289,7 @@ class ColipriDock(QWidget):
         self.structures_panel.outline.setEnabled(ready and not busy)
         self.similar.panel.set_ready(ready=ready, busy=busy)
         self.report.show_busy(ready=ready, busy=busy)
+        self.project_panel.set_busy(busy=busy)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ColipriError | ValueError | OSError):
@@ -313,6 +313,7 @@ class ColipriDock(QWidget):
     def _on_case(self) -> None:
         case = self.workflow.case
         self.warning_bar.show_texts(case.warnings if case is not None else ())
+        self.model_panel.set_layers(self._candidates(), self.workflow.layer)
         self._show_layer(self.workflow.layer)
         self.report.refresh()
         self._show_busy(busy=self.jobs.busy)
@@ -332,13 +333,13 @@ class ColipriDock(QWidget):
             panel.set_shown(case.shown if case is not None else frozenset())
 
     def _on_layers(self) -> None:
-        candidates = [layer for layer in self.viewer.layers if is_candidate(layer)]
-        current = self.workflow.layer
+        candidates, current = self._candidates(), self.workflow.layer
         if current not in candidates:
-            current = candidates[0] if candidates else None
-        self.model_panel.set_layers(candidates, current)
-        self.workflow.choose(current)
+            self.workflow.choose(candidates[0] if candidates else None)
         self._on_case()
+
+    def _candidates(self) -> list[Image]:
+        return [layer for layer in self.viewer.layers if is_candidate(layer)]
 
     def _show_layer(self, layer: Image | None) -> None:
         self.readout.follow(layer)

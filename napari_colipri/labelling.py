@@ -303,10 +303,11 @@ class Labelling:
         then: Callable[[], None] | None = None,
         tell: Callable[[Change, EditingState], str] = lambda *_: "",
     ) -> None:
-        """Ask the session on the worker, then draw what changed."""
+        """Ask the session on the worker, then draw what changed; what is quiet is an edit, which asks no model."""
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> tuple[Change, EditingState]:
-            _, session, rest = self._workflow.backend.open(sheet.case.request, Reporter(progress, cancel), cancel)
+            request = sheet.case.request if quiet else sheet.case.question
+            _, session, rest = self._workflow.backend.open(request, Reporter(progress, cancel), cancel)
             return ask(session, rest, cancel), session.editing
 
         def done(result: tuple[Change, EditingState]) -> None:
