@@ -114,7 +114,7 @@ class LinkedViews:
         Args:
             linked: Whether they move together.
         """
-        linked = linked and self._main.is_there and self._other.is_there
+        linked = linked and self._both_there
         if linked and not self.linked:
             for side in (self._main, self._other):
                 side.anchor = side.ras_at(side.viewer.dims.point)
@@ -138,6 +138,10 @@ class LinkedViews:
             (self._main, self._on_main_slice, self._on_main_mouse),
             (self._other, self._on_other_slice, self._on_other_mouse),
         )
+
+    @property
+    def _both_there(self) -> bool:
+        return self._main.is_there and self._other.is_there
 
     def _on_removed(self, event: object) -> None:
         """Without its CT a viewer shows no place that the other could go to, nor a cross."""
@@ -178,8 +182,8 @@ class LinkedViews:
 
     @contextlib.contextmanager
     def _leading(self) -> Iterator[bool]:
-        """Whether the viewers are linked, and this is no echo of a move of our own."""
-        if self._moving or not self.linked:
+        """Whether the viewers are linked, both CTs are still there, and this is no echo of a move of our own."""
+        if self._moving or not self.linked or not self._both_there:
             yield False
             return
         self._moving = True

@@ -77,6 +77,22 @@ class TestResults:
         assert len(dock.viewer.layers) == 3
         assert dock.model_panel.layers.currentText() == "my my chest-like"
 
+    def test_filling_and_opacity_hold_for_each(self, dock, first, second, settle) -> None:
+        dock.workflow.choose(first)
+        dock.workflow.outline()
+        settle(dock)
+        dock.structures_panel.fill.setChecked(True)
+        dock.structures_panel.opacity.setValue(100)
+        dock.workflow.choose(second)
+        dock.workflow.outline()
+        settle(dock)
+        labels = dock.workflow.case.labels
+        assert (labels.contour, labels.opacity) == (0, 1.0)
+
+        dock.structures_panel.fill.setChecked(False)
+        dock.workflow.choose(first)
+        assert dock.workflow.case.labels.contour > 0
+
 
 class TestSwitchingDuringWork:
     @pytest.fixture
