@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from colipri_core.engine import Capabilities
 from colipri_core.engine import Engine
 from colipri_core.engine import is_server
 from colipri_core.engine import open_engine
+from colipri_core.errors import Cancelled
 from colipri_core.errors import InputError
 from colipri_core.findings import EvidenceMap
 from colipri_core.findings import Findings
@@ -92,10 +94,14 @@ class Request:
     Args:
         choice: The model.
         volume: The CT.
+        edits: Where edits are saved as they are made; None for the backend's folder.
+        any_model: Whether the model is asked nothing, so that whichever is loaded serves.
     """
 
     choice: ModelChoice
     volume: Volume
+    edits: Path | None = None
+    any_model: bool = False
 
 
 class Backend:
@@ -105,7 +111,8 @@ class Backend:
         opener: Opens an engine, with the signature of `colipri_core.open_engine`, which it is by default.
 
     Attributes:
-        edits_folder: Where edits are saved as they are made.
+        edits_folder: Where edits are saved as they are made, unless a request says another place.
+        info: The loaded model, None while there is none.
         clicks_model: What answers prompts from the next call on: "clicks", a bundle's folder, or "nninteractive".
         notify: Told in words, from any thread, of lost and new connections to a server.
     """
@@ -115,10 +122,13 @@ class Backend:
         self.clicks_model = self._clicks_model = "clicks"
         self.notify: Callable[[str], None] = logger.info
         self._opener = opener or open_engine
-        self._choice: ModelChoice | None = None
+        self._choice: ModelChoice | None = None  # of the engine, or of the latest one while there is none
         self._engine: Engine | None = None
         self._session: Session | None = None
         self._volume: Volume | None = None
+        self._asked: tuple[Volume, CancelToken | None] | None = None
+        self._abandoned: weakref.WeakSet[Volume] = weakref.WeakSet()
+        self.info: ModelInfo | None = None
 
     def load(
         self, choice: ModelChoice, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
@@ -144,12 +154,9 @@ class Backend:
                     cancel=cancel,
                 )
             self._engine, self._choice, self._clicks_model = engine, choice, clicks_model
-        return ModelInfo(
-            card=engine.card,
-            capabilities=engine.capabilities,
-            device=engine.device,
-            stores=tuple(offered_stores(engine)),
-        )
+        stores = tuple(offered_stores(engine))
+        self.info = ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device, stores=stores)
+        return self.info
 
     def analyse(
         self, request: Request, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
@@ -190,8 +197,8 @@ class Backend:
         text: str,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
-    ) -> EvidenceMap:
-        """Return where the model sees `text` in the volume.
+    ) -> tuple[ModelInfo, EvidenceMap]:
+        """Return the loaded model and where it sees `text` in the volume.
 
         Args:
             request: Model and volume.
@@ -199,8 +206,8 @@ class Backend:
             progress: Receives (fraction, message).
             cancel: Cancels the call.
         """
-        _, session, rest = self.open(request, Reporter(progress, cancel), cancel)
-        return session.evidence(text, progress=rest, cancel=cancel)
+        info, session, rest = self.open(request, Reporter(progress, cancel), cancel)
+        return info, session.evidence(text, progress=rest, cancel=cancel)
 
     def segment(
         self, request: Request, progress: ProgressCallback | None = None, cancel: CancelToken | None = None
@@ -318,16 +325,32 @@ class Backend:
         rest = reporter.part(_LOADING_SHARE, 1.0)
         return info, rank_cases(project, self._engine, progress=rest, cancel=cancel)
 
-    def close_volume(self) -> None:
-        """Free the open volume; the model stays loaded."""
-        session, self._session, self._volume = self._session, None, None
-        if session is not None:
-            session.close()
+    def abandon(self, volume: Volume) -> None:
+        """Stop what a model is asked about a volume, now and later; edits that wait are still made. From any thread.
+
+        Args:
+            volume: The volume.
+        """
+        self._abandoned.add(volume)
+        asked, cancel = self._asked or (None, None)
+        if asked is volume and cancel is not None:
+            cancel.cancel()
+
+    def close_volume(self, volume: Volume | None = None) -> None:
+        """Free the open volume; the model stays loaded.
+
+        Args:
+            volume: Only if it is this one; None for any.
+        """
+        if volume is None or self._volume is volume:
+            session, self._session, self._volume = self._session, None, None
+            if session is not None:
+                session.close()
 
     def close(self) -> None:
         """Free volume and model."""
         self.close_volume()
-        engine, self._engine, self._choice = self._engine, None, None
+        engine, self._engine, self.info = self._engine, None, None
         if engine is not None:
             engine.close()
 
@@ -347,14 +370,25 @@ class Backend:
 
         Returns:
             The loaded model, the session, and the reporter for what is done with it.
+
+        Raises:
+            Cancelled: If a model is to be asked about a volume that was abandoned.
         """
-        share = 0.0 if self._has(request.choice) else _LOADING_SHARE
-        info = self.load(request.choice, reporter.part(0.0, share), cancel)
+        self._asked = None if request.any_model else (request.volume, cancel)
+        if self._asked is not None and request.volume in self._abandoned:
+            msg = "The scan is no longer there. Nothing was asked."
+            raise Cancelled(msg)
+        share, info = 0.0, self.info
+        if info is None or not request.any_model:
+            choice = (request.any_model and self._choice) or request.choice
+            share = 0.0 if self._has(choice) else _LOADING_SHARE
+            info = self.load(choice, reporter.part(0.0, share), cancel)
         session = self._session
         if session is None or self._volume is not request.volume:
             self.close_volume()
             assert self._engine is not None
-            session, self._volume = self._engine.open(request.volume, autosave=self.edits_folder), request.volume
+            edits = request.edits or self.edits_folder
+            session, self._volume = self._engine.open(request.volume, autosave=edits), request.volume
             self._session = session
         return info, session, reporter.part(share, 1.0)
 

@@ -25,7 +25,6 @@ from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
 from napari_colipri.jobs import Jobs
 from napari_colipri.labelling import Labelling
-from napari_colipri.layers import outline_width
 from napari_colipri.panels.column import rule
 from napari_colipri.panels.column import scrolled
 from napari_colipri.panels.findings import FindingsPanel
@@ -35,19 +34,18 @@ from napari_colipri.panels.model import ModelPanel
 from napari_colipri.panels.notice import NoticeBar
 from napari_colipri.panels.project import ProjectPanel
 from napari_colipri.panels.section import Section
-from napari_colipri.panels.structures import StructuresPanel
 from napari_colipri.project import ProjectDesk
 from napari_colipri.readout import Readout
 from napari_colipri.release import Release
 from napari_colipri.release import ViewerEvents
 from napari_colipri.report_view import ReportView
-from napari_colipri.results import StructureRow
 from napari_colipri.server_choice import ServerChoice
 from napari_colipri.shipped import model_names
 from napari_colipri.similar import SimilarCases
 from napari_colipri.similar_view import SimilarView
 from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
+from napari_colipri.structures_view import StructuresView
 from napari_colipri.style import style_sheet
 from napari_colipri.style import theme_colors
 from napari_colipri.workflow import Workflow
@@ -92,10 +90,10 @@ class ColipriDock(QWidget):
         )
         self.server_choice = ServerChoice(self.model_panel, self.jobs, backend, viewer)
         self.findings_panel = FindingsPanel()
-        self.structures_panel = StructuresPanel()
+        self.structures = StructuresView(self.workflow, self._try)
+        self.structures_panel, self.structures_section = self.structures.panel, self.structures.section
         self.label_panel = LabelPanel(self.labelling)
-        desk = ProjectDesk(viewer, backend, self.jobs, choice=lambda: self.workflow.choice)
-        self.project_panel = ProjectPanel(desk)
+        self.project_panel = ProjectPanel(ProjectDesk(self.workflow, self.jobs))
         self.warning_bar = NoticeBar("notice")
         self.error_bar = NoticeBar("error")
         self.footer = Footer()
@@ -108,7 +106,6 @@ class ColipriDock(QWidget):
         self._on_layers()
         self._on_plane()
         self._on_findings()
-        self._on_structures()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Wide enough for names, bars and numbers."""
@@ -153,7 +150,6 @@ class ColipriDock(QWidget):
         layout.setContentsMargins(8, 8, 8, 8)
         layout.setSpacing(8)
         self.findings_section = Section("Findings", self.findings_panel)
-        self.structures_section = Section("Structures", self.structures_panel)
         self.label_section = Section("Label", self.label_panel)
         self.project_section = Section("Project", self.project_panel)
         for folded in (self.label_section, self.project_section):
@@ -176,7 +172,7 @@ class ColipriDock(QWidget):
         layout.addWidget(self.footer)
 
     def _connect_panels(self) -> None:
-        model, findings, structures = self.model_panel, self.findings_panel, self.structures_panel
+        model, findings = self.model_panel, self.findings_panel
         model.layer_chosen.connect(self.workflow.choose)
         model.choice_changed.connect(self._on_choice)
         model.clicks.changed.connect(self._on_clicks_model)
@@ -188,11 +184,6 @@ class ColipriDock(QWidget):
         findings.chosen.connect(self._on_finding)
         findings.asked.connect(lambda phrase: self._try(lambda: self.workflow.ask(phrase)))
         findings.hidden.connect(self.workflow.hide_evidence)
-        structures.outline_clicked.connect(lambda: self._try(self.workflow.outline))
-        structures.chosen.connect(self.workflow.go_to_structure)
-        structures.toggled.connect(self._on_eye)
-        structures.opacity_changed.connect(self._on_opacity)
-        structures.fill_changed.connect(self._on_fill)
 
     def _connect_workflow(self) -> None:
         self.jobs.started.connect(self._on_started)
@@ -204,8 +195,8 @@ class ColipriDock(QWidget):
         self.workflow.case_changed.connect(self._on_case)
         self.workflow.findings_changed.connect(self._on_findings)
         self.workflow.heat_changed.connect(self._on_heat)
-        self.workflow.structures_changed.connect(self._on_structures)
         self.labelling.failed.connect(self._on_failed)
+        self.workflow.noticed.connect(napari.utils.notifications.show_warning)
         self.labelling.noticed.connect(napari.utils.notifications.show_info)
         self.project_panel.failed.connect(self._on_failed)
         self.project_panel.desk.changed.connect(self.project_section.fit)
@@ -238,6 +229,7 @@ class ColipriDock(QWidget):
             (viewer.layers.events.inserted, self._on_layers),
             (viewer.layers.events.removed, self._on_layers),
             (viewer.layers.events.reordered, self._on_layers),
+            (viewer.layers.events.renamed, self._on_layers),
             (viewer.events.theme, self._on_theme),
             (viewer.dims.events.order, self._on_plane),
             (viewer.dims.events.ndisplay, self._on_plane),
@@ -278,20 +270,6 @@ class ColipriDock(QWidget):
             navigation.apply_window(self.workflow.layer, window)
             self.model_panel.windows.press(window)
 
-    def _on_eye(self, row: StructureRow) -> None:
-        case = self.workflow.case
-        if case is not None:
-            self.workflow.set_structure_shown(row.label, shown=row.label in case.hidden)
-
-    def _on_opacity(self, opacity: float) -> None:
-        if self.workflow.case is not None and self.workflow.case.labels is not None:
-            self.workflow.case.labels.opacity = opacity
-
-    def _on_fill(self, filled: bool) -> None:
-        if self.workflow.case is not None and self.workflow.case.labels is not None:
-            labels = self.workflow.case.labels
-            labels.contour = 0 if filled else outline_width(labels)
-
     def _on_started(self, title: str) -> None:
         self.error_bar.show_texts(())
         self.model_panel.progress.begin(title)
@@ -300,6 +278,7 @@ class ColipriDock(QWidget):
 
     def _on_idle(self) -> None:
         self.activity.end()
+        self.workflow.note_model()
         self.report.reporting.end()
         self._show_busy(busy=self.jobs.busy)
 
@@ -310,6 +289,7 @@ class ColipriDock(QWidget):
         self.structures_panel.outline.setEnabled(ready and not busy)
         self.similar.panel.set_ready(ready=ready, busy=busy)
         self.report.show_busy(ready=ready, busy=busy)
+        self.project_panel.set_busy(busy=busy)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, ColipriError | ValueError | OSError):
@@ -335,6 +315,7 @@ class ColipriDock(QWidget):
         if self.model_panel.layers.currentData() != self.workflow.layer:
             self.model_panel.set_layers([one for one in self.viewer.layers if is_candidate(one)], self.workflow.layer)
         self.warning_bar.show_texts(case.warnings if case is not None else ())
+        self.model_panel.set_layers(self._candidates(), self.workflow.layer)
         self._show_layer(self.workflow.layer)
         self.report.refresh()
         self._show_busy(busy=self.jobs.busy)
@@ -344,7 +325,8 @@ class ColipriDock(QWidget):
         rows = case.rows if case is not None else ()
         self.findings_panel.set_rows(rows)
         self.warning_bar.show_texts(case.warnings if case is not None else (), again=True)
-        self.findings_section.summary.setText(f"{len(rows)} findings" if rows else "")
+        model = case.findings_model.name if case is not None and case.findings_model is not None else ""
+        self.findings_section.summary.setText(f"{len(rows)} findings, {model}" if rows else "")
         self.findings_section.fit()
 
     def _on_heat(self) -> None:
@@ -352,21 +334,14 @@ class ColipriDock(QWidget):
         for panel in (self.findings_panel, self.report.panel):
             panel.set_shown(case.shown if case is not None else frozenset())
 
-    def _on_structures(self) -> None:
-        case = self.workflow.case
-        rows = case.structures if case is not None else ()
-        self.structures_panel.set_rows(rows, case.hidden if case is not None else frozenset())
-        self.structures_section.summary.setText(f"{len(rows)} structures" if rows else "")
-        self.structures_section.fit()
-
     def _on_layers(self) -> None:
-        candidates = [layer for layer in self.viewer.layers if is_candidate(layer)]
-        current = self.workflow.layer
+        candidates, current = self._candidates(), self.workflow.layer
         if current not in candidates:
-            current = candidates[0] if candidates else None
-        self.model_panel.set_layers(candidates, current)
-        self.workflow.choose(current)
+            self.workflow.choose(candidates[0] if candidates else None)
         self._on_case()
+
+    def _candidates(self) -> list[Image]:
+        return [layer for layer in self.viewer.layers if is_candidate(layer)]
 
     def _show_layer(self, layer: Image | None) -> None:
         self.readout.follow(layer)

@@ -134,7 +134,9 @@ class LabelJobs:
         """
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Answer:
-            _, session, rest = self._backend.open(case.request, Reporter(progress, cancel), cancel)
+            # An edit asks no model: whichever holds the session will do.
+            request = case.request if question.quiet else case.question
+            _, session, rest = self._backend.open(request, Reporter(progress, cancel), cancel)
             try:
                 return Answer(change=question.ask(session, rest, cancel), state=session.editing)
             except ColipriError as error:

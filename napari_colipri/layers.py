@@ -14,6 +14,7 @@ from napari_colipri.results import StructureRow
 from napari_colipri.source import METADATA_KEY
 from napari_colipri.source import CaseSource
 from napari_colipri.source import LayerSource
+from napari_colipri.source import is_candidate
 from napari_colipri.source import layer_grid
 from napari_colipri.source import layer_source
 from napari_colipri.source import mm_per_unit
@@ -36,9 +37,16 @@ _FLOOR_PERCENTILE = 90.0
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 
 
-def heat_layer_name(text: str) -> str:
-    """Name of the layer that shows the evidence for a phrase."""
-    return f"evidence: {text}"
+def heat_layer_name(viewer: napari.components.ViewerModel, ct_layer: Layer, text: str) -> str:
+    """Name of the layer that shows the evidence for a phrase; it says for which CT where several are open.
+
+    Args:
+        viewer: The viewer.
+        ct_layer: The CT layer it belongs to.
+        text: The phrase.
+    """
+    several = sum(is_candidate(layer) for layer in viewer.layers) > 1
+    return f"evidence: {text} in {ct_layer.name}" if several else f"evidence: {text}"
 
 
 def placing(layer: Layer) -> dict[str, Any]:
@@ -94,34 +102,33 @@ def show_heat(
     ct_layer: Layer,
     text: str,
     heat: tuple[npt.NDArray[np.float32], tuple[float, float]],
+    former: Image | None,
 ) -> Image:
-    """Add the heat map of a phrase, or update it if it is there.
+    """Add the heat map of a phrase, or update the one that is there.
 
     Args:
         viewer: The viewer.
         ct_layer: The CT layer it belongs to.
         text: The phrase.
         heat: Result of `prepare_heat`.
+        former: Layer of the CT's map for this phrase, if it has one.
     """
     data, limits = heat
-    name = heat_layer_name(text)
-    layer = next((layer for layer in viewer.layers if layer.name == name and _role(layer) == "evidence"), None)
-    if layer is None:
-        layer = viewer.add_image(
-            data,
-            name=name,
-            colormap=HEAT_COLORMAP,
-            blending="additive",
-            opacity=HEAT_OPACITY,
-            contrast_limits=limits,
-            interpolation2d="linear",
-            metadata=result_metadata(ct_layer, "evidence"),
-            **placing(ct_layer),
-        )
-    else:
-        layer.data, layer.contrast_limits_range, layer.contrast_limits = data, limits, limits
-    layer.visible = True
-    return layer
+    if former is not None:
+        former.data, former.contrast_limits_range, former.contrast_limits = data, limits, limits
+        former.visible = True
+        return former
+    return viewer.add_image(
+        data,
+        name=heat_layer_name(viewer, ct_layer, text),
+        colormap=HEAT_COLORMAP,
+        blending="additive",
+        opacity=HEAT_OPACITY,
+        contrast_limits=limits,
+        interpolation2d="linear",
+        metadata=result_metadata(ct_layer, "evidence"),
+        **placing(ct_layer),
+    )
 
 
 def structure_colors(rows: Iterable[StructureRow], hidden: frozenset[int]) -> dict[int | None, tuple[float, ...]]:
@@ -148,24 +155,25 @@ def show_structures(
     ct_layer: Layer,
     data: npt.NDArray[np.unsignedinteger[Any]],
     rows: tuple[StructureRow, ...],
+    former: Labels | None,
 ) -> Labels:
-    """Add the one layer of outlined structures, or update it.
+    """Add the one layer of outlined structures, or update the one that is there.
 
     Args:
         viewer: The viewer.
         ct_layer: The CT layer it belongs to.
         data: Labelmap in layer order.
         rows: The structures, for names, colours and volumes.
+        former: The CT's layer of structures, if it has one.
     """
     from napari.utils.colormaps import DirectLabelColormap
 
     colormap = DirectLabelColormap(color_dict=structure_colors(rows, hidden_at_first(rows)))
-    name = f"structures: {ct_layer.name}"
-    layer = next((layer for layer in viewer.layers if layer.name == name and _role(layer) == "structures"), None)
+    layer = former
     if layer is None:
         layer = viewer.add_labels(
             data,
-            name=name,
+            name=f"structures: {ct_layer.name}",
             opacity=STRUCTURE_OPACITY,
             metadata=result_metadata(ct_layer, "structures"),
             **placing(ct_layer),
@@ -224,10 +232,17 @@ def result_metadata(ct_layer: Layer, role: str) -> dict[str, Any]:
         name=source.name if source else ct_layer.name,
         metadata=source.metadata if source else {},
         role=role,
+        of=ct_layer.unique_id,
     )
     return {METADATA_KEY: result}
 
 
-def _role(layer: Layer) -> str | None:
-    source = layer_source(layer)
-    return source.role if source else None
+def layers_on(viewer: napari.components.ViewerModel, ct_layer: Layer) -> list[Layer]:
+    """The layers of results, labels and prompts on the grid of a CT layer, the topmost first.
+
+    Args:
+        viewer: The viewer.
+        ct_layer: The CT layer.
+    """
+    sources = ((layer, layer_source(layer)) for layer in reversed(viewer.layers))
+    return [layer for layer, source in sources if source is not None and source.of == ct_layer.unique_id]

@@ -75,6 +75,11 @@ class Side:
         else:
             self._marker.data = position
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the CT is still in its viewer."""
+        return self.layer in self.viewer.layers
+
     def unmark(self) -> None:
         """Take the cross away."""
         if self._marker is not None and self._marker in self.viewer.layers:
@@ -98,16 +103,18 @@ class LinkedViews:
         for side, slices, mouse in self._handlers():
             side.viewer.dims.events.point.connect(slices)
             side.viewer.mouse_move_callbacks.append(mouse)
+            side.viewer.layers.events.removed.connect(self._on_removed)
         main.viewer.dims.events.order.connect(self._on_plane)
         self._on_plane()
         other.go_to(other.anchor + (main.ras_at(main.viewer.dims.point) - main.anchor))
 
     def set_linked(self, linked: bool) -> None:
-        """Let the viewers go, or link them again by what both show now.
+        """Let the viewers go, or link them again by what both show now; nothing is linked once a CT is gone.
 
         Args:
             linked: Whether they move together.
         """
+        linked = linked and self._both_there
         if linked and not self.linked:
             for side in (self._main, self._other):
                 side.anchor = side.ras_at(side.viewer.dims.point)
@@ -123,6 +130,7 @@ class LinkedViews:
             side.viewer.dims.events.point.disconnect(slices)
             if mouse in side.viewer.mouse_move_callbacks:
                 side.viewer.mouse_move_callbacks.remove(mouse)
+            side.viewer.layers.events.removed.disconnect(self._on_removed)
         self._main.viewer.dims.events.order.disconnect(self._on_plane)
 
     def _handlers(self) -> tuple[tuple[Side, object, object], ...]:
@@ -130,6 +138,15 @@ class LinkedViews:
             (self._main, self._on_main_slice, self._on_main_mouse),
             (self._other, self._on_other_slice, self._on_other_mouse),
         )
+
+    @property
+    def _both_there(self) -> bool:
+        return self._main.is_there and self._other.is_there
+
+    def _on_removed(self, event: object) -> None:
+        """Without its CT a viewer shows no place that the other could go to, nor a cross."""
+        if event.value in (self._main.layer, self._other.layer):  # type: ignore[attr-defined]
+            self.set_linked(False)
 
     def _on_main_slice(self) -> None:
         self._follow(self._main, self._other)
@@ -144,12 +161,12 @@ class LinkedViews:
         self._point(self._other, self._main)
 
     def _follow(self, leader: Side, follower: Side) -> None:
-        with self._leading(leader) as free:
+        with self._leading() as free:
             if free:
                 follower.go_to(_across(leader, follower, leader.viewer.dims.point))
 
     def _point(self, leader: Side, follower: Side) -> None:
-        with self._leading(leader) as free:
+        with self._leading() as free:
             if free and leader.viewer.dims.ndisplay == 2:
                 leader.unmark()
                 follower.mark(_across(leader, follower, leader.viewer.cursor.position))
@@ -164,9 +181,9 @@ class LinkedViews:
             other.reset_view()
 
     @contextlib.contextmanager
-    def _leading(self, leader: Side) -> Iterator[bool]:
-        """Whether the viewers are linked, the leader's CT is still there, and this is no echo of a move of our own."""
-        if self._moving or not self.linked or leader.layer not in leader.viewer.layers:
+    def _leading(self) -> Iterator[bool]:
+        """Whether the viewers are linked, both CTs are still there, and this is no echo of a move of our own."""
+        if self._moving or not self.linked or not self._both_there:
             yield False
             return
         self._moving = True

@@ -49,7 +49,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     """
     paths = [path] if isinstance(path, str) else list(path)
     read_ones = [read_series(Path(item)) for item in paths]
-    _notify([message for _, messages in read_ones for message in messages])
+    notify([message for _, messages in read_ones for message in messages])
     return [layer_data(volume) for volumes, _ in read_ones for volume in volumes]
 
 
@@ -93,7 +93,12 @@ def read_series(path: Path) -> tuple[list[Volume], list[str]]:
     return volumes, [str(item.message) for item in caught if issubclass(item.category, VolumeWarning)]
 
 
-def _notify(messages: Sequence[str]) -> None:
+def notify(messages: Sequence[str]) -> None:
+    """Say in napari what there is to be said about scans that were read, each message once.
+
+    Args:
+        messages: What to say; nothing is shown for none.
+    """
     if messages:
         from napari.utils.notifications import show_warning
 

@@ -19,14 +19,18 @@ from colipri_core.report import Report
 from colipri_core.report import ReportSentence
 from colipri_core.report_words import as_text
 from napari_colipri import navigation
+from napari_colipri.source import layer_source
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from napari.layers import Image
 
     from colipri_core.progress import CancelToken
     from colipri_core.progress import ProgressCallback
     from napari_colipri.backend import Backend
     from napari_colipri.backend import ModelInfo
+    from napari_colipri.backend import Request
     from napari_colipri.case import Case
     from napari_colipri.workflow import Workflow
 
@@ -53,32 +57,38 @@ class Reporting(QObject):
 
     def __init__(self, workflow: Workflow) -> None:
         super().__init__()
-        self.note = ""
         self._workflow = workflow
-        self._reports: dict[Image, Report] = {}
-        self._edited: set[Image] = set()
+        self._reports: dict[Hashable, Report] = {}
+        self._edited: set[Hashable] = set()
+        self._note: tuple[Hashable, str] = (None, "")
         self._streamed: list[ReportSentence] | None = None
+        self._drafted: Image | None = None
         self._relay: _Relay | None = None
-        self._may_replace = False
+        self._may_replace: Hashable = None
         self._wanted: Image | None = None
         workflow.analysed.connect(self._on_analysed)
         workflow.viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
+    def note(self) -> str:
+        """What there is to say of the draft of the current CT layer."""
+        about, text = self._note
+        return text if about == _key(self._workflow.layer) else ""
+
+    @property
     def report(self) -> Report | None:
         """The draft of the current CT layer."""
-        layer = self._workflow.layer
-        return None if layer is None else self._reports.get(layer)
+        return self._reports.get(_key(self._workflow.layer))
 
     @property
     def drafting(self) -> bool:
-        """Whether a draft is being written."""
-        return self._streamed is not None
+        """Whether a draft of the current CT layer is being written."""
+        return self._streamed is not None and self._drafted == self._workflow.layer
 
     @property
     def rows(self) -> tuple[DraftRow, ...]:
         """What the panel lists: the sentences written so far, or the draft."""
-        if self._streamed is not None:
+        if self._streamed is not None and self.drafting:
             return streamed_rows(self._streamed)
         return report_rows(self.report) if self.report is not None else ()
 
@@ -88,34 +98,21 @@ class Reporting(QObject):
         Returns:
             False if nothing was started: no CT, other work is running, or the edits are to be kept.
         """
-        layer = self._workflow.layer
-        if layer in self._edited and not self._may_replace:
-            self._may_replace = True
+        layer, key = self._workflow.layer, _key(self._workflow.layer)
+        if key in self._edited and self._may_replace != key:
+            self._may_replace = key
             self._say(AGAIN)
             return False
-        self._relay = relay = _Relay()
-        relay.written.connect(self._on_written)
-
-        def ask(
-            backend: Backend, case: Case, progress: ProgressCallback, cancel: CancelToken
-        ) -> tuple[ModelInfo, Report]:
-            return backend.draft_report(case.request, relay.written.emit, progress, cancel)
-
-        self._streamed = []
-        started = self._workflow.run("Drafting the report", ask, self._take)
-        if not started:
-            self._streamed = None
-        self.changed.emit()
-        return started
+        return layer is not None and self._start(layer)
 
     def end(self) -> None:
         """No work is running any more: an unfinished draft leaves the former one; an analysed CT gets its first."""
         if self._streamed is not None:
-            self._streamed = None
+            self._streamed = self._drafted = None
             self.changed.emit()
         wanted, self._wanted = self._wanted, None
-        if wanted is not None and wanted == self._workflow.layer and self.report is None:
-            self.draft()
+        if wanted is not None and wanted in self._workflow.viewer.layers and _key(wanted) not in self._reports:
+            self._start(wanted)
 
     def give_up(self) -> None:
         """Work was cancelled or failed: do not go on with a draft."""
@@ -174,16 +171,16 @@ class Reporting(QObject):
             return False
 
         def ask(
-            backend: Backend, case: Case, progress: ProgressCallback, cancel: CancelToken
+            backend: Backend, request: Request, progress: ProgressCallback, cancel: CancelToken
         ) -> tuple[ModelInfo, Path]:
-            info = backend.load(case.choice, progress, cancel)
+            info = backend.load(request.choice, progress, cancel)
 
             def evidence(text: str) -> EvidenceMap:
-                return backend.evidence(case.request, text, progress, cancel)
+                return backend.evidence(request, text, progress, cancel)[1]
 
             same_model = info.card == report.provenance.model
             find = evidence if same_model else None
-            return info, write_report(report, path, source=case.source.volume, evidence=find)
+            return info, write_report(report, path, source=request.volume, evidence=find)
 
         return self._workflow.run("Exporting the draft", ask, self._exported)
 
@@ -193,28 +190,47 @@ class Reporting(QObject):
         self._workflow.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._reports.clear()
 
+    def _start(self, layer: Image) -> bool:
+        relay = _Relay()
+        relay.written.connect(self._on_written)
+
+        def ask(
+            backend: Backend, request: Request, progress: ProgressCallback, cancel: CancelToken
+        ) -> tuple[ModelInfo, Report]:
+            return backend.draft_report(request, relay.written.emit, progress, cancel)
+
+        before, started = (self._relay, self._streamed, self._drafted), False
+        self._relay, self._streamed, self._drafted = relay, [], layer
+        try:
+            started = self._workflow.run("Drafting the report", ask, self._take, layer=layer)
+        finally:
+            if not started:
+                self._relay, self._streamed, self._drafted = before
+        self.changed.emit()
+        return started
+
     def _take(self, case: Case, report: Report) -> tuple[str, ...]:
-        self._reports[case.layer] = report
-        self._edited.discard(case.layer)
-        self._may_replace = False
-        self._streamed = None
-        self._say("")
+        key = _key(case.layer)
+        self._reports[key] = report
+        self._edited.discard(key)
+        self._may_replace = self._streamed = self._drafted = None
+        self._say("", case.layer)
         return report.provenance.warnings
 
     def _exported(self, case: Case, path: Path) -> tuple[str, ...]:
-        self._say(f"Exported to {path.name}.")
+        self._say(f"Exported to {path.name}.", case.layer)
         return ()
 
     def _keep(self, report: Report) -> None:
-        layer = self._workflow.layer
-        if layer is not None and report is not self.report:
-            self._reports[layer] = report
-            self._edited.add(layer)
-            self._may_replace = False
+        key = _key(self._workflow.layer)
+        if report is not self.report:
+            self._reports[key] = report
+            self._edited.add(key)
+            self._may_replace = None
         self._say("")
 
-    def _say(self, note: str) -> None:
-        self.note = note
+    def _say(self, note: str, layer: Image | None = None) -> None:
+        self._note = (_key(layer or self._workflow.layer), note)
         self.changed.emit()
 
     def _on_written(self, sentence: ReportSentence) -> None:
@@ -222,10 +238,16 @@ class Reporting(QObject):
             self._streamed.append(sentence)
             self.changed.emit()
 
-    def _on_analysed(self) -> None:
-        self._wanted = self._workflow.layer
+    def _on_analysed(self, layer: Image) -> None:
+        self._wanted = layer
 
     def _on_layer_removed(self, event: object) -> None:
         removed = event.value  # type: ignore[attr-defined]
         self._reports.pop(removed, None)
         self._edited.discard(removed)
+
+
+def _key(layer: Image | None) -> Hashable:
+    """What a draft is kept by: its layer, or the scan of a project, which comes back in a layer of its own."""
+    source = layer_source(layer) if layer is not None else None
+    return source.project if source is not None and source.project is not None else layer

@@ -15,10 +15,8 @@ from colipri_core.io import read_volume
 from napari_colipri.backend import Backend
 from napari_colipri.backend import ModelChoice
 from napari_colipri.backend import ModelInfo
-from napari_colipri.backend import Request
 from napari_colipri.region import DrawnRegion
 from napari_colipri.region import drawn_region
-from napari_colipri.source import read_case
 from napari_colipri.work import Job
 from napari_colipri.work import Runner
 from napari_colipri.workflow import Workflow
@@ -67,7 +65,7 @@ class OpenedMatch:
     Args:
         match: The stored case.
         volume: Its scan.
-        layer: CT layer the search was made for; None after a search for a phrase without a scan.
+        layer: CT layer that was chosen, which is the one the search was made for; None without one.
         region: The region that was searched for, if one was.
     """
 
@@ -98,7 +96,8 @@ class SimilarCases:
         self._backend = backend
         self._store: CaseStore | None = None
         self._matches: tuple[Match, ...] = ()
-        self._layer: Image | None = None
+        self._layer: Image | None = None  # that was searched for; None after a search for a phrase
+        self._note = ""
         self._region: DrawnRegion | None = None
         workflow.findings_changed.connect(self._compare)
 
@@ -128,9 +127,9 @@ class SimilarCases:
         if layer is None or not self.address:
             return False
         region = drawn_region(layer, self._workflow.viewer.layers.selection.active) if by_region else None
-        case = self._workflow.case
-        source = case.source if case is not None else read_case(layer)
-        request = Request(choice=self._workflow.choice, volume=source.volume)
+        case = self._workflow.case_to_edit()
+        assert case is not None
+        request = case.question
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> _Answer:
             store = self._opened(request.choice)
@@ -159,7 +158,7 @@ class SimilarCases:
         text = " ".join(phrase.split())
         if not text or not self.address:
             return False
-        choice, layer = self._workflow.choice, self._workflow.layer
+        choice = self._workflow.choice
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> _Answer:
             store = self._opened(choice)
@@ -169,7 +168,7 @@ class SimilarCases:
         def done(answer: _Answer) -> None:
             info, matches = answer
             self._workflow.set_model(info)
-            self._show(matches, layer, None, "The store has no cases yet." if not matches else "")
+            self._show(matches, None, None, "The store has no cases yet." if not matches else "")
 
         return self._runner.start(Job(title=f'Searching for "{text}"', work=work, on_done=done))
 
@@ -182,7 +181,7 @@ class SimilarCases:
         Returns:
             False if nothing was started because other work is running.
         """
-        layer, region = self._layer, self._region
+        layer, region = self._workflow.layer, self._region
         choice, address = self._workflow.choice, self.address
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> Volume:
@@ -213,15 +212,17 @@ class SimilarCases:
         return self._store
 
     def _show(self, matches: tuple[Match, ...], layer: Image | None, region: DrawnRegion | None, note: str) -> None:
-        self._matches, self._layer, self._region, self.note = matches, layer, region, note
+        self._matches, self._layer, self._region, self._note = matches, layer, region, note
         self._compare()
 
     def _compare(self) -> None:
-        """Set the findings of the matches against those of the current scan."""
+        """Set the findings of the matches against those of the current scan; matches of another scan are not shown."""
+        here = self._layer is None or self._layer == self._workflow.layer
         case = self._workflow.case
-        here = frozenset(row.name for row in case.rows if row.probability >= PRESENT_FROM) if case else frozenset()
+        known = frozenset(row.name for row in case.rows if row.probability >= PRESENT_FROM) if case else frozenset()
+        self.note = self._note if here else ""
         self.rows = tuple(
-            MatchRow(match=match, shared=match.shared_findings(here), other=match.other_findings(here))
-            for match in self._matches
+            MatchRow(match=match, shared=match.shared_findings(known), other=match.other_findings(known))
+            for match in (self._matches if here else ())
         )
         self.found.emit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -16,6 +17,7 @@ from napari_colipri.geometry import AXIS_LABELS
 from napari_colipri.geometry import LayerGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from collections.abc import Sequence
 
     import numpy.typing as npt
@@ -28,6 +30,23 @@ METADATA_KEY = "colipri"
 _MM_TOLERANCE = 1e-3
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProjectScan:
+    """Which scan of a label project a layer shows.
+
+    Args:
+        folder: The project's folder.
+        name: The case.
+        series: Which of its series.
+        edits: Where its edits are saved.
+    """
+
+    folder: Path
+    name: str
+    series: int
+    edits: Path
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LayerSource:
     """What is known of a layer's origin.
@@ -38,6 +57,8 @@ class LayerSource:
         name: Name of the case.
         metadata: What the file said besides.
         role: "ct" for an image, "evidence", "structures", "labels" or "prompts" for what lies on its grid.
+        project: The project's scan that a CT is, if a project opened it.
+        of: `unique_id` of the CT layer whose grid it lies on.
     """
 
     geometry: VolumeGeometry
@@ -45,6 +66,8 @@ class LayerSource:
     name: str
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     role: str = "ct"
+    project: ProjectScan | None = None
+    of: Hashable | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,7 +142,7 @@ def read_case(layer: Layer) -> CaseSource:
         layer: A layer for which `is_candidate` holds.
 
     Raises:
-        UnsupportedVolumeError: If the layer is no 3D single-channel image or cannot be placed.
+        UnsupportedVolumeError: If the layer is no 3D single-channel image of numbers, or cannot be placed.
     """
     if not is_candidate(layer):
         msg = (
@@ -132,9 +155,16 @@ def read_case(layer: Layer) -> CaseSource:
     except ValueError as error:
         msg = f'The layer "{layer.name}" has a transform that cannot be inverted. Reset its scale and affine first.'
         raise UnsupportedVolumeError(msg) from error
+    voxels = np.asarray(base_level(layer))
+    if voxels.dtype.kind not in "iuf":
+        msg = (
+            f'Expected the intensities of a CT as integers or floats, got {voxels.dtype} in the layer "{layer.name}". '
+            "Choose the layer of the CT; a mask belongs in a Labels layer."
+        )
+        raise UnsupportedVolumeError(msg)
     source = layer_source(layer)
     volume = Volume(
-        voxels=grid.to_volume(np.asarray(base_level(layer))),
+        voxels=grid.to_volume(voxels),
         affine=grid.geometry.affine,
         unit=source.unit if source else "HU",
         name=source.name if source else layer.name,

@@ -75,7 +75,7 @@ def draw_label(scene: Scene, target: Path) -> None:
         case.labels.visible = False
     found = {row.name: row for row in case.structures if row.center is not None}
     row = next(found[name] for name in STRUCTURES if name in found)
-    dock.workflow.go_to_structure(row)
+    dock.structures.go_to(row)
     if case.labels is not None:
         case.labels.visible = False
     labelling.press("point")
@@ -91,7 +91,7 @@ def draw_label(scene: Scene, target: Path) -> None:
     scene.settle()
     labelling.ask_phrase(PHRASE)
     scene.settle()
-    dock.workflow.go_to_structure(row)
+    dock.structures.go_to(row)
     scene.viewer.reset_view()
     scene.settle()
     write(scene, target)

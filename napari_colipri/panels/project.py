@@ -24,6 +24,7 @@ from napari_colipri.panels.rows import RowModel
 from napari_colipri.project import ProjectDesk
 from napari_colipri.style import Colors
 
+_UNREAD = "{unread} could not be read: Done and Needs review mark it. The viewer still shows the case before: {shown}."
 _MARKS = {"open": "", "done": "done", "review": "needs review"}
 
 
@@ -74,6 +75,7 @@ class ProjectPanel(QWidget):
     def __init__(self, desk: ProjectDesk) -> None:
         super().__init__()
         self.desk = desk
+        self._busy = False
         self.choose = self._button("Open folder\u2026", "Work through a folder of scans", self._choose_folder)
         self.previous = self._button("Previous", "The case before", lambda: desk.step(-1))
         self.following = self._button("Next", "The case after", lambda: desk.step(1))
@@ -91,8 +93,10 @@ class ProjectPanel(QWidget):
         self.list.chosen.connect(lambda row: self._try(lambda: desk.go(row.name)))
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
-        self.count = QLabel()
-        self.count.setProperty("kind", "muted")
+        self.count, self.note = QLabel(), QLabel()
+        self.note.setWordWrap(True)
+        for label in (self.count, self.note):
+            label.setProperty("kind", "muted")
         self._lay_out()
         desk.changed.connect(self.refresh)
         desk.failed.connect(self.failed.emit)
@@ -106,13 +110,23 @@ class ProjectPanel(QWidget):
         """
         self.list.set_colors(colors)
 
+    def set_busy(self, *, busy: bool) -> None:
+        """Offer no other case while work is running.
+
+        Args:
+            busy: Whether it is.
+        """
+        self._busy = busy
+        self.refresh()
+
     def refresh(self) -> None:
         """Show cases, marks and progress as they stand."""
-        project, current = self.desk.project, self.desk.current
+        project, place = self.desk.project, self.desk.place
         self.work.setVisible(project is not None)
+        self.choose.setEnabled(not self._busy)
         if project is None:
             return
-        self.delegate.current = current
+        self.delegate.current = place
         if project.cases != self.model.rows:
             self.model.set_rows(project.cases)
         self.list.viewport().update()
@@ -123,13 +137,19 @@ class ProjectPanel(QWidget):
         models = sorted({item.model for item in project.ranked.values()})
         ranked = f", ranked by {', '.join(models)}" if models else ""
         self.count.setText(f"{counts['done']} of {len(project.cases)} done{review}{ranked}")
-        mark = next((case.mark for case in project.cases if case.name == current), None)
-        self.done.setChecked(mark == "done")
-        self.review.setChecked(mark == "review")
-        self.previous.setEnabled(project.step(current, -1) is not None)
-        self.following.setEnabled(project.step(current, 1) is not None)
-        self.next_open.setEnabled(project.next_open(current) is not None)
-        self.rank.setEnabled(counts["open"] > 0)
+        unread, markable = self.desk.unread, self.desk.markable
+        mark = next((case.mark for case in project.cases if case.name == markable), None)
+        for button, its_mark in ((self.done, "done"), (self.review, "review")):
+            button.setChecked(mark == its_mark)
+            button.setEnabled(markable is not None)
+        self.note.setText(_UNREAD.format(unread=unread, shown=self.desk.current or "none") if unread else "")
+        self.note.setVisible(bool(unread))
+        free = not self._busy
+        self.list.setEnabled(free)
+        self.previous.setEnabled(free and project.step(place, -1) is not None)
+        self.following.setEnabled(free and project.step(place, 1) is not None)
+        self.next_open.setEnabled(free and project.next_open(place) is not None)
+        self.rank.setEnabled(free and counts["open"] > 0)
 
     def _lay_out(self) -> None:
         self.work = QWidget()
@@ -142,6 +162,7 @@ class ProjectPanel(QWidget):
             for button in buttons:
                 row.addWidget(button)
             inner.addLayout(row)
+        inner.addWidget(self.note)
         inner.addWidget(self.bar)
         inner.addWidget(self.count)
         layout = QVBoxLayout(self)

@@ -55,7 +55,7 @@ class ReportPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._drafting = False
+        self._drafting = self._busy = False
         self._case = "draft"
         self.draft = QPushButton("Draft report")
         self.draft.clicked.connect(self._draft_or_cancel)
@@ -106,13 +106,13 @@ class ReportPanel(QWidget):
             busy: Whether work is running.
             drafting: Whether that work is a draft, which the button then cancels.
         """
-        self._drafting = drafting
+        self._drafting, self._busy = drafting, busy
         self.draft.setText("Cancel" if drafting else "Draft report")
         self.draft.setToolTip(
             "Stop writing" if drafting else "Write a draft whose every sentence shows its place and a second opinion"
         )
         self.draft.setEnabled(drafting or (ready and not busy))
-        self._allow_export(busy=busy)
+        self._allow_export()
 
     def set_shown(self, shown: frozenset[str]) -> None:
         """Mark the sentences whose heat map is visible.
@@ -145,10 +145,10 @@ class ReportPanel(QWidget):
         layout.addWidget(self.list, 1)
         layout.addWidget(self.own)
 
-    def _allow_export(self, *, busy: bool = False) -> None:
+    def _allow_export(self) -> None:
         written = any(row.position is not None for row in self.model.rows)
         self.copy.setEnabled(written)
-        self.export.setEnabled(written and not busy)
+        self.export.setEnabled(written and not self._busy)
 
     def _draft_or_cancel(self) -> None:
         if self._drafting:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import napari.utils.notifications
+import numpy as np
 import pytest
+from scenes import add_volume
 from scenes import chest_like
 
 from colipri_core.errors import UnreadableInputError
 from colipri_core.io import write_volume
 from colipri_core.project import LabelProject
 from napari_colipri.panels.project import case_note
+from napari_colipri.project import BUSY
 
 
 @pytest.fixture
@@ -145,3 +149,111 @@ def test_a_scan_that_cannot_be_ranked_is_named_and_the_others_are_ranked(desk, d
     settle(dock)
     assert "1-two.nii.gz" in dock.error_bar.label.text()
     assert set(LabelProject(folder).ranked) == {"0-one.nii.gz", "2-three.nii.gz"}
+
+
+class TestAScanThatCannotBeRead:
+    @pytest.fixture
+    def stuck(self, desk, folder: Path, settle, dock):
+        """The second of three scans was to be opened and is broken."""
+        (folder / "1-two.nii.gz").write_bytes(b"no image")
+        dock.project_panel.following.click()
+        settle(dock)
+        return dock.project_panel
+
+    @pytest.mark.parametrize("button", ["following", "next_open"])
+    def test_the_way_on_leads_past_it(self, stuck, desk, dock, settle, button: str) -> None:
+        assert desk.current == "0-one.nii.gz"
+        getattr(stuck, button).click()
+        settle(dock)
+        assert desk.current == "2-three.nii.gz"
+        assert desk.unread is None
+        assert stuck.note.isHidden()
+
+    def test_it_can_be_marked_and_the_panel_says_that_it_is(self, stuck, folder: Path) -> None:
+        assert "1-two.nii.gz could not be read" in stuck.note.text()
+        stuck.review.click()
+        assert [case.mark for case in LabelProject(folder).cases] == ["open", "review", "open"]
+
+    def test_a_project_that_begins_with_one_can_be_worked_on(self, dock, folder: Path, settle) -> None:
+        (folder / "0-one.nii.gz").write_bytes(b"no image")
+        desk = dock.project_panel.desk
+        desk.open(folder)
+        settle(dock)
+        assert (desk.current, desk.unread) == (None, "0-one.nii.gz")
+        dock.project_panel.following.click()
+        settle(dock)
+        assert desk.current == "1-two.nii.gz"
+
+
+def test_what_the_reader_has_to_say_is_said(dock, folder: Path, settle) -> None:
+    volume = chest_like()
+    narrow = ((volume.voxels.astype(float) + 1000) / 7).clip(0, 255).astype(np.uint8)
+    write_volume(volume.replace_voxels(narrow), folder / "0-one.nii.gz")
+    said = []
+    napari.utils.notifications.notification_manager.notification_ready.connect(lambda note: said.append(note.message))
+    dock.project_panel.desk.open(folder)
+    settle(dock)
+    assert any("Hounsfield" in message or "HU" in message for message in said)
+
+
+def test_nothing_else_is_opened_while_work_is_running(desk, dock, engine, folder, settle, qtbot, tmp_path) -> None:
+    engine.gate.clear()
+    dock.workflow.analyse()
+    qtbot.waitUntil(engine.entered.is_set)
+    panel = dock.project_panel
+    buttons = (panel.choose, panel.following, panel.next_open, panel.rank, panel.list)
+    assert not any(widget.isEnabled() for widget in buttons)
+    other = tmp_path / "other"
+    other.mkdir()
+    write_volume(chest_like(), other / "scan.nii.gz")
+    assert not desk.open(other)
+    assert dock.error_bar.label.text() == BUSY
+    assert desk.project.folder == folder
+    engine.gate.set()
+    settle(dock)
+    assert panel.following.isEnabled()
+
+
+def test_the_scan_that_is_opened_is_the_chosen_ct(dock, viewer, folder: Path, settle) -> None:
+    foreign = viewer.add_image(np.random.default_rng(0).normal(size=(8, 20, 20)), name="someone else's")
+    desk = dock.project_panel.desk
+    desk.open(folder)
+    settle(dock)
+    assert dock.workflow.layer.name == "0-one"
+    dock.workflow.choose(foreign)
+    desk.step(1)
+    settle(dock)
+    assert dock.workflow.layer.name == "1-two"
+    assert dock.model_panel.layers.currentText() == "1-two"
+
+
+def test_edits_and_marks_of_another_scan_are_not_the_projects(
+    desk, dock, viewer, folder: Path, settle, edits_folder: Path
+) -> None:
+    dock.workflow.choose(add_volume(viewer, chest_like((30, 30, 20))))
+    dock.labelling.begin()
+    settle(dock)
+    assert len(list(edits_folder.glob("*.colipri-edits"))) == 1
+    assert not list(folder.glob("edits/*"))
+    assert not dock.project_panel.done.isEnabled()
+    desk.mark("done")
+    assert LabelProject(folder).progress()["done"] == 0
+
+    dock.workflow.choose(viewer.layers["0-one"])
+    assert dock.project_panel.done.isEnabled()
+    dock.project_panel.done.click()
+    assert LabelProject(folder).progress()["done"] == 1
+
+
+def test_an_edited_draft_is_there_again_with_its_scan(desk, dock, settle) -> None:
+    reporting = dock.report.reporting
+    reporting.draft()
+    settle(dock)
+    reporting.add("My own sentence.")
+    desk.step(1)
+    settle(dock)
+    assert reporting.rows == ()
+    desk.step(-1)
+    settle(dock)
+    assert "My own sentence." in [row.text for row in reporting.rows]
+    assert not reporting.draft()

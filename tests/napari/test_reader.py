@@ -149,7 +149,7 @@ class TestWriter:
     def test_names_codes_and_colours_of_structures_are_written(self, dock, settle, viewer, tmp_path: Path) -> None:
         dock.workflow.outline()
         settle(dock)
-        dock.workflow.set_structure_shown(2, shown=False)
+        dock.structures.toggle(dock.structures_panel.model.rows[1])
         layer = viewer.layers["structures: chest-like"]
 
         [written] = write_labels(str(tmp_path / "out.seg.nrrd"), *layer.as_layer_data_tuple()[:2])

@@ -283,6 +283,19 @@ class TestExport:
             assert said in drafted.error_bar.label.text()
         assert list(tmp_path.iterdir()) == []
 
+    def test_an_edit_while_work_is_running_does_not_offer_it(
+        self, drafted: ColipriDock, engine: ScriptedEngine, settle, qtbot
+    ) -> None:
+        engine.gate.clear()
+        engine.entered.clear()
+        drafted.workflow.analyse()
+        qtbot.waitUntil(engine.entered.is_set)
+        drafted.report.reporting.add("Mine.")
+        assert not drafted.report.panel.export.isEnabled()
+        engine.gate.set()
+        settle(drafted)
+        assert drafted.report.panel.export.isEnabled()
+
     def test_a_dismissed_dialog_writes_nothing(self, drafted: ColipriDock, monkeypatch) -> None:
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args: ("", ""))
         drafted.report.panel.export.click()

@@ -150,6 +150,21 @@ def test_a_phrase_lists_the_cases(searching: ColipriDock, qtbot) -> None:
     assert sorted(names(searching)) == ["block", "itself", "oblique"]
 
 
+def test_matches_are_listed_under_the_scan_they_were_found_for(searching: ColipriDock, qtbot) -> None:
+    panel, first = searching.similar.panel, searching.workflow.layer
+    panel.similar.click()
+    wait(searching, qtbot)
+    searching.workflow.choose(add_volume(searching.viewer, chest_like(affine=OBLIQUE)))
+    assert names(searching) == []
+
+    panel.phrase.setText("pleural effusion")
+    panel.phrase.returnPressed.emit()
+    wait(searching, qtbot)
+    assert len(names(searching)) == 3
+    searching.workflow.choose(first)
+    assert len(names(searching)) == 3  # what was found for a phrase holds for any scan
+
+
 def test_nothing_drawn_is_said_in_words(searching: ColipriDock) -> None:
     searching.similar.panel.region.click()
     assert "Labels layer" in searching.error_bar.label.text()
@@ -284,10 +299,26 @@ class TestLinkedViews:
         before = tuple(other.viewer.dims.point)
         main.viewer.layers.clear()
         assert main.viewer.dims.ndim == 2
+        views[2].set_linked(True)
         for callback in main.viewer.mouse_move_callbacks:
             callback(main.viewer, None)
         assert tuple(other.viewer.dims.point) == before
         assert MARKER not in other.viewer.layers
+
+    @pytest.mark.parametrize(
+        "remove", [lambda side: side.viewer.layers.remove(side.layer), lambda side: side.viewer.layers.clear()]
+    )
+    def test_the_cross_goes_with_the_scan(self, views, remove) -> None:
+        main, other, links = views
+        other.viewer.cursor.position = tuple(other.position_of(other.anchor))
+        for callback in other.viewer.mouse_move_callbacks:
+            callback(other.viewer, None)
+        assert MARKER in main.viewer.layers
+        remove(main)
+        assert MARKER not in main.viewer.layers
+        links.set_linked(False)
+        links.set_linked(True)
+        assert not links.linked
 
 
 def test_a_match_opens_beside_the_viewer_and_closing_lets_go(

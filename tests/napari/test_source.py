@@ -87,3 +87,8 @@ def test_results_are_no_candidates(volume: Volume) -> None:
     layer.metadata["colipri"] = LayerSource(geometry=source.geometry, unit="", name="x", role="evidence")
 
     assert not is_candidate(layer)
+
+
+def test_a_mask_is_refused_in_words() -> None:
+    with pytest.raises(UnsupportedVolumeError, match="a mask belongs in a Labels layer"):
+        read_case(Image(np.zeros((3, 4, 5), dtype=bool)))
