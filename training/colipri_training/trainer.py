@@ -36,6 +36,7 @@ from colipri_training.distributed import world
 from colipri_training.guard import GradientGuard
 from colipri_training.initialise import whiten
 from colipri_training.journal import Journal
+from colipri_training.network import bound_scale
 from colipri_training.network import prepare_for
 from colipri_training.network import scale_of
 from colipri_training.networks import AnyNetwork
@@ -247,6 +248,7 @@ class Trainer:
         share = schedule(self.step, self.config.optimizer)
         if self._guard.passes(norm, self.step):
             update(self.optimizers, share)
+            bound_scale(self.network.log_scale)
             self._average()
         return {
             **record,
