@@ -45,6 +45,7 @@ from colipri_training.objectives.cached import backward
 from colipri_training.optimizers import make_optimizers
 from colipri_training.optimizers import schedule
 from colipri_training.optimizers import update
+from colipri_training.seeds import mixed
 from colipri_training.sharding import Layout
 from colipri_training.sharding import Replicated
 from colipri_training.sharding import Sharded
@@ -53,7 +54,6 @@ from colipri_training.sharding import whole
 logger = logging.getLogger(__name__)
 
 _WHITENING_STEPS = 8
-_RANK_STRIDE = 1 << 48
 
 
 class Trainer:
@@ -240,7 +240,7 @@ class Trainer:
             self.objectives,
             batch,
             parts=_parts(len(batch.images), self.config.compute),
-            seed=seed + self.world.rank * _RANK_STRIDE,
+            seed=mixed(self.config.seed, self.step, self.world.rank),
             autocast=self._autocast,
         )
         record = self._agree(losses)
