@@ -54,6 +54,8 @@ from colipri_training.sharding import whole
 logger = logging.getLogger(__name__)
 
 _WHITENING_STEPS = 8
+_LEAST_CONVOLVED = 3
+"""oneDNN's bfloat16 gradients of 3 x 3 x 3 kernels on 2 x 2 x 2 cells hold uninitialised memory (torch 2.13)."""
 
 
 class Trainer:
@@ -76,7 +78,7 @@ class Trainer:
 
     Raises:
         ValueError: If the global batch does not divide among the processes, a decoder has no sizes, or the run asks
-            for what does not work on shards.
+            for what does not work on shards or on its device.
     """
 
     def __init__(
@@ -303,7 +305,14 @@ def _parts(volumes: int, compute: ComputeConfig) -> int:
 
 
 def _check(config: RunConfig, processes: World) -> None:
-    """Refuse what cannot be shared among the processes, or does not work on shards."""
+    """Refuse what the device miscounts, cannot be shared among the processes, or does not work on shards."""
+    cells = config.smallest_convolved
+    if config.bf16 and processes.device.type == "cpu" and cells is not None and cells < _LEAST_CONVOLVED:
+        msg = (
+            f"in bfloat16 on a CPU the deepest maps that are convolved must have at least {_LEAST_CONVOLVED} cells "
+            f"along each axis, for their gradients are wrong else, got {cells}; set bf16=false, or a larger crop"
+        )
+        raise ValueError(msg)
     if isinstance(config, PretrainConfig):
         _check_pretraining(config, processes)
     _check_divides("batch_size", config.data.batch_size, processes)
