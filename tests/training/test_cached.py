@@ -24,6 +24,7 @@ from colipri_training.objectives.cached import losses_of
 from colipri_training.objectives.outputs import join
 from colipri_training.objectives.reconstruction import hide
 from colipri_training.run import Run
+from colipri_training.seeds import mixed
 
 VOLUMES = 4
 
@@ -85,7 +86,7 @@ class TestOneProcess:
         whole, cached = fresh(config), fresh(config)
         encoded = []
         for index in range(2):
-            torch.manual_seed(5 + index * (1 << 32))
+            torch.manual_seed(mixed(5, index))
             encoded.append(whole(batch.part(index, 2, sentences=index == 1)))
         torch.stack(list(losses_of(objectives, batch, join(encoded)).values())).sum().backward()
         backward(cached, objectives, batch, parts=2, seed=5)

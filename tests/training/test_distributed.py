@@ -80,6 +80,31 @@ class TestProcesses:
         assert worst < 1e-5
         assert min(record["loss"] for record in one) < one[0]["loss"]
 
+    def test_no_two_steps_processes_or_parts_share_a_stream_of_dropout(
+        self, run_folder: Path, tmp_path: Path, in_processes: Any
+    ) -> None:
+        run = Run("smoke-crm-opposite", run_folder)
+        config = dataclasses.replace(
+            run.config,
+            data=dataclasses.replace(run.config.data, batch_size=4),
+            compute=dataclasses.replace(run.config.compute, micro_batch=1),
+        )
+        batches = made_batches(run, config)
+
+        def work() -> None:
+            trainer = Trainer(dataclasses.replace(config, whiten=False), own_part(batches), tmp_path)
+            drawn: list[torch.Tensor] = []
+            trainer.network.register_forward_pre_hook(lambda *_: drawn.append(torch.rand(4)))
+            for _ in range(2):
+                trainer._one_step()
+            torch.save(torch.stack(drawn), tmp_path / f"{trainer.world.rank}.pt")
+
+        in_processes(work, 2)
+        drawn = torch.stack([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
+        first, second = drawn.unflatten(1, (2, 2, 2)).unbind(2)  # processes, steps, passes, parts
+        assert torch.equal(first, second)
+        assert len(first.flatten(0, 2).unique(dim=0)) == 2 * 2 * 2
+
     def test_mean_is_over_all_and_not_of_means(self, tmp_path: Path, in_processes: Any) -> None:
         def work() -> None:
             here = distributed.world(torch.device("cpu"))

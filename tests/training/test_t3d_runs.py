@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -15,12 +16,21 @@ from prepared_sets import prepare_for_smoke
 
 import colipri_core as cc
 from colipri_core.errors import CapabilityError
+from colipri_core.model.config import ImageEncoderConfig
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import RunOptions
 from colipri_training.data.prepared import PreparedVolumes
+from colipri_training.encoders import EncoderConfig
+from colipri_training.encoders import ResNetConfig
+from colipri_training.encoders import SwinConfig
 from colipri_training.encoders import load_encoder
 from colipri_training.export import export
+from colipri_training.objectives.cached import backward
+from colipri_training.recipes.registry import RECIPES
 from colipri_training.run import Run
+from colipri_training.t3d.batch import T3DBatch
+from colipri_training.t3d.config import T3DConfig
+from colipri_training.t3d.config import deepest_stride
 from colipri_training.t3d.network import T3DNetwork
 from colipri_training.t3d.validation import T3DValidation
 from colipri_training.t3d.validation import told_apart
@@ -102,6 +112,58 @@ class TestRuns:
     def test_a_recipe_without_data_asks_for_it(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="name their folders with --data"):
             Run("t3d", tmp_path)._resolve(vocab_size=100)
+
+
+class TestBfloat16:
+    @pytest.mark.parametrize(
+        "encoder",
+        [
+            ResNetConfig(layers=(1, 1, 1, 1), planes=(8, 8, 16, 16)),
+            ResNetConfig(block="basic", layers=(1, 1, 1, 1), planes=(8, 8, 16, 16), stem_stride=1, max_pool=False),
+            SwinConfig(width=12, heads=(1, 1, 1, 1)),
+            ImageEncoderConfig(width=48, depth=1, heads=4, embed_dim=48),
+            ImageEncoderConfig(width=48, depth=1, heads=4, embed_dim=48, patch_size=4, stem=((8, 1), (16, 1))),
+        ],
+        ids=["resnet", "resnet-fine", "swin", "primus", "primus-stem"],
+    )
+    @pytest.mark.parametrize("restoration", [0.0, 1.0])
+    def test_the_smallest_convolved_map_is_known(self, encoder: EncoderConfig, restoration: float) -> None:
+        config = RECIPES["t3d_smoke"](vocab_size=50)
+        assert isinstance(config, T3DConfig)
+        config = dataclasses.replace(
+            config,
+            encoder=encoder,
+            data=dataclasses.replace(config.data, crop=(64, 32, 64)),
+            loss=dataclasses.replace(config.loss, restoration=restoration),
+        )
+        network, volume = T3DNetwork(config), torch.zeros(1, 1, *config.data.crop)
+        seen: list[int] = []
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv3d) and module.kernel_size == (3, 3, 3):
+                module.register_forward_hook(lambda module, args, made: seen.append(min(made.shape[2:])))
+        with torch.no_grad():
+            levels = network.encoder(volume)
+            if network.decoder is not None:
+                network.decoder(levels, volume)
+        assert config.data.crop[0] // levels[-1].shape[2] == deepest_stride(encoder)
+        assert config.smallest_convolved == (min(seen) if seen else None)
+
+    def test_maps_whose_gradients_are_wrong_on_a_processor_are_refused(self, prepared: Path, tmp_path: Path) -> None:
+        """A crop of 32 voxels at a stride of 16 leaves 2 cells."""
+        with pytest.raises(ValueError, match=r"bfloat16 on a CPU .* at least 3 cells .* got 2; set bf16=false"):
+            run_of(prepared, tmp_path / "small", "bf16=true").trainer()
+        run = run_of(prepared, tmp_path / "run", "bf16=true", "data.crop=[48,48,48]")
+        trainer = run.trainer()
+        batch = trainer._batches(0)
+        first, *others = (gradients(trainer, batch) for _ in range(6))
+        assert all(torch.isfinite(value).all() for value in first)
+        assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+
+def gradients(trainer: Trainer, batch: T3DBatch) -> list[torch.Tensor]:
+    trainer.network.train().zero_grad(set_to_none=True)
+    backward(trainer.network, trainer.objectives, batch, seed=1, autocast=trainer._autocast)
+    return [value.grad.clone() for value in trainer.network.parameters() if value.grad is not None]
 
 
 class TestValidation:

@@ -258,6 +258,11 @@ class RunConfig:
         """
         return self.from_json(changed(self.to_json(), settings))
 
+    @property
+    def smallest_convolved(self) -> int | None:
+        """Cells along the shortest axis of the smallest map that a 3 x 3 x 3 convolution reads; None if none does."""
+        return None
+
     def identity(self) -> str:
         """What two runs must share for one to go on from the other's checkpoint.
 
@@ -290,6 +295,16 @@ class PretrainConfig(RunConfig):
     whiten: bool = True
     sentence_steps: int = 0
     stem_taught: bool = later(False)
+
+    @property
+    def crop(self) -> tuple[int, int, int]:
+        """Voxels of a training crop."""
+        return self.data.volumes.crop or self.preprocessing.size
+
+    @property
+    def smallest_convolved(self) -> int | None:
+        """See `RunConfig`; only a stem has such convolutions, down to the patch grid."""
+        return min(self.crop) // self.model.image.patch_size if self.model.image.stem else None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -66,7 +66,7 @@ class PretrainNetwork(nn.Module):
         self.objectives = objectives_of(config.loss)
         self.colipri = ColipriModel(config.model)
         _freeze(self.colipri.image_encoder.backbone, config.optimizer)
-        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.loss.temperature)]))
+        self.log_scale = learned_scale(config.loss.temperature)
         self.report: ReportDecoder | None = None
         self.reconstruction: Reconstructor | None = None
         if config.loss.report:
@@ -167,9 +167,24 @@ def objectives_of(loss: LossConfig) -> Weighted:
     ]
 
 
+def learned_scale(temperature: float) -> nn.Parameter:
+    """The logarithm of an inverse temperature; it has one axis so that it can be sharded."""
+    return nn.Parameter(torch.tensor([min(math.log(1 / temperature), math.log(_LARGEST_SCALE))]))
+
+
 def scale_of(log_scale: Tensor) -> Tensor:
-    """The inverse temperature, a scalar, from its logarithm, which has one axis so that it can be sharded."""
-    return log_scale.exp().clamp(max=_LARGEST_SCALE).squeeze(0)
+    """The inverse temperature, a scalar of at most 100, from its logarithm.
+
+    Its gradient is that of the exponential at the bound too: a plain clamp has none there, and would hold it for good.
+    """
+    scale = log_scale.exp().squeeze(0)
+    return scale - (scale - _LARGEST_SCALE).clamp(min=0).detach()
+
+
+@torch.no_grad()
+def bound_scale(log_scale: Tensor) -> None:
+    """Bring the logarithm of an inverse temperature back to its bound after an update, so that it does not run away."""
+    log_scale.clamp_(max=math.log(_LARGEST_SCALE))
 
 
 def prepare_for(network: nn.Module, compute: ComputeConfig) -> None:

@@ -36,6 +36,7 @@ from colipri_training.distributed import world
 from colipri_training.guard import GradientGuard
 from colipri_training.initialise import whiten
 from colipri_training.journal import Journal
+from colipri_training.network import bound_scale
 from colipri_training.network import prepare_for
 from colipri_training.network import scale_of
 from colipri_training.networks import AnyNetwork
@@ -44,6 +45,7 @@ from colipri_training.objectives.cached import backward
 from colipri_training.optimizers import make_optimizers
 from colipri_training.optimizers import schedule
 from colipri_training.optimizers import update
+from colipri_training.seeds import mixed
 from colipri_training.sharding import Layout
 from colipri_training.sharding import Replicated
 from colipri_training.sharding import Sharded
@@ -52,7 +54,8 @@ from colipri_training.sharding import whole
 logger = logging.getLogger(__name__)
 
 _WHITENING_STEPS = 8
-_RANK_STRIDE = 1 << 48
+_LEAST_CONVOLVED = 3
+"""oneDNN's bfloat16 gradients of 3 x 3 x 3 kernels on 2 x 2 x 2 cells hold uninitialised memory (torch 2.13)."""
 
 
 class Trainer:
@@ -75,7 +78,7 @@ class Trainer:
 
     Raises:
         ValueError: If the global batch does not divide among the processes, a decoder has no sizes, or the run asks
-            for what does not work on shards.
+            for what does not work on shards or on its device.
     """
 
     def __init__(
@@ -239,7 +242,7 @@ class Trainer:
             self.objectives,
             batch,
             parts=_parts(len(batch.images), self.config.compute),
-            seed=seed + self.world.rank * _RANK_STRIDE,
+            seed=mixed(self.config.seed, self.step, self.world.rank),
             autocast=self._autocast,
         )
         record = self._agree(losses)
@@ -247,6 +250,7 @@ class Trainer:
         share = schedule(self.step, self.config.optimizer)
         if self._guard.passes(norm, self.step):
             update(self.optimizers, share)
+            bound_scale(self.network.log_scale)
             self._average()
         return {
             **record,
@@ -301,7 +305,14 @@ def _parts(volumes: int, compute: ComputeConfig) -> int:
 
 
 def _check(config: RunConfig, processes: World) -> None:
-    """Refuse what cannot be shared among the processes, or does not work on shards."""
+    """Refuse what the device miscounts, cannot be shared among the processes, or does not work on shards."""
+    cells = config.smallest_convolved
+    if config.bf16 and processes.device.type == "cpu" and cells is not None and cells < _LEAST_CONVOLVED:
+        msg = (
+            f"in bfloat16 on a CPU the deepest maps that are convolved must have at least {_LEAST_CONVOLVED} cells "
+            f"along each axis, for their gradients are wrong else, got {cells}; set bf16=false, or a larger crop"
+        )
+        raise ValueError(msg)
     if isinstance(config, PretrainConfig):
         _check_pretraining(config, processes)
     _check_divides("batch_size", config.data.batch_size, processes)

@@ -29,8 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from colipri_training.objectives.outputs import Outputs
 from colipri_training.objectives.outputs import join
-
-_PART_STRIDE = 1 << 32
+from colipri_training.seeds import mixed
 
 
 class Parted(Protocol):
@@ -79,14 +78,14 @@ def backward(
         objectives: Weights and objectives.
         batch: This process's part of the global batch.
         parts: Into how many parts to cut it; 1 is the plain way.
-        seed: Decides what is random in the network.
+        seed: Decides what is random in the network; of each part something else.
         autocast: Context of the forward passes.
 
     Returns:
         The weighted losses, detached.
     """
     if parts == 1:
-        torch.manual_seed(seed)
+        torch.manual_seed(mixed(seed, 0))
         with autocast():
             encoded = network(batch)
         losses = losses_of(objectives, batch, encoded)
@@ -97,7 +96,7 @@ def backward(
     seen = []
     for index, (piece, gradient) in enumerate(zip(pieces, gradients, strict=True)):
         with _synchronised(network, now=index == parts - 1):
-            torch.manual_seed(seed + index * _PART_STRIDE)
+            torch.manual_seed(mixed(seed, index))
             with autocast():
                 encoded = network(piece)
             values = encoded.values()
@@ -120,7 +119,7 @@ def _at_embeddings(
     inner = network.module if isinstance(network, DistributedDataParallel) else network
     first = []
     for index, piece in enumerate(pieces):
-        torch.manual_seed(seed + index * _PART_STRIDE)
+        torch.manual_seed(mixed(seed, index))
         with torch.no_grad(), autocast():
             first.append(inner(piece, embeddings_only=True))
     joined = join(first).leaf()

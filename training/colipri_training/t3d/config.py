@@ -6,8 +6,11 @@ import dataclasses
 from typing import Any
 from typing import Literal
 
+from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import TextEncoderConfig
 from colipri_core.model.encoder_config import EncoderConfig
+from colipri_core.model.encoder_config import ResNetConfig
+from colipri_core.model.encoder_config import SwinConfig
 from colipri_training.config import RunConfig
 from colipri_training.data.corruption import Corruption
 from colipri_training.data.sentences import ReportTextOptions
@@ -140,9 +143,30 @@ class T3DConfig(RunConfig):
         return SubVolumes(views=views, corruption=self.data.corruption if self.loss.restoration else None)
 
     @property
+    def smallest_convolved(self) -> int | None:
+        """See `RunConfig`. The restoration decoder has such convolutions on all levels but the deepest."""
+        stride = deepest_stride(self.encoder)
+        match self.encoder:
+            case SwinConfig():
+                stride = stride // 2 if self.loss.restoration else 0
+            case ImageEncoderConfig(stem=()):
+                stride = 0
+        return min(self.data.crop) // stride if stride else None
+
+    @property
     def contrasts(self) -> bool:
         """Whether scans are compared with one another."""
         return bool(self.loss.contrast or self.loss.consistency)
+
+
+def deepest_stride(encoder: EncoderConfig) -> int:
+    """Voxels between neighbours of an encoder's deepest features, of which every axis of a crop must be a multiple."""
+    match encoder:
+        case ResNetConfig():
+            return 2 ** (len(encoder.planes) - 1) * encoder.stem_stride * (2 if encoder.max_pool else 1)
+        case SwinConfig():
+            return 2 ** (len(encoder.depths) + 1)
+    return encoder.patch_size
 
 
 def is_t3d(document: Any) -> bool:

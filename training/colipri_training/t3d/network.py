@@ -8,7 +8,6 @@ N deepest features of a sub-volume, C their channels, L word pieces, H channels 
 from __future__ import annotations
 
 import itertools
-import math
 from contextlib import nullcontext
 from typing import Self
 
@@ -25,6 +24,7 @@ from colipri_core.model.text import TextEncoder
 from colipri_training.data.batch import Text
 from colipri_training.distributed import World
 from colipri_training.distributed import gather_rows
+from colipri_training.network import learned_scale
 from colipri_training.network import scale_of
 from colipri_training.objectives.cached import Weighted
 from colipri_training.objectives.contrastive import own_places
@@ -74,9 +74,7 @@ class T3DNetwork(nn.Module):
         self.places = Places(width) if config.loss.restoration and config.fusion.places else None
         if config.loss.restoration:
             self.decoder = RestorationDecoder(self.encoder.channels, self.encoder.strides, config.fusion)
-        self.log_scale = nn.Parameter(
-            torch.tensor([math.log(1 / config.loss.temperature)]), requires_grad=config.contrasts
-        )
+        self.log_scale = learned_scale(config.loss.temperature).requires_grad_(config.contrasts)
 
     @property
     def model(self) -> T3DNetwork:
