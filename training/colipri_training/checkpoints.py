@@ -44,6 +44,11 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
 
+    @property
+    def exist(self) -> bool:
+        """Whether there is a checkpoint, damaged or not."""
+        return bool(self._entries())
+
     def save(self, state: dict[str, Any], step: int) -> None:
         """Write a state of tensors and plain values; the ones before stay whole until it is.
 
