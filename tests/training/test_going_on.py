@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click_bundles import save_random_clicks
 from random_bundles import SIZE
 from random_bundles import SPACING_MM
 from random_bundles import save_random_bundle
@@ -18,11 +22,14 @@ import colipri_core as cc
 from colipri_core.io import write_labelmap
 from colipri_core.io import write_volume
 from colipri_core.model.bundle import load_bundle
+from colipri_core.model.click_bundle import load_click_bundle
 from colipri_training.checkpoints import CheckpointError
 from colipri_training.cli.main import main
+from colipri_training.clicks.trainer import ClickTrainer
 from colipri_training.config import RunOptions
 from colipri_training.export import export
 from colipri_training.run import Run
+from colipri_training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::colipri_core.errors.VolumeWarning")
 
@@ -142,3 +149,43 @@ def test_a_state_of_an_earlier_version_is_gone_on_with_and_known_from_then_on(co
     stage.identity["encoder"] = "another"
     with pytest.raises(CheckpointError, match="now another"):
         stage.resume()
+
+
+def asked_to_stop_after(monkeypatch: pytest.MonkeyPatch, trainer: type, number: int) -> None:
+    """Make a trainer's process get SIGTERM in a step."""
+    step = trainer._train_step  # type: ignore[attr-defined]
+
+    def interrupted(self: Any, *batch: Any) -> dict[str, float]:
+        if self.step == number - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return dict(step(self, *batch))
+
+    monkeypatch.setattr(trainer, "_train_step", interrupted)
+
+
+def test_a_pretraining_that_was_stopped_ends_with_130_and_goes_on(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    command = ["pretrain", "--recipe", "smoke-c", "--output", str(tmp_path / "run"), "optimizer.steps=3"]
+    with monkeypatch.context() as patch:
+        asked_to_stop_after(patch, Trainer, 2)
+        assert main(command) == 130
+    assert "stopped after step 2 of 3" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        asked_to_stop_after(patch, Trainer, 3)
+        assert main(command) == 0  # in its last step: nothing is missing
+
+
+def test_a_segmenter_that_was_stopped_takes_no_bundles_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = save_random_clicks(tmp_path / "mine")
+    sizes = ["region=48", "network.channels=4", "network.widest=8", "batch_size=2", "chest_share=0"]
+    command = ["clicks", "--output", str(tmp_path / "run"), "--bundle", str(bundle), "--steps", "3", *sizes]
+    with unchanged(bundle / "model.safetensors"), monkeypatch.context() as patch:
+        asked_to_stop_after(patch, ClickTrainer, 2)
+        assert main(command) == 130
+        assert "--resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert "6 regions" in load_click_bundle(bundle).spec.training_data
