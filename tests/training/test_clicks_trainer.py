@@ -13,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from colipri_core.errors import Cancelled
 from colipri_core.model.click_bundle import load_click_bundle
 from colipri_core.model.click_config import ClickNetworkConfig
 from colipri_training.cli.main import app
@@ -92,7 +93,8 @@ def test_it_saves_and_stops_on_sigterm(tmp_path: Path, monkeypatch: pytest.Monke
         return step()
 
     monkeypatch.setattr(trainer, "_train_step", interrupted)
-    trainer.run()
+    with pytest.raises(Cancelled, match="after step 3"):
+        trainer.run()
 
     again = ClickTrainer(dataclasses.replace(SMALL, steps=1000), tmp_path)
     assert again.resume()

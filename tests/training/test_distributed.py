@@ -17,6 +17,7 @@ import pytest
 import torch
 from killed import kill_after
 
+from colipri_core.errors import Cancelled
 from colipri_training import distributed
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import OptimizerConfig
@@ -207,7 +208,8 @@ class TestKill:
                 os.kill(os.getpid(), signal.SIGTERM)
             return made(step)
 
-        Trainer(dataclasses.replace(run.config, whiten=False), batches, tmp_path).run()
+        with pytest.raises(Cancelled, match="after step 3 of 6"):
+            Trainer(dataclasses.replace(run.config, whiten=False), batches, tmp_path).run()
         state = Checkpoints(tmp_path / "checkpoints").load()
         assert state is not None
         assert state["step"] == 3

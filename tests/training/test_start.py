@@ -23,6 +23,7 @@ from colipri_core.errors import UnsafeCheckpointError
 from colipri_core.model.bundle import load_bundle
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ModelConfig
+from colipri_training.checkpoints import CheckpointError
 from colipri_training.config import RunOptions
 from colipri_training.export import export
 from colipri_training.run import Run
@@ -234,3 +235,65 @@ class TestText:
         run.options = RunOptions(settings=("optimizer.text_share=0.1",))
         run.trainer()
         assert "--init-text" in caplog.text
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but its phantoms."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "cases" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def trained(run: Run) -> Run:
+    """The run with a checkpoint of its first step."""
+    trainer = run.trainer()
+    trainer._one_step()
+    trainer.save()
+    return run
+
+
+class TestRefusals:
+    """What is refused, or fails, leaves the folder of the run as it was."""
+
+    @pytest.mark.parametrize("option", ["init", "text_init"])
+    def test_other_weights_for_a_begun_run(self, run_folder: Path, tmp_path: Path, bundle: Path, option: str) -> None:
+        run = trained(fresh(run_folder, tmp_path / "run"))
+        before = contents(run.folder)
+        other = tmp_path / "other"
+        shutil.copytree(bundle, other)
+        with pytest.raises((ValueError, CheckpointError), match="another config"):
+            Run("smoke-crm", run.folder, RunOptions(**{option: str(other)})).trainer()
+        assert contents(run.folder) == before
+        assert Run("smoke-crm", run.folder).trainer().step == 1
+
+    def test_weights_that_do_not_fit_are_not_remembered(self, run_folder: Path, tmp_path: Path) -> None:
+        run = fresh(run_folder, tmp_path / "run", init="tiny")
+        before = contents(run.folder)
+        with pytest.raises(BundleError, match="that fit the recipe"):
+            run.trainer()
+        assert contents(run.folder) == before
+        spec = export(trained(Run("smoke-crm", run.folder)), tmp_path / "bundle")
+        assert "Started from" not in spec.training_data
+
+    def test_weights_that_were_never_trained_on_are_forgotten(
+        self, run_folder: Path, tmp_path: Path, bundle: Path
+    ) -> None:
+        run = fresh(run_folder, tmp_path / "run", init=str(bundle))
+        run.trainer()
+        assert read_start(run.folder) is not None
+        again = Run("smoke-crm", run.folder)
+        with pytest.raises(ValueError, match="colipri-train prepare"):
+            again.trainer()
+        assert read_start(run.folder) is None
+        for _ in again.prepare():
+            pass
+        assert again.trainer().config.init is None
+
+    def test_a_bundle_that_was_replaced(self, run_folder: Path, tmp_path: Path, bundle: Path) -> None:
+        copied = tmp_path / "bundle"
+        shutil.copytree(bundle, copied)
+        run = trained(fresh(run_folder, tmp_path / "run", init=str(copied)))
+        export(run, copied, overwrite=True)
+        before = contents(run.folder)
+        with pytest.raises(CheckpointError, match="Choose another --output"):
+            Run("smoke-crm", run.folder, run.options).trainer()
+        assert contents(run.folder) == before

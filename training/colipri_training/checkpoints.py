@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ class CheckpointError(ColipriError):
     code = "bad-checkpoint"
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """Return a state that was saved in a file, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        msg = f"Expected a whole checkpoint in {path}, found a damaged one. Restore it, or remove it to begin anew."
+        raise CheckpointError(msg) from error
+    return state
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -43,6 +58,11 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
         self.folder = folder
         self.keep = keep
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is a checkpoint, damaged or not."""
+        return bool(self._entries())
 
     def save(self, state: dict[str, Any], step: int) -> None:
         """Write a state of tensors and plain values; the ones before stay whole until it is.
@@ -70,8 +90,7 @@ class Checkpoints:
         for entry in entries:
             path = self.folder / entry["file"]
             if path.is_file() and file_sha256(path) == entry["sha256"]:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-                return state
+                return read_state(path)
             logger.warning("Checkpoint %s is damaged or missing; using the one before it.", entry["file"])
         if not entries:
             return None

@@ -17,6 +17,7 @@ from colipri_core.model.spec import BundleSpec
 from colipri_training.config import OptimizerConfig
 from colipri_training.data.store import CaseStore
 from colipri_training.data.tokens import TokenFiles
+from colipri_training.identity import plain
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.stage import Stage
 
@@ -111,6 +112,7 @@ class PhantomStage(Stage):
         super().__init__(
             name, course.optimizer, {name: part.module}, rates, save_every=course.save_every, folder=folder
         )
+        self.identity = {"bundle": bundle.sha256, "config": plain(course, without=("save_every",))}
 
     @property
     def best(self) -> float | None:

@@ -34,10 +34,10 @@ from colipri_core.model.encoder import PatchEmbedding
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.structure_head import StructureHead
 from colipri_core.model.structure_head import StructureHeadConfig
-from colipri_core.model.tokenizer import TOKENIZER_FILE
-from colipri_core.model.tokenizer import VOCABULARY_FILE
 from colipri_core.model.tokenizer import load_tokenizer
 from colipri_core.model.tokenizer import tokenize
+from colipri_training.beginning import Beginning
+from colipri_training.beginning import has_tokenizer
 from colipri_training.checkpoints import CheckpointError
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import PretrainConfig
@@ -67,12 +67,11 @@ from colipri_training.networks import AnyNetwork
 from colipri_training.networks import network_of
 from colipri_training.phantoms.case import VALIDATION_FIRST_SEED
 from colipri_training.recipes import t3d
-from colipri_training.recipes.registry import RECIPES
 from colipri_training.recipes.registry import STEM_RECIPES
 from colipri_training.recipes.registry import STRUCTURE_RECIPES
 from colipri_training.recipes.registry import check_recipe
+from colipri_training.resolve import resolve
 from colipri_training.stage_settings import with_stage_settings
-from colipri_training.start import provide
 from colipri_training.start import read_start
 from colipri_training.start import starting_weights
 from colipri_training.stem import StemTrainer
@@ -108,6 +107,7 @@ class Run:
         self.recipe = recipe
         self.folder = folder
         self.options = options or RunOptions()
+        self._place = folder  # of the tokenizer and the note of where the weights come from
 
     @classmethod
     def begun(cls, folder: Path, recipe: str | None = None, options: RunOptions | None = None) -> Run:
@@ -142,24 +142,11 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         """The resolved config; needs the tokenizer."""
-        start = read_start(self.folder)
+        start = read_start(self._place)
         return self._resolve(start.vocab_size if start else len(self._tokenizer))
 
     def _resolve(self, vocab_size: int) -> RunConfig:
-        config, options = RECIPES[self.recipe](vocab_size=vocab_size), self.options
-        sources = tuple(str(Path(folder).expanduser().absolute()) for folder in options.data)
-        data = dataclasses.replace(config.data, sources=sources)
-        config = dataclasses.replace(config, data=data, init=options.init, text_init=options.text_init)
-        if isinstance(config, PretrainConfig):
-            if options.init:
-                config = dataclasses.replace(config, whiten=False, stem_taught=False)
-            if options.init or options.text_init:
-                config = dataclasses.replace(config, sentence_steps=0)
-        config = config.changed(options.settings)
-        if not (config.data.sources or (isinstance(config, PretrainConfig) and config.data.train_cases)):
-            msg = f'The recipe "{self.recipe}" reads prepared data sets: name their folders with --data.'
-            raise ValueError(msg)
-        return config
+        return resolve(self.recipe, self.options, vocab_size=vocab_size)
 
     @property
     def validation_seeds(self) -> range:
@@ -173,25 +160,24 @@ class Run:
         validation = range(VALIDATION_FIRST_SEED, VALIDATION_FIRST_SEED + shape.data.validation_cases)
         seeds = [*validation, *range(shape.data.train_cases)]
         yield from fill(self.store, seeds, shape.preprocessing, workers=workers)
-        if not self._has_tokenizer:
+        if not has_tokenizer(self.folder):
             reports = (self.store.read_text(seed)["report"] for seed in range(shape.data.train_cases))
             train_tokenizer(reports, self.folder / "tokenizer")
         self._write_config()
 
     def trainer(self) -> Trainer:
         """The pretraining stage at its last checkpoint, or at its start."""
-        self._begin()
-        config = self.config
-        fresh = not (self.folder / "checkpoints").is_dir()
-        trainer = Trainer(
-            config,
-            self._batches(),
-            self.folder,
-            weights=self._starting_weights() if fresh else None,
-            initialise=self._initialise(),
-            validate=self._validation(),
-        )
-        _resumed(trainer)  # a checkpoint of another config is refused before this one is written down
+        with self._begin() as beginning:
+            trainer = Trainer(
+                self.config,
+                self._batches(),
+                self.folder,
+                weights=None if beginning.begun else self._starting_weights(),
+                initialise=self._initialise(),
+                validate=self._validation(),
+            )
+            _resumed(trainer)  # a checkpoint of another config is refused before this one is written down
+        self._place = self.folder
         if world().first:
             self._write_config()
         return trainer
@@ -289,31 +275,42 @@ class Run:
 
         return take
 
-    def _begin(self) -> None:
+    def _begin(self) -> Beginning:
         """Provide the tokenizer and what the weights start from; the first process does, the others wait."""
         self._resolve(vocab_size=1)  # a wrong setting or recipe is said before anything is fetched
         options = self.options
         # A T3D run takes no more than the image encoder from `init`, which may have no words at all.
         init = None if self.recipe in t3d.recipes() else options.init
+        beginning = Beginning(self.folder, init=init, text_init=options.text_init)
+        self._place = beginning.place
         if world().first:
-            started = read_start(self.folder)
-            wanted = init or options.text_init
-            if wanted and (started is None or started.source != wanted):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                provide(self.folder, init=init, text_init=options.text_init)
-            elif not self._has_tokenizer and options.data:
+            beginning.provide()
+            if not has_tokenizer(self._place) and options.data:
                 train_tokenizer(self.training_reports(), self.folder / "tokenizer")
         wait_for_all()
-        if not self._has_tokenizer:
-            command = f"colipri-train prepare --recipe {self.recipe} --output {self.folder}"
-            msg = f'Expected phantoms in "{self.folder}", found none. Run `{command}` first, or name data sets: --data.'
-            raise ValueError(msg)
+        if not has_tokenizer(self._place):
+            raise ValueError(self._no_phantoms())
+        return beginning
+
+    def _no_phantoms(self) -> str:
+        """What to do about phantoms, or their word pieces, that are not there."""
+        if (self.folder / "config.json").is_file() and (read := Run.begun(self.folder).config.data.sources):
+            again = " ".join(f"--data {source}" for source in read)
+            return f'Expected the data sets that the run in "{self.folder}" reads, got none. Name them again: {again}.'
+        command = f"colipri-train prepare --recipe {self.recipe} --output {self.folder}"
+        return (
+            f'Expected phantoms and word pieces in "{self.folder}", found not all of them. Run `{command}` first, or '
+            "name data sets: --data."
+        )
 
     def _batches(self) -> Callable[[int], Any]:
         config = self.config
         if isinstance(config, T3DConfig):
             return T3DBatches(t3d_loader(self.sources, config, world()), config, self.tokenize)
         if not config.data.sources:
+            seeds = [*range(config.data.train_cases), *self.validation_seeds]
+            if not all(seed in self.store for seed in seeds):
+                raise ValueError(self._no_phantoms())
             return own_part(BatchMaker(self.store, config, self._bank, self.tokenize))
         here = world()
         size = config.data.volumes.crop or config.preprocessing.size
@@ -382,11 +379,7 @@ class Run:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerFast:
-        return load_tokenizer(self.folder / "tokenizer")
-
-    @property
-    def _has_tokenizer(self) -> bool:
-        return any((self.folder / "tokenizer" / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE))
+        return load_tokenizer(self._place / "tokenizer")
 
     def _write_config(self) -> None:
         write_json(self.folder / "config.json", self.config.to_json())

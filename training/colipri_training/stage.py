@@ -15,7 +15,11 @@ import torch
 from torch import Tensor
 from torch import nn
 
+from colipri_core.io.atomic import atomic_file
+from colipri_training.checkpoints import CheckpointError
+from colipri_training.checkpoints import read_state
 from colipri_training.config import OptimizerConfig
+from colipri_training.identity import differences
 from colipri_training.optimizers import schedule
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ class Stage(ABC):
 
     Attributes:
         step: Steps done.
+        identity: What the checkpoint must share to be gone on with, as plain values: filled before `resume`. Where it
+            stays empty nothing is compared.
         _kept: What a checkpoint holds besides weights, optimiser and step.
     """
 
@@ -49,6 +55,7 @@ class Stage(ABC):
     ) -> None:
         self.folder = folder
         self.step = 0
+        self.identity: dict[str, Any] = {}
         self._name = name
         self._schedule = config
         self._save_every = save_every
@@ -91,26 +98,26 @@ class Stage(ABC):
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
-        partial = self.checkpoint.with_suffix(".partial")
         state = {"step": self.step, "optimizer": self.optimizer.state_dict(), "kept": self._kept}
-        torch.save({**state, "modules": self._weights()}, partial)
-        partial.replace(self.checkpoint)
+        state |= {"modules": self._weights(), "identity": json.dumps(self.identity)}
+        with atomic_file(self.checkpoint, ".partial") as partial:
+            torch.save(state, partial)
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one, and say whether there was.
 
         Raises:
-            ValueError: If it is of a run that trained other parts of the model.
+            CheckpointError: If it is damaged, or of another training: other settings, weights or cases.
         """
         if not self.checkpoint.is_file():
             return False
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if set(state["modules"]) != set(self._modules):
-            msg = f"The checkpoint in {self.folder.name} trained other parts of the model; start in an empty folder."
-            raise ValueError(msg)
+        state = read_state(self.checkpoint)
+        self._refuse_another(state)
         self._take_weights(state["modules"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self._kept = state["step"], state["kept"]
+        if "identity" not in state:
+            self.save()  # of an earlier version, which kept none: from now on it has this one
         if self.done:
             self._finish()
         return True
@@ -127,6 +134,17 @@ class Stage(ABC):
         """Leave the modules as they are to be used, after the last step."""
         for module in self._modules.values():
             module.eval()
+
+    def _refuse_another(self, state: Mapping[str, Any]) -> None:
+        told = differences(json.loads(state["identity"]), self.identity) if "identity" in state else ""
+        if set(state["modules"]) != set(self._modules):
+            told = f"it trained {', '.join(state['modules'])}, now {', '.join(self._modules)}"
+        if told:
+            msg = (
+                f"Expected a checkpoint of this training in {self.checkpoint}, found one of another ({told}). "
+                "Choose another --output, or remove that file to train anew."
+            )
+            raise CheckpointError(msg)
 
     def _weights(self) -> dict[str, Any]:
         return {name: module.state_dict() for name, module in self._modules.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ from colipri_core.model.structure_head import StructureHead
 from colipri_training.config import StructureConfig
 from colipri_training.data import augment
 from colipri_training.data.store import CaseStore
+from colipri_training.identity import plain
+from colipri_training.identity import weights_sha256
 from colipri_training.objectives.outlines import outline_loss
 from colipri_training.stage import Stage
 
@@ -35,6 +38,10 @@ class LabelledVolumes(Protocol):
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Return HU, float32 (X, Y, Z), and labels, int64 (X, Y, Z) with 0 the background."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Which volumes and labels these are."""
         ...
 
 
@@ -60,6 +67,10 @@ class Phantoms:
         case = self._store.read(index)
         labels = torch.from_numpy(case.labels.astype(np.int64))
         return torch.from_numpy(case.hu.astype(np.float32)), torch.where(labels > self._structures, 1, labels)
+
+    def identity(self) -> dict[str, Any]:
+        """How many: a phantom is told by its seed."""
+        return {"phantoms": self._count}
 
 
 class StructureTrainer(Stage):
@@ -91,12 +102,17 @@ class StructureTrainer(Stage):
         self._validate = validate
         self._volumes = volumes
         modules: dict[str, nn.Module] = {"head": head}
+        encoder = model.image_encoder if isinstance(model, ColipriModel) else model.encoder
         if config.encoder_share:
-            encoder = model.image_encoder if isinstance(model, ColipriModel) else model.encoder
             modules["encoder"] = encoder.requires_grad_(True)
         peak = config.optimizer.learning_rate
         rates = {"head": peak, "encoder": config.encoder_share * peak}
         super().__init__("structures", config.optimizer, modules, rates, save_every=config.save_every, folder=folder)
+        self.identity = {
+            "config": plain(config, without=("save_every",)),
+            "encoder": weights_sha256(encoder),
+            "learned from": volumes.identity(),
+        }
 
     @property
     def best(self) -> float | None:

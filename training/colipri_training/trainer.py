@@ -23,6 +23,7 @@ from torch import Tensor
 from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
 
+from colipri_core.errors import Cancelled
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import ComputeConfig
 from colipri_training.config import PretrainConfig
@@ -129,7 +130,11 @@ class Trainer:
         return self.network.model
 
     def run(self) -> None:
-        """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
+        """Train until the last step, or until SIGTERM or SIGINT; either way a checkpoint holds the last step.
+
+        Raises:
+            Cancelled: If a signal stopped it before the last step of the run.
+        """
         handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             if self.world.first:
@@ -142,6 +147,9 @@ class Trainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+        if self.step < (steps := self.config.optimizer.steps):
+            msg = f"The run was stopped after step {self.step} of {steps}, and saved; run it again to go on."
+            raise Cancelled(msg)
 
     def save(self) -> None:
         """Write a checkpoint; the one before it stays."""

@@ -73,7 +73,8 @@ for seed in $seeds; do
         if [[ $recipe == "$base"-c*m* ]]; then unpaired=(${alone[@]+"${alone[@]}"}); fi
         run mkdir -p "$folder"
         run ln -sfn "../phantoms/cases" "$folder/cases"
-        run cp -r "$out/phantoms/tokenizer" "$folder/"
+        # A run that has begun keeps its tokenizer, which is that of the text encoder it began with.
+        [[ -d $folder/checkpoints ]] || run cp -r "$out/phantoms/tokenizer" "$folder/"
         run colipri-train pretrain --recipe "$recipe" --output "$folder" ${start[@]+"${start[@]}"} \
             --set "optimizer.steps=${of_equal_cost[$recipe]}" --set "seed=$seed" ${settings[@]+"${settings[@]}"} \
             ${unpaired[@]+"${unpaired[@]}"} ${running[@]+"${running[@]}"}

@@ -33,7 +33,7 @@ def clicks(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     steps: Annotated[
-        int | None, typer.Option(min=0, help="Steps of the whole run; 4000 if omitted, with --project 300.")
+        int | None, typer.Option(min=1, help="Steps of the whole run; 4000 if omitted, with --project 300.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="End after minutes of training instead.")] = None,
     init: Annotated[
@@ -47,7 +47,7 @@ def clicks(
     settings: SettingsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, scenes and prompts.")] = 0,
 ) -> None:
-    """Train the interactive segmenter with simulated users; saves and stops on SIGTERM.
+    """Train the interactive segmenter with simulated users; SIGTERM and Ctrl-C save and stop, with exit status 130.
 
     It learns on generated scenes. With --project half of the scenes are regions of the project's scans around what was
     labelled there, and the other half are generated, so that nothing is forgotten.

@@ -59,7 +59,7 @@ def pretrain(
     resume: ResumeOption = False,
     settings: SettingsOption = None,
 ) -> None:
-    """Train the encoders. Run it again to go on from the last checkpoint; SIGTERM saves and stops.
+    """Train the encoders. Run it again to go on; SIGTERM and Ctrl-C save and stop, with exit status 130.
 
     Several GPUs: torchrun --nproc-per-node N --no-python colipri-train pretrain ...
     """

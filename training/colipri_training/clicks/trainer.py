@@ -19,6 +19,7 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 from torch import nn
 
+from colipri_core.errors import Cancelled
 from colipri_core.model.click_network import ClickNetwork
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.clicks.config import ClickConfig
@@ -92,7 +93,11 @@ class ClickTrainer:
         return min(1.0, done)
 
     def run(self) -> None:
-        """Train until the end, or until SIGTERM or SIGINT; either way a checkpoint holds the last step."""
+        """Train until the end, or until SIGTERM or SIGINT; either way a checkpoint holds the last step.
+
+        Raises:
+            Cancelled: If a signal stopped it before its end.
+        """
         handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             self._journal.rewind(self.step)
@@ -102,6 +107,9 @@ class ClickTrainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+        if self.share_done < 1:
+            msg = f"The run was stopped after step {self.step}, and saved; run it again with --resume to go on."
+            raise Cancelled(msg)
 
     def save(self) -> None:
         """Write a checkpoint; the one before it stays."""

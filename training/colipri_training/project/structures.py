@@ -111,6 +111,9 @@ class StructureTuning:
         trainer: Does the steps.
         training: Cases that are learned from.
         validation: Cases that the best state is chosen by.
+
+    Raises:
+        CheckpointError: If the run there is another one: of other cases or labels, another bundle or config.
     """
 
     def __init__(
@@ -147,6 +150,7 @@ class StructureTuning:
             folder=folder,
             validate=self._mean_dice if self.validation else None,
         )
+        self.trainer.identity |= {"bundle": bundle.sha256, "held out": self._judged.identity()}
         self.trainer.resume()
 
     def scores(self) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +63,7 @@ class ProjectVolumes:
         self, cases: Sequence[LabelledCase], structures: Sequence[StructureConcept], preprocessing: PreprocessSpec
     ) -> None:
         self._window = preprocessing.intensity_window
+        self._names = [case.name for case in cases]
         self._volumes = [_on_grid(case, structures, preprocessing) for case in cases]
 
     def __len__(self) -> int:
@@ -76,6 +79,11 @@ class ProjectVolumes:
         array, labels = self._volumes[index]
         hu = (array.astype(np.float32) + 1) / 2 * (high - low) + low
         return torch.from_numpy(hu), torch.from_numpy(labels.astype(np.int64))
+
+    def identity(self) -> dict[str, Any]:
+        """Hash of the intensities and labels of each case on the model grid, by its name."""
+        pairs = zip(self._names, self._volumes, strict=True)
+        return {name: hashlib.sha256(array.tobytes() + labels.tobytes()).hexdigest() for name, (array, labels) in pairs}
 
 
 def _on_grid(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from colipri_core.model.colipri import ColipriModel
 from colipri_core.model.config import ImageEncoderConfig
@@ -19,6 +17,7 @@ from colipri_training.encoders import ResNetConfig
 from colipri_training.encoders import SwinConfig
 from colipri_training.encoders import build_encoder
 from colipri_training.encoders import load_encoder
+from colipri_training.identity import weights_sha256
 from colipri_training.run import Run
 
 RANDOM = "random"
@@ -111,12 +110,3 @@ def _described(
         pretrained=pretrained,
         weights=weights_sha256(encoder),
     )
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over names and values of all tensors of a module."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
