@@ -147,15 +147,10 @@ class Backend:
                 engine = RemoteEngine(choice.model, token=choice.token, notify=self._tell)
             else:
                 engine = self._opener(
-                    choice.model,
-                    device=choice.device,
-                    clicks_model=clicks_model,
-                    progress=progress,
-                    cancel=cancel,
+                    choice.model, device=choice.device, clicks_model=clicks_model, progress=progress, cancel=cancel
                 )
             self._engine, self._choice, self._clicks_model = engine, choice, clicks_model
-        stores = tuple(offered_stores(engine))
-        self.info = ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device, stores=stores)
+        self.info = _info_of(engine)
         return self.info
 
     def analyse(
@@ -378,8 +373,9 @@ class Backend:
         if self._asked is not None and request.volume in self._abandoned:
             msg = "The scan is no longer there. Nothing was asked."
             raise Cancelled(msg)
-        share, info = 0.0, self.info
-        if info is None or not request.any_model:
+        if request.any_model and self._engine is not None:
+            share, info = 0.0, _info_of(self._engine)
+        else:
             choice = (request.any_model and self._choice) or request.choice
             share = 0.0 if self._has(choice) else _LOADING_SHARE
             info = self.load(choice, reporter.part(0.0, share), cancel)
@@ -395,3 +391,8 @@ class Backend:
     def _has(self, choice: ModelChoice) -> bool:
         """Whether a model is loaded, with the model for prompts that is wanted now."""
         return self._engine is not None and (self._choice, self._clicks_model) == (choice, self.clicks_model)
+
+
+def _info_of(engine: Engine) -> ModelInfo:
+    stores = tuple(offered_stores(engine))
+    return ModelInfo(card=engine.card, capabilities=engine.capabilities, device=engine.device, stores=stores)

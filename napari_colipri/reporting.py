@@ -230,7 +230,7 @@ class Reporting(QObject):
         self._say("")
 
     def _say(self, note: str, layer: Image | None = None) -> None:
-        self._note = (_key(layer or self._workflow.layer), note)
+        self._note = (_key(self._workflow.layer if layer is None else layer), note)
         self.changed.emit()
 
     def _on_written(self, sentence: ReportSentence) -> None:

@@ -185,14 +185,14 @@ class Workflow:
         Returns:
             False if nothing was started: no CT, or other work is running.
         """
-        layer = layer or self._layer
-        if layer is None:
+        case = self._cases.open(layer) if layer is not None else self.case_to_edit()
+        if case is None:
             return False
 
         def take_and_warn(case: Case, _info: ModelInfo, result: Result) -> None:
             self._warn(case, take(case, result))
 
-        return self._start(title, self._cases.open(layer), functools.partial(ask, self._backend), take_and_warn)
+        return self._start(title, case, functools.partial(ask, self._backend), take_and_warn)
 
     def hide_evidence(self, text: str | None = None) -> None:
         """Hide the heat map of a phrase, or all of them.
