@@ -103,6 +103,8 @@ class LabelCanvas:
             tool: A tool, or None to move the view.
         """
         self.tool = tool
+        if tool == "brush":
+            self._sheet.choose(self._sheet.current)  # napari's keys may have left the background selected
         self._set(BRUSH_TOOLS.get(tool or "", "pan_zoom"), drawing=tool in PROMPT_TOOLS)
 
     def close(self) -> None:

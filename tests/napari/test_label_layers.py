@@ -99,6 +99,8 @@ def test_the_label_that_napari_selects_is_the_object_that_is_edited(dock, viewer
     assert list(dock.labelling.state.prompts) == [5]
     labels.swap_selected_and_background_labels()
     assert (labels.selected_label, sheet.current) == (0, 5)
+    dock.labelling.press("brush")
+    assert labels.selected_label == 5
     dock.labelling.choose_object(2)
     assert (labels.selected_label, sheet.current) == (2, 2)
 
