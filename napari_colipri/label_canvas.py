@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Protocol
 
@@ -35,11 +36,15 @@ KEYS = {
 }
 """Action -> its key, heard while the labels layer is the active one."""
 
+_HOLD_KEY = "Space"
+"""Moves the view while it is held, as in napari's own modes."""
+
 
 class Owner(Protocol):
     """What the canvas tells of what happens on it."""
 
     failed: SignalInstance
+    changed: SignalInstance
 
     def press(self, action: str, sheet: Sheet | None = None) -> None:
         """A key was pressed."""
@@ -85,6 +90,9 @@ class LabelCanvas:
         labels.mouse_drag_callbacks.append(self._pen)
         labels.events.paint.connect(self._on_paint)
         labels.events.mode.connect(self._on_mode)
+        labels.events.selected_label.connect(self._on_selected)
+        viewer.dims.events.ndisplay.connect(self._free_view)
+        labels.bind_key(_HOLD_KEY, self._hold, overwrite=True)
         for action, key in KEYS.items():
             labels.bind_key(key, self._key_action(action), overwrite=True)
 
@@ -95,20 +103,39 @@ class LabelCanvas:
             tool: A tool, or None to move the view.
         """
         self.tool = tool
-        self._pen.enabled = tool in PROMPT_TOOLS
-        self._mode = BRUSH_TOOLS.get(tool or "", "pan_zoom")
-        self._labels.mode = self._mode
-        self._labels.mouse_pan = tool is None
+        if tool == "brush":
+            self._sheet.choose(self._sheet.current)  # napari's keys may have left the background selected
+        self._set(BRUSH_TOOLS.get(tool or "", "pan_zoom"), drawing=tool in PROMPT_TOOLS)
 
     def close(self) -> None:
         """Let go of mouse and keys."""
-        labels = self._labels
+        labels, self.tool = self._labels, None
         labels.events.paint.disconnect(self._on_paint)
         labels.events.mode.disconnect(self._on_mode)
+        labels.events.selected_label.disconnect(self._on_selected)
+        self._viewer.dims.events.ndisplay.disconnect(self._free_view)
         labels.mouse_drag_callbacks.remove(self._pen)
         labels.mouse_pan = str(labels.mode) == "pan_zoom"
-        for key in KEYS.values():
+        for key in (*KEYS.values(), _HOLD_KEY):
             labels.bind_key(key, None)
+
+    def _set(self, mode: str, *, drawing: bool) -> None:
+        self._mode, self._pen.enabled = mode, drawing
+        self._labels.mode = mode
+        self._free_view()
+
+    def _free_view(self) -> None:
+        """Let the mouse move the view unless it draws; prompts are drawn on slices, never in 3D."""
+        draws = self._pen.enabled and self._viewer.dims.ndisplay == 2
+        self._labels.mouse_pan = self._mode == "pan_zoom" and not draws
+
+    def _hold(self, _layer: object) -> Iterator[None]:
+        """Napari calls this when the key is pressed, and goes on behind the yield when it is released."""
+        tool, mode, drawing = self.tool, self._mode, self._pen.enabled
+        self._set("pan_zoom", drawing=False)
+        yield
+        if self.tool == tool:
+            self._set(mode, drawing=drawing)
 
     def _key_action(self, action: str) -> Callable[[object], None]:
         def press(_layer: object) -> None:
@@ -129,6 +156,13 @@ class LabelCanvas:
             self._mode, self._pen.enabled = mode, False
             self.tool = next((tool for tool, name in BRUSH_TOOLS.items() if name == mode), None)
             self._owner.tool_taken(self._sheet, self.tool)
+
+    def _on_selected(self) -> None:
+        """Napari's keys and controls choose the object as well; 0, with which its brush erases, is none."""
+        label = int(self._labels.selected_label)
+        if label not in (0, self._sheet.current):
+            self._sheet.current = label
+            self._owner.changed.emit()
 
     def _to_layer(self, position: object) -> np.ndarray:
         return navigation.viewer_to_layer(self._viewer, self._labels, position)  # type: ignore[arg-type]

@@ -377,10 +377,14 @@ class Labelling:
         self.changed.emit()
 
     def _on_active(self, event: object) -> None:
-        """Choose the CT of the labels that keys and mouse work on from now on."""
+        """Follow the labels that keys and mouse work on from now on; their tool rests while another layer is active."""
         sheet = self._sheet_of(event.value)  # type: ignore[attr-defined]
         if sheet is not None and sheet.case.layer in self.viewer.layers:
             self._workflow.choose(sheet.case.layer)
+        tool = self._hands[sheet.case.layer].tool if sheet is not None else None
+        if tool != self.tool and self._workflow.layer not in self._opening:
+            self.tool = tool
+            self.changed.emit()
 
     def _sheet_of(self, layer: Layer | None) -> Sheet | None:
         return next((sheet for sheet in self._sheets.values() if sheet.labels == layer), None)

@@ -82,3 +82,58 @@ def test_outlines_and_marks_are_as_wide_in_any_unit_and_never_huge(
     assert dock.workflow.case.labels.contour == outline
     assert dock.labelling.sheet.marks.current_size == pytest.approx(mark)
     assert dock.workflow.layer == layer
+
+
+def test_the_label_that_napari_selects_is_the_object_that_is_edited(dock, viewer, settle) -> None:
+    dock.labelling.begin()
+    settle(dock)
+    dock.labelling.add_object()
+    dock.labelling.add_object()
+    settle(dock)
+    labels, sheet, panel = viewer.layers["labels: chest-like"], dock.labelling.sheet, dock.label_panel
+    labels.selected_label = 1
+    assert (sheet.current, panel.delegate.current, panel.name.text()) == (1, 1, "Object 1")
+    labels.selected_label = 5
+    click(dock, (12, 18, 12))
+    settle(dock)
+    assert list(dock.labelling.state.prompts) == [5]
+    labels.swap_selected_and_background_labels()
+    assert (labels.selected_label, sheet.current) == (0, 5)
+    dock.labelling.press("brush")
+    assert labels.selected_label == 5
+    dock.labelling.choose_object(2)
+    assert (labels.selected_label, sheet.current) == (2, 2)
+
+
+def test_a_tool_rests_while_another_layer_is_active(dock, viewer, settle) -> None:
+    button = dock.label_panel.tools["point"]
+    button.click()
+    settle(dock)
+    viewer.layers.selection.active = viewer.layers["chest-like"]
+    assert dock.labelling.tool is None
+    assert not button.isChecked()
+    viewer.layers.selection.active = viewer.layers["labels: chest-like"]
+    assert button.isChecked()
+    dock.workflow.analyse()
+    settle(dock)
+    settle(dock)
+    assert dock.labelling.tool == "point"
+    viewer.layers.remove("labels: chest-like")
+    assert not button.isChecked()
+
+
+def test_the_view_can_be_turned_in_3d_with_a_prompt_tool_in_hand(dock, viewer, settle) -> None:
+    dock.labelling.press("point")
+    settle(dock)
+    camera = viewer.scene.camera
+    assert not camera.mouse_pan
+    viewer.dims.ndisplay = 3
+    assert camera.mouse_pan
+    dock.labelling.press("brush")
+    assert not camera.mouse_pan
+    dock.labelling.press("scribble")
+    assert camera.mouse_pan
+    viewer.dims.ndisplay = 2
+    assert not camera.mouse_pan
+    dock.labelling.press("scribble")
+    assert camera.mouse_pan

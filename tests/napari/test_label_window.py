@@ -239,3 +239,25 @@ def test_keys_go_when_the_dock_closes_and_edits_come_back_when_it_opens(hand: Ha
     np.testing.assert_array_equal(hand.labelmap(), drawn)
     hand.assert_in_step()
     assert "1 earlier edits" in hand.dock.label_panel.note.text()
+
+
+@pytest.mark.parametrize("tool", ["scribble", "brush"])
+def test_space_moves_the_view_with_a_tool_in_hand(hand: Hand, tool: str) -> None:
+    hand.dock.label_panel.tools[tool].click()
+    hand.settle()
+    place = (hand.labels.data.shape[0] // 2, *(size // 3 for size in hand.labels.data.shape[1:]))
+    hand.viewer.dims.set_point(range(3), hand.ct.data_to_world(place))
+    center, there = hand.viewer.camera.center, (place[0], place[1] + 6, place[2] + 6)
+    hand.canvas.setFocus()
+    QTest.keyPress(hand.canvas, Qt.Key.Key_Space)
+    hand.drag(place, there)
+    QTest.keyRelease(hand.canvas, Qt.Key.Key_Space)
+    assert hand.viewer.camera.center != center
+    assert hand.state.undo == ()
+    assert hand.dock.labelling.tool == tool
+
+    center = hand.viewer.camera.center
+    hand.drag(place, there)
+    assert hand.viewer.camera.center == center
+    assert hand.state.undo == ("paint" if tool == "brush" else tool,)
+    hand.assert_in_step()
