@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from colipri_training.config import DataConfig
 from colipri_training.data import augment
 from colipri_training.data.batches import BatchMaker
 from colipri_training.data.batches import choose_tokens
 from colipri_training.data.batches import count_findings
 from colipri_training.data.batches import finding_targets
 from colipri_training.data.batches import region_targets
+from colipri_training.data.config import DataConfig
 from colipri_training.data.store import CaseStore
 from colipri_training.data.text import SentenceBank
 from colipri_training.run import Run

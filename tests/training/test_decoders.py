@@ -15,10 +15,10 @@ from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.encoder import ImageBackbone
 from colipri_core.model.report_decoder import ReportDecoder
 from colipri_core.model.report_decoder import ReportDecoderConfig
-from colipri_training.config import ReconstructionConfig
 from colipri_training.data.batch import Batch
 from colipri_training.data.batch import Masked
 from colipri_training.distributed import World
+from colipri_training.objectives.config import ReconstructionConfig
 from colipri_training.objectives.encoded import Encoded
 from colipri_training.objectives.reconstruction import Reconstruction
 from colipri_training.objectives.reconstruction import Reconstructor

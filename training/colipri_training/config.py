@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -15,89 +16,19 @@ from colipri_core.model.config import later
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.structures import STRUCTURES
+from colipri_training.checks import at_least
+from colipri_training.checks import at_most
+from colipri_training.checks import expect
+from colipri_training.checks import multiples
+from colipri_training.checks import positive
+from colipri_training.checks import shares
 from colipri_training.config_json import build
 from colipri_training.config_json import changed
-from colipri_training.data.sentences import ReportTextOptions
-from colipri_training.data.variation import Variation
+from colipri_training.data.config import DataConfig
+from colipri_training.objectives.config import LossConfig
+from colipri_training.objectives.config import ReconstructionConfig
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VolumeConfig:
-    """How a run reads prepared volumes and their reports; how many of each kind stands in `DataConfig`.
-
-    Args:
-        crop: Voxels of a training crop, multiples of the patch; None takes the model grid. Validation always sees the
-            centre crop of the model grid.
-        lend_images: Whether volumes with a report also take turns as image-only ones, their report put aside.
-        variation: Where crops come from and how they are varied.
-        text: How a report becomes the text of one step.
-        statements: Pairs of opposite sentences of a volume; 8 is our choice.
-    """
-
-    crop: tuple[int, int, int] | None = None
-    lend_images: bool = True
-    variation: Variation = dataclasses.field(default_factory=Variation)
-    text: ReportTextOptions = dataclasses.field(default_factory=ReportTextOptions)
-    statements: int = 8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which volumes a run sees: phantoms of its own, or prepared data sets.
-
-    Args:
-        train_cases: Number of training phantoms, seeds 0 and up; prepared data sets are read whole.
-        validation_cases: Number of validation phantoms, and most volumes that validation takes of prepared data sets.
-        batch_size: Volumes of a step that come with a report.
-        tokens: Image tokens of a volume that are encoded; the others are dropped (language-image pretraining with
-            masking: Li et al., FLIP, 2023).
-        lesion_share: Largest share of these that is taken from tokens that show a finding, so that a step sees them.
-        air_share: Share of these that is taken from outside the body.
-        max_report_length: Report length in word pieces.
-        max_sentence_length: Sentence length in word pieces.
-        unpaired: Volumes of a step that come without report, for reconstruction alone.
-        shift_voxels: Largest random shift of a phantom along each axis.
-        sources: Folders that `colipri-train prepare` filled from manifests; empty for phantoms.
-        volumes: How these are read.
-    """
-
-    train_cases: int
-    validation_cases: int
-    batch_size: int
-    tokens: int
-    lesion_share: float = 0.35
-    air_share: float = 0.1
-    max_report_length: int = 192
-    max_sentence_length: int = 40
-    unpaired: int = 0
-    shift_voxels: int = 6
-    sources: tuple[str, ...] = ()
-    volumes: VolumeConfig = VolumeConfig()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights of the objectives; 0 leaves one out. All are our choice.
-
-    Args:
-        contrastive: Symmetric image-report contrast.
-        opposite: Opposite-sentence loss on pooled image vectors.
-        region: The opposite-sentence loss on single tokens, told by the lesion masks where the sentence holds.
-        attention: Share of the pooler's attention that goes to tokens which show a finding, told by the masks.
-        report: Next word pieces of the report, by a decoder that sees the patch tokens.
-        reconstruction: Hidden patches from visible ones.
-        distinct: Keeps the directions of the findings apart, on the text side.
-        temperature: Initial temperature; learned.
-    """
-
-    contrastive: float = 1.0
-    opposite: float = 1.0
-    region: float = 1.0
-    attention: float = 0.2
-    report: float = 0.0
-    reconstruction: float = 0.0
-    distinct: float = later(0.0)
-    temperature: float = 0.07
+_LARGEST_SEED = (1 << 44) - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,34 +64,12 @@ class OptimizerConfig:
     gradient_clip: float = 1.0
     average: float = 0.998
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReconstructionConfig:
-    """Masked autoencoding: what is hidden, and the light decoder, which is not shipped.
-
-    The ratio, the depth and the plain target follow the public Primus masked autoencoder; the rest is our choice.
-
-    Args:
-        mask_ratio: Share of the tokens that are hidden from the encoder.
-        width: Channels of a token in the decoder; `width / heads` must be a multiple of 6.
-        depth: Blocks.
-        heads: Attention heads.
-        normalise: Whether the target is each patch less its mean, over its standard deviation.
-        paired: Whether volumes with a report are reconstructed too, not only those without.
-    """
-
-    mask_ratio: float = 0.75
-    width: int = 432
-    depth: int = 2
-    heads: int = 6
-    normalise: bool = False
-    paired: bool = True
-
     def __post_init__(self) -> None:
-        """Refuse a ratio that leaves nothing to see or nothing to do."""
-        if not 0 < self.mask_ratio < 1:
-            msg = f"mask_ratio must lie between 0 and 1, got {self.mask_ratio}"
-            raise ValueError(msg)
+        """Refuse what no optimiser can use."""
+        at_least(self, 0, "steps", "learning_rate", "matrix_learning_rate", "weight_decay", "warmup")
+        at_least(self, 0, "text_share", "stem_share", "trunk_share")
+        positive(self, "gradient_clip")
+        shares(self, "average")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,6 +94,11 @@ class ComputeConfig:
     tensorboard: bool = False
     workers: int = 4
     prefetch: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse numbers below what there can be."""
+        at_least(self, 0, "micro_batch", "workers")
+        at_least(self, 1 if self.workers else 0, "prefetch")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,6 +148,12 @@ class RunConfig:
     checkpoint_every: int = 100
     validate_every: int = 250
 
+    def __post_init__(self) -> None:
+        """Refuse intervals and seeds that are none."""
+        at_least(self, 1, "checkpoint_every", "validate_every")
+        at_least(self, 0, "seed")
+        at_most("seed", self.seed, _LARGEST_SEED, "what seeds of single steps leave room for")
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {**dataclasses.asdict(self), "preprocessing": self.preprocessing.to_json()}
@@ -256,7 +176,15 @@ class RunConfig:
         Raises:
             ValueError: If there is no such field, or the value does not fit; the message names the field.
         """
-        return self.from_json(changed(self.to_json(), settings))
+        config = self.from_json(changed(self.to_json(), settings))
+        expected = f"at least the {self.vocab_size} word pieces of the tokenizer (leave it out of the settings)"
+        expect("vocab_size", config.vocab_size, expected, fits=config.vocab_size >= self.vocab_size)
+        return config
+
+    @property
+    def vocab_size(self) -> int:
+        """Word pieces that all parts know which read or write words."""
+        raise NotImplementedError
 
     @property
     def smallest_convolved(self) -> int | None:
@@ -295,6 +223,40 @@ class PretrainConfig(RunConfig):
     whiten: bool = True
     sentence_steps: int = 0
     stem_taught: bool = later(False)
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit one another."""
+        super().__post_init__()
+        at_least(self, 0, "sentence_steps")
+        image, text, data = self.model.image, self.model.text, self.data
+        expect("model.image.drop_path", image.drop_path, "at least 0 and below 1", fits=0 <= image.drop_path < 1)
+        multiples("preprocessing.size", self.preprocessing.size, image.patch_size, "the patch size")
+        multiples("data.volumes.crop", self.crop, image.patch_size, "the patch size")
+        at_most("data.max_report_length", data.max_report_length, text.max_length, "model.text.max_length")
+        if self.loss.opposite or self.loss.region or self.loss.distinct:
+            at_most("data.max_sentence_length", data.max_sentence_length, text.max_length, "model.text.max_length")
+        if self.loss.opposite and data.sources:
+            statements = data.volumes.statements
+            expect("data.volumes.statements", statements, "at least 1 for loss.opposite", fits=statements > 0)
+        if self.loss.report and self.report is not None:
+            self._check_report(self.report)
+        if self.loss.reconstruction and self.reconstruction is not None:
+            tokens = math.prod(edge // image.patch_size for edge in self.crop)
+            hidden, ratio = self.reconstruction.hidden_of(tokens), self.reconstruction.mask_ratio
+            expected = f"a share of {tokens} tokens that hides one and leaves one"
+            expect("reconstruction.mask_ratio", ratio, expected, fits=0 < hidden < tokens)
+
+    def _check_report(self, report: ReportDecoderConfig) -> None:
+        width = self.model.image.width
+        expected = f"model.image.width, {width}"
+        expect("report.memory_width", report.memory_width, expected, fits=report.memory_width == width)
+        expect("report.max_length", report.max_length, "at least 2", fits=report.max_length >= 2)
+
+    @property
+    def vocab_size(self) -> int:
+        """See `RunConfig`."""
+        words = self.model.text.vocab_size
+        return words if self.report is None or not self.loss.report else min(words, self.report.vocab_size)
 
     @property
     def crop(self) -> tuple[int, int, int]:
@@ -339,6 +301,11 @@ class StemConfig:
     seed: int = 0
     save_every: int = 50
 
+    def __post_init__(self) -> None:
+        """Refuse numbers below what there can be."""
+        at_least(self, 1, "patch_size", "batch_size", "crops", "crop", "save_every")
+        at_least(self, 0, "train_cases", "shift_voxels", "seed")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StructureConfig:
@@ -371,3 +338,9 @@ class StructureConfig:
     crop: tuple[int, int, int] | None = None
     structures: tuple[str, ...] = tuple(concept.name for concept in STRUCTURES)
     encoder_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers below what there can be."""
+        at_least(self, 1, "batch_size", "save_every", "channels")
+        at_least(self, 0, "train_cases", "shift_voxels", "seed", "encoder_share")
+        shares(self, "token_dropout")

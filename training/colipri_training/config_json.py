@@ -48,7 +48,12 @@ def build(kind: type[_Config], document: Any, where: str = "") -> _Config:
     if missing or unknown:
         msg = f"{name} has wrong fields: missing {missing}, unknown {unknown}; it has {', '.join(sorted(names))}"
         raise ValueError(msg)
-    return kind(**{key: _value(hints[key], document[key], f"{where}.{key}".lstrip(".")) for key in names})
+    values = {key: _value(hints[key], document[key], f"{where}.{key}".lstrip(".")) for key in names}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        msg = f"{where}: {error}" if where else str(error)
+        raise ValueError(msg) from error
 
 
 def changed(document: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:

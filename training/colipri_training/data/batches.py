@@ -11,10 +11,10 @@ from einops import rearrange
 from torch import Tensor
 
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
-from colipri_training.config import DataConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.data import augment
 from colipri_training.data.batch import Batch
+from colipri_training.data.config import DataConfig
 from colipri_training.data.store import CaseStore
 from colipri_training.data.store import StoredCase
 from colipri_training.data.text import SentenceBank

@@ -15,6 +15,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from colipri_training.checks import at_least
+from colipri_training.checks import expect
+
 _CURVE_POINTS = 256
 
 Floats = npt.NDArray[np.float32]
@@ -57,6 +60,24 @@ class Corruption:
             if not 0 <= getattr(self, name) <= 1:
                 msg = f"corruption.{name} must lie between 0 and 1, got {getattr(self, name)}"
                 raise ValueError(msg)
+        if self.paint:
+            at_least(self, 1, "boxes")
+            for name in ("inside_edges", "outside_edges"):
+                low, high = getattr(self, name)
+                expect(name, (low, high), "two rising shares of an edge", fits=0 <= low <= high <= 1)
+        if self.hide:
+            at_least(self, 1, "hide_edge")
+
+    def check_fits(self, crop: int) -> None:
+        """Refuse blocks that no crop of such an edge holds.
+
+        Raises:
+            ValueError: If there are.
+        """
+        if self.shuffle:
+            fits = bool(self.shuffle_edges) and all(0 < edge <= crop for edge in self.shuffle_edges)
+            expected = f"one or more edges from 1 to {crop}, the shortest of data.crop"
+            expect("data.corruption.shuffle_edges", self.shuffle_edges, expected, fits=fits)
 
 
 def corrupt(volume_XYZ: Tensor, options: Corruption, rng: np.random.Generator) -> Tensor:

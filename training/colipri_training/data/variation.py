@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from colipri_training.checks import at_least
 from colipri_training.data.augment import rotation
 from colipri_training.data.prepared import Record
 
@@ -56,6 +57,11 @@ class Variation:
     scale: float = 1.1
     offset_hu: float = 8.0
     gain: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Refuse chances and ranges that are none."""
+        at_least(self, 0, "mirror", "move", "degrees", "offset_hu", "gain")
+        at_least(self, 1, "scale")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

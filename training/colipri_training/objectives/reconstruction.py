@@ -18,11 +18,11 @@ from torch import nn
 from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.encoder import Transformer
 from colipri_core.model.rope import rope_table
-from colipri_training.config import ReconstructionConfig
 from colipri_training.data.batch import Batch
 from colipri_training.data.batch import Masked
 from colipri_training.distributed import World
 from colipri_training.distributed import global_mean
+from colipri_training.objectives.config import ReconstructionConfig
 from colipri_training.objectives.encoded import Encoded
 
 _VARIANCE_FLOOR = 1e-6
@@ -126,7 +126,7 @@ def blank(masked: Masked, patch_size: int) -> Tensor:
 
 def visible_count(tokens: int, config: ReconstructionConfig) -> int:
     """How many of a volume's tokens the encoder sees."""
-    return tokens - round(config.mask_ratio * tokens)
+    return tokens - config.hidden_of(tokens)
 
 
 def hide(batch: Batch, config: ReconstructionConfig, patch_size: int, *, seed: int, world: World) -> Batch:

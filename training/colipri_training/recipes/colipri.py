@@ -17,11 +17,11 @@ from colipri_core.model.config import ModelConfig
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_training.config import ComputeConfig
-from colipri_training.config import DataConfig
-from colipri_training.config import LossConfig
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
-from colipri_training.config import ReconstructionConfig
+from colipri_training.data.config import DataConfig
+from colipri_training.objectives.config import LossConfig
+from colipri_training.objectives.config import ReconstructionConfig
 
 _ALL_TOKENS = 24**3
 

@@ -15,13 +15,13 @@ from colipri_core.model.config import TextEncoderConfig
 from colipri_core.model.report_decoder import ReportDecoderConfig
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.vocabulary.findings import CT_RATE_FINDINGS
-from colipri_training.config import DataConfig
-from colipri_training.config import LossConfig
 from colipri_training.config import OptimizerConfig
 from colipri_training.config import PretrainConfig
-from colipri_training.config import ReconstructionConfig
 from colipri_training.config import StemConfig
 from colipri_training.config import StructureConfig
+from colipri_training.data.config import DataConfig
+from colipri_training.objectives.config import LossConfig
+from colipri_training.objectives.config import ReconstructionConfig
 
 _RAMPS = ((-1.0, -0.7), (-0.7, -0.15), (-0.15, 0.15), (0.15, 0.45), (0.45, 1.0))
 """Air to emphysema, lung to fat, fat to soft tissue, contrast and cancellous bone, calcium and metal; HU / 1000."""

@@ -15,8 +15,8 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from colipri_training.config import LossConfig
 from colipri_training.config import PretrainConfig
+from colipri_training.objectives.config import LossConfig
 
 Recipe = Callable[..., PretrainConfig]
 """From the size of the vocabulary (`vocab_size`) to a whole config."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 from typing import Literal
 
@@ -11,6 +12,10 @@ from colipri_core.model.config import TextEncoderConfig
 from colipri_core.model.encoder_config import EncoderConfig
 from colipri_core.model.encoder_config import ResNetConfig
 from colipri_core.model.encoder_config import SwinConfig
+from colipri_training.checks import at_least
+from colipri_training.checks import at_most
+from colipri_training.checks import expect
+from colipri_training.checks import multiples
 from colipri_training.config import RunConfig
 from colipri_training.data.corruption import Corruption
 from colipri_training.data.sentences import ReportTextOptions
@@ -51,6 +56,12 @@ class T3DData:
     max_sentence_length: int = 96
     sources: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse numbers and lengths that are none; [CLS] and [SEP] alone are two word pieces."""
+        at_least(self, 1, "batch_size")
+        at_least(self, 0, "validation_cases", "sentences")
+        at_least(self, 2, "max_report_length", "max_sentence_length")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class T3DLoss:
@@ -67,6 +78,11 @@ class T3DLoss:
     restoration: float = 1.0
     consistency: float = 0.0
     temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse weights and temperatures that are none."""
+        at_least(self, 0, "contrast", "restoration", "consistency")
+        expect("temperature", self.temperature, "above 0, and finite", fits=0 < self.temperature < math.inf)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +110,11 @@ class FusionConfig:
     decoder: int = 32
     decoder_limit: int = 256
 
+    def __post_init__(self) -> None:
+        """Refuse sizes no network can have."""
+        at_least(self, 0, "layers", "hidden")
+        at_least(self, 1, "heads", "pooled", "embed_dim", "decoder", "decoder_limit")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class T3DConfig(RunConfig):
@@ -119,7 +140,23 @@ class T3DConfig(RunConfig):
     negatives: Literal["same_report", "own_report"] = "same_report"
 
     def __post_init__(self) -> None:
-        """Refuse objectives that exclude one another, or lack what they need."""
+        """Refuse objectives that exclude one another or lack what they need, and parts that do not fit one another."""
+        super().__post_init__()
+        self._check_objectives()
+        multiples("data.crop", self.data.crop, deepest_stride(self.encoder), "the encoder's deepest stride")
+        width, heads = deepest_channels(self.encoder), self.fusion.heads
+        expect("fusion.heads", heads, f"a divisor of the encoder's {width} deepest channels", fits=width % heads == 0)
+        if self.conditioning == "report":
+            most = self.text.max_length
+            at_most("data.max_report_length", self.data.max_report_length, most, "text.max_length")
+            if self.loss.consistency:
+                at_most("data.max_sentence_length", self.data.max_sentence_length, most, "text.max_length")
+                expect("data.sentences", self.data.sentences, "at least 1", fits=self.data.sentences > 0)
+        if self.loss.restoration:
+            multiples("fusion.decoder", (self.fusion.decoder, self.fusion.decoder_limit), 8, "groups of channels")
+            self.data.corruption.check_fits(min(self.data.crop))
+
+    def _check_objectives(self) -> None:
         if not (self.loss.contrast or self.loss.restoration or self.loss.consistency):
             msg = "one of loss.contrast, loss.restoration and loss.consistency must have a weight, got 0 for all"
             raise ValueError(msg)
@@ -135,6 +172,11 @@ class T3DConfig(RunConfig):
                 f"compute.activation_checkpointing=true, got micro_batch={self.compute.micro_batch}"
             )
             raise ValueError(msg)
+
+    @property
+    def vocab_size(self) -> int:
+        """See `RunConfig`."""
+        return self.text.vocab_size
 
     @property
     def sub_volumes(self) -> SubVolumes:
@@ -167,6 +209,16 @@ def deepest_stride(encoder: EncoderConfig) -> int:
         case SwinConfig():
             return 2 ** (len(encoder.depths) + 1)
     return encoder.patch_size
+
+
+def deepest_channels(encoder: EncoderConfig) -> int:
+    """Channels of an encoder's deepest features."""
+    match encoder:
+        case ResNetConfig():
+            return encoder.planes[-1] * (4 if encoder.block == "bottleneck" else 1)
+        case SwinConfig():
+            return encoder.width * 2 ** len(encoder.depths)
+    return encoder.width
 
 
 def is_t3d(document: Any) -> bool:
