@@ -266,6 +266,7 @@ class Labelling:
             self._forget(ct)
 
     def _opened(self, case: Case, opened: Opened) -> None:
+        waiting = self._opening.pop(case.layer)
         self._workflow.set_model(opened.info)
         twin = next((sheet.case.layer for sheet in self._sheets.values() if sheet.key == opened.key), None)
         if case.layer not in self.viewer.layers or twin is not None:
@@ -280,7 +281,6 @@ class Labelling:
             selection.active = active
         self._sheets[case.layer] = sheet
         self._hands[case.layer] = LabelCanvas(self.viewer, sheet, self)
-        waiting = self._opening.pop(case.layer)
         if sheet is self.sheet:
             self.choose_tool(self.tool)
         for then in waiting:
