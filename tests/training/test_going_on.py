@@ -234,3 +234,37 @@ def test_a_run_of_data_sets_asks_for_them_again(
     assert main([*command, "--data", str(prepared), "compute.workers=0"]) == 0
     assert main(command) == 2
     assert f"--data {prepared}" in capsys.readouterr().err
+
+
+def test_a_bundle_that_is_there_is_not_replaced_unasked(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with unchanged(copied / "bundle" / "spec.json"):
+        assert main(["export", "--output", str(copied)]) == 3
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(13, "Permission denied", "out/log.jsonl"), 3, "out/log.jsonl"),
+        (FloatingPointError("The losses are nan after 3 steps."), 1, "after 3 steps. Set a lower learning rate"),
+        (RuntimeError("mat1 and mat2"), 1, "COLIPRI_DEBUG=1"),
+    ],
+)
+def test_no_error_ends_in_a_traceback_unless_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def broken(folder: Path, recipe: str | None) -> Run:
+        raise error
+
+    monkeypatch.setattr(Run, "begun", broken)
+    assert main(["export", "--output", "out"]) == code
+    assert said in capsys.readouterr().err
+    assert "Traceback" not in caplog.text
+    monkeypatch.setenv("COLIPRI_DEBUG", "1")
+    assert main(["export", "--output", "out"]) == code
+    assert "Traceback" in caplog.text
