@@ -19,6 +19,7 @@ from colipri_training.config_json import build
 from colipri_training.config_json import changed
 from colipri_training.data.sentences import ReportTextOptions
 from colipri_training.data.variation import Variation
+from colipri_training.identity import differences
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,12 +207,16 @@ class RunOptions:
     structures: tuple[str, ...] = ()
 
 
+_FREE = ("compute", "checkpoint_every", "validate_every")
+"""Fields that leave the course of a run as it is: validation draws nothing that a step would."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What every pretraining has, whatever it learns.
 
     Args:
-        name: Name of the run and of the bundle it exports.
+        name: Name of the recipe, and of the bundle that the run exports if no other is given.
         preprocessing: The model grid.
         optimizer: The optimiser and its schedule.
         compute: How a step is computed.
@@ -261,10 +266,16 @@ class RunConfig:
     def identity(self) -> str:
         """What two runs must share for one to go on from the other's checkpoint.
 
-        That is everything but `compute` and where prepared data sets lie: what is in them is compared by the loader.
+        That is everything but `compute`, how often it saves and validates, and where prepared data sets lie: what is
+        in them is compared by the loader.
         """
         document = self.to_json()
-        return json.dumps({**document, "compute": None, "data": {**document["data"], "sources": None}}, sort_keys=True)
+        document |= {**dict.fromkeys(_FREE), "data": {**document["data"], "sources": None}}
+        return json.dumps(document, sort_keys=True)
+
+    def differences(self, identity: str) -> str:
+        """In which fields the run of another `identity` differs from this one; empty if in none."""
+        return differences(json.loads(identity) | dict.fromkeys(_FREE), json.loads(self.identity()))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -251,8 +251,9 @@ class Run:
             CheckpointError: If there is none, or one of another config.
         """
         state = Checkpoints(self.folder / "checkpoints").load()
-        if state is None or state["config"] != self.config.identity():
-            found = "none" if state is None else "one of another config"
+        told = "" if state is None else self.config.differences(state["config"])
+        if state is None or told:
+            found = "none" if state is None else f"one of another config ({told})"
             msg = f'Expected a checkpoint of this run in "{self.folder.name}", found {found}. Run `pretrain` first.'
             raise CheckpointError(msg)
         network = network_of(self.config).eval()
