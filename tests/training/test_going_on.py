@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from click_bundles import save_random_clicks
+from prepared_sets import prepare_for_smoke
 from random_bundles import SIZE
 from random_bundles import SPACING_MM
 from random_bundles import save_random_bundle
@@ -189,3 +190,81 @@ def test_a_segmenter_that_was_stopped_takes_no_bundles_place(
         assert "--resume" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert "6 regions" in load_click_bundle(bundle).spec.training_data
+
+
+def test_preparing_again_leaves_the_config_of_a_begun_run_as_it_is(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare", "--recipe", "smoke", "--output", str(copied), "--workers", "1"]
+    with unchanged(copied / "config.json", copied / "tokenizer" / "vocab.txt"):
+        assert main([*command, "optimizer.steps=7"]) == 0
+        assert main([*command, "preprocessing.spacing_mm=[6,6,6]"]) == 3
+    assert "spacing_mm: [8.0, 8.0, 8.0], now [6.0, 6.0, 6.0]" in capsys.readouterr().err
+    assert main(["export", "--output", str(copied), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("structures.pt", None),
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("config.json", "{}"),
+        ("start.json", "{}"),
+        ("start.json", "["),
+        ("checkpoints/index.json", "{"),
+        ("checkpoints/index.json", '{"checkpoints": [1]}'),
+        ("structures.settings.json", "{"),
+    ],
+)
+def test_a_damaged_file_is_named(
+    copied: Path, capsys: pytest.CaptureFixture[str], file: str, content: str | None
+) -> None:
+    path = copied / file
+    path.write_bytes(path.read_bytes()[:1000] if content is None else content.encode())
+    assert main(["export", "--output", str(copied), "--overwrite"]) == 3
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_run_of_data_sets_asks_for_them_again(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepare_for_smoke(tmp_path_factory.mktemp("prepared"))
+    command = ["pretrain", "--recipe", "smoke-c", "--output", str(tmp_path / "run"), "optimizer.steps=1"]
+    assert main([*command, "--data", str(prepared), "compute.workers=0"]) == 0
+    assert main(command) == 2
+    assert f"--data {prepared}" in capsys.readouterr().err
+
+
+def test_a_bundle_that_is_there_is_not_replaced_unasked(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with unchanged(copied / "bundle" / "spec.json"):
+        assert main(["export", "--output", str(copied)]) == 3
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(13, "Permission denied", "out/log.jsonl"), 3, "out/log.jsonl"),
+        (FloatingPointError("The losses are nan after 3 steps."), 1, "after 3 steps. Set a lower learning rate"),
+        (RuntimeError("mat1 and mat2"), 1, "COLIPRI_DEBUG=1"),
+    ],
+)
+def test_no_error_ends_in_a_traceback_unless_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def broken(folder: Path, recipe: str | None) -> Run:
+        raise error
+
+    monkeypatch.setattr(Run, "begun", broken)
+    assert main(["export", "--output", "out"]) == code
+    assert said in capsys.readouterr().err
+    assert "Traceback" not in caplog.text
+    monkeypatch.setenv("COLIPRI_DEBUG", "1")
+    assert main(["export", "--output", "out"]) == code
+    assert "Traceback" in caplog.text

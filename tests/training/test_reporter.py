@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast
 
 from colipri_core.model.bundle import load_bundle
+from colipri_training.checkpoints import CheckpointError
 from colipri_training.data.store import CaseStore
 from colipri_training.data.tokens import pooled_tokens
 from colipri_training.reporter.data import Pair
@@ -108,6 +109,20 @@ def test_a_checkpoint_of_other_sizes_is_refused(config: ReporterConfig, pairs: l
     other = LanguageReporter(config, fresh(config).language_model.get_base_model(), fresh(config).tokenizer)
     with pytest.raises(ValueError, match="another language model or rank"):
         train(other, pairs, dataclasses.replace(learning, steps=2), tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"batch": 2}, {"learning_rate": 1.0}, {"seed": 1}, {"steps": 4}])
+def test_a_checkpoint_of_another_training_is_refused(
+    config: ReporterConfig, pairs: list[Pair], tmp_path: Path, change: dict[str, int]
+) -> None:
+    learning = ReporterTraining(steps=2, batch=1)
+    train(fresh(config), pairs, learning, tmp_path)
+    (name,) = change
+    with pytest.raises(CheckpointError, match=f"training.{name}: "):
+        train(fresh(config), pairs, dataclasses.replace(learning, **change), tmp_path)
+    with pytest.raises(CheckpointError, match="learned from"):
+        train(fresh(config), pairs[:1], learning, tmp_path)
+    assert train(fresh(config), pairs, dataclasses.replace(learning, save_every=1), tmp_path) == []
 
 
 def test_padding_does_not_count(config: ReporterConfig, pairs: list[Pair]) -> None:

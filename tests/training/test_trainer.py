@@ -15,6 +15,7 @@ import torch
 
 import colipri_core as cc
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.config import RunOptions
 from colipri_training.export import export
 from colipri_training.optimizers import make_optimizers
 from colipri_training.optimizers import schedule
@@ -49,9 +50,40 @@ class TestResume:
         vocabulary = run.folder / "tokenizer" / "vocab.txt"
         vocabulary.write_text(vocabulary.read_text() + "extra\n")
         before = (run.folder / "config.json").read_text()
-        with pytest.raises(ValueError, match="another config"):
+        with pytest.raises(ValueError, match=r"another config .*model.text.vocab_size: [0-9]+, now [0-9]+"):
             Run("smoke", run.folder).trainer()
         assert (run.folder / "config.json").read_text() == before
+
+    def test_how_often_it_saves_and_validates_is_free_and_changes_no_weight(
+        self, run_folder: Path, tmp_path: Path
+    ) -> None:
+        straight, often = copy_of(run_folder, tmp_path / "straight"), copy_of(run_folder, tmp_path / "often")
+        straight.trainer().run()
+        first = often.trainer()
+        first._begin()
+        first._one_step()
+        first._one_step()
+        first.save()
+        settings = ("validate_every=1", "checkpoint_every=1")
+        Run("smoke", often.folder, RunOptions(settings=settings)).trainer().run()
+        expected, found = (Checkpoints(run.folder / "checkpoints").load() for run in (straight, often))
+        assert expected is not None
+        assert found is not None
+        assert len([line for line in (often.folder / "log.jsonl").read_text().splitlines() if "auroc" in line]) == 4
+        assert all(torch.equal(value, found["network"][name]) for name, value in expected["network"].items())
+        assert Run.begun(straight.folder).finished is not None
+
+    def test_a_checkpoint_of_an_earlier_version_which_told_how_often_is_gone_on_with(
+        self, run_folder: Path, tmp_path: Path
+    ) -> None:
+        run = copy_of(run_folder, tmp_path / "run")
+        train(run, 1)
+        checkpoints = Checkpoints(run.folder / "checkpoints")
+        state = checkpoints.load()
+        assert state is not None
+        told = json.loads(state["config"]) | {"checkpoint_every": 100, "validate_every": 250}
+        checkpoints.save(state | {"config": json.dumps(told, sort_keys=True)}, 1)
+        assert Run("smoke", run.folder).trainer().step == 1
 
 
 class TestRun:

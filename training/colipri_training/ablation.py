@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from colipri_training.checkpoints import read_document
 from colipri_training.config import PretrainConfig
 from colipri_training.cost import step_cost
 
@@ -105,7 +106,7 @@ def _read(folder: Path) -> FinishedRun:
     if missing:
         msg = f'Expected a finished run in "{folder}", found no {" and no ".join(missing)}. Run `pretrain` there first.'
         raise ValueError(msg)
-    config = PretrainConfig.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    config = PretrainConfig.from_json(read_document(folder / "config.json"))
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     done = records[-1]["step"] if records else 0
     if done < config.optimizer.steps:

@@ -24,6 +24,7 @@ from colipri_core.model.weights import file_sha256
 logger = logging.getLogger(__name__)
 
 _INDEX = "index.json"
+_KEYS = {"file", "step", "sha256"}
 
 
 class CheckpointError(ColipriError):
@@ -45,6 +46,29 @@ def read_state(path: Path) -> dict[str, Any]:
         msg = f"Expected a whole checkpoint in {path}, found a damaged one. Restore it, or remove it to begin anew."
         raise CheckpointError(msg) from error
     return state
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the JSON object that stands in a file of a run.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(_damaged(path)) from error
+    if not isinstance(document, dict):
+        raise CheckpointError(_damaged(path))
+    return document
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and set(entry) >= _KEYS
+
+
+def _damaged(path: Path) -> str:
+    return f"Expected a JSON object that colipri-train wrote in {path}, found something else. Restore it from a backup."
 
 
 class Checkpoints:
@@ -104,7 +128,9 @@ class Checkpoints:
         index = self.folder / _INDEX
         if not index.is_file():
             return []
-        entries: list[dict[str, Any]] = json.loads(index.read_text())["checkpoints"]
+        entries = read_document(index).get("checkpoints")
+        if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+            raise CheckpointError(_damaged(index))
         return entries
 
     def _clear(self, known: set[str]) -> None:

@@ -25,6 +25,7 @@ from colipri_training.checks import shares
 from colipri_training.config_json import build
 from colipri_training.config_json import changed
 from colipri_training.data.config import DataConfig
+from colipri_training.identity import differences
 from colipri_training.objectives.config import LossConfig
 from colipri_training.objectives.config import ReconstructionConfig
 
@@ -120,12 +121,16 @@ class RunOptions:
     structures: tuple[str, ...] = ()
 
 
+_FREE = ("compute", "checkpoint_every", "validate_every")
+"""Fields that leave the course of a run as it is: validation draws nothing that a step would."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What every pretraining has, whatever it learns.
 
     Args:
-        name: Name of the run and of the bundle it exports.
+        name: Name of the recipe, and of the bundle that the run exports if no other is given.
         preprocessing: The model grid.
         optimizer: The optimiser and its schedule.
         compute: How a step is computed.
@@ -194,10 +199,16 @@ class RunConfig:
     def identity(self) -> str:
         """What two runs must share for one to go on from the other's checkpoint.
 
-        That is everything but `compute` and where prepared data sets lie: what is in them is compared by the loader.
+        That is everything but `compute`, how often it saves and validates, and where prepared data sets lie: what is
+        in them is compared by the loader.
         """
         document = self.to_json()
-        return json.dumps({**document, "compute": None, "data": {**document["data"], "sources": None}}, sort_keys=True)
+        document |= {**dict.fromkeys(_FREE), "data": {**document["data"], "sources": None}}
+        return json.dumps(document, sort_keys=True)
+
+    def differences(self, identity: str) -> str:
+        """In which fields the run of another `identity` differs from this one; empty if in none."""
+        return differences(json.loads(identity) | dict.fromkeys(_FREE), json.loads(self.identity()))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

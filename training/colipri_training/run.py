@@ -13,7 +13,6 @@ stem.settings.json, structures.settings.json     what these stages do otherwise 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -70,6 +69,9 @@ from colipri_training.recipes import t3d
 from colipri_training.recipes.registry import STEM_RECIPES
 from colipri_training.recipes.registry import STRUCTURE_RECIPES
 from colipri_training.recipes.registry import check_recipe
+from colipri_training.resolve import no_phantoms
+from colipri_training.resolve import read_config
+from colipri_training.resolve import refuse_another_grid
 from colipri_training.resolve import resolve
 from colipri_training.stage_settings import with_stage_settings
 from colipri_training.start import read_start
@@ -80,7 +82,6 @@ from colipri_training.structures import StructureTrainer
 from colipri_training.t3d.batches import T3DBatches
 from colipri_training.t3d.batches import t3d_loader
 from colipri_training.t3d.config import T3DConfig
-from colipri_training.t3d.config import is_t3d
 from colipri_training.t3d.validation import T3DValidation
 from colipri_training.trainer import Trainer
 from colipri_training.validation import Validation
@@ -120,13 +121,9 @@ class Run:
 
         Raises:
             ValueError: If no run was begun there, or one of another recipe.
+            CheckpointError: If its config is damaged.
         """
-        path = folder / "config.json"
-        if not path.is_file():
-            msg = f'No run was begun in "{folder}": it has no config.json. Run `prepare` or `pretrain` there first.'
-            raise ValueError(msg)
-        document = json.loads(path.read_text(encoding="utf-8"))
-        config: RunConfig = (T3DConfig if is_t3d(document) else PretrainConfig).from_json(document)
+        config = read_config(folder)
         if recipe not in (None, config.name):
             msg = f'The run in "{folder}" is of the recipe "{config.name}", not "{recipe}".'
             raise ValueError(msg)
@@ -154,8 +151,17 @@ class Run:
         return range(VALIDATION_FIRST_SEED, VALIDATION_FIRST_SEED + self.config.data.validation_cases)
 
     def prepare(self, *, workers: int = 1) -> Iterator[int]:
-        """Generate what is missing of the phantoms, then train the tokenizer; yields finished seeds."""
+        """Generate what is missing of the phantoms, then train the tokenizer; yields finished seeds.
+
+        A run that has begun keeps its tokenizer and its config.
+
+        Raises:
+            CheckpointError: If the run in the folder has begun, on another grid.
+        """
         shape = self._resolve(vocab_size=1)
+        begun = Checkpoints(self.folder / "checkpoints").exist
+        if begun:
+            refuse_another_grid(self.folder, shape)
         assert isinstance(shape, PretrainConfig), "a T3D run reads prepared data sets, which `_resolve` asks for"
         validation = range(VALIDATION_FIRST_SEED, VALIDATION_FIRST_SEED + shape.data.validation_cases)
         seeds = [*validation, *range(shape.data.train_cases)]
@@ -163,7 +169,8 @@ class Run:
         if not has_tokenizer(self.folder):
             reports = (self.store.read_text(seed)["report"] for seed in range(shape.data.train_cases))
             train_tokenizer(reports, self.folder / "tokenizer")
-        self._write_config()
+        if not begun:
+            self._write_config()
 
     def trainer(self) -> Trainer:
         """The pretraining stage at its last checkpoint, or at its start."""
@@ -244,8 +251,9 @@ class Run:
             CheckpointError: If there is none, or one of another config.
         """
         state = Checkpoints(self.folder / "checkpoints").load()
-        if state is None or state["config"] != self.config.identity():
-            found = "none" if state is None else "one of another config"
+        told = "" if state is None else self.config.differences(state["config"])
+        if state is None or told:
+            found = "none" if state is None else f"one of another config ({told})"
             msg = f'Expected a checkpoint of this run in "{self.folder.name}", found {found}. Run `pretrain` first.'
             raise CheckpointError(msg)
         network = network_of(self.config).eval()
@@ -289,19 +297,8 @@ class Run:
                 train_tokenizer(self.training_reports(), self.folder / "tokenizer")
         wait_for_all()
         if not has_tokenizer(self._place):
-            raise ValueError(self._no_phantoms())
+            raise ValueError(no_phantoms(self.folder, self.recipe))
         return beginning
-
-    def _no_phantoms(self) -> str:
-        """What to do about phantoms, or their word pieces, that are not there."""
-        if (self.folder / "config.json").is_file() and (read := Run.begun(self.folder).config.data.sources):
-            again = " ".join(f"--data {source}" for source in read)
-            return f'Expected the data sets that the run in "{self.folder}" reads, got none. Name them again: {again}.'
-        command = f"colipri-train prepare --recipe {self.recipe} --output {self.folder}"
-        return (
-            f'Expected phantoms and word pieces in "{self.folder}", found not all of them. Run `{command}` first, or '
-            "name data sets: --data."
-        )
 
     def _batches(self) -> Callable[[int], Any]:
         config = self.config
@@ -310,7 +307,7 @@ class Run:
         if not config.data.sources:
             seeds = [*range(config.data.train_cases), *self.validation_seeds]
             if not all(seed in self.store for seed in seeds):
-                raise ValueError(self._no_phantoms())
+                raise ValueError(no_phantoms(self.folder, self.recipe))
             return own_part(BatchMaker(self.store, config, self._bank, self.tokenize))
         here = world()
         size = config.data.volumes.crop or config.preprocessing.size

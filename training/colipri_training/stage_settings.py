@@ -5,12 +5,12 @@ Later commands build the same networks from it: `export` those of `structures`, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from colipri_core.io.atomic import write_json
+from colipri_training.checkpoints import read_document
 from colipri_training.config_json import with_settings
 
 _Config = TypeVar("_Config")
@@ -41,7 +41,7 @@ def with_stage_settings(config: _Config, folder: Path, stage: str, settings: Seq
 
 def _kept(folder: Path, stage: str) -> list[str]:
     path = _path(folder, stage)
-    return list(json.loads(path.read_text(encoding="utf-8"))["settings"]) if path.is_file() else []
+    return list(read_document(path).get("settings", ())) if path.is_file() else []
 
 
 def _path(folder: Path, stage: str) -> Path:

@@ -7,7 +7,6 @@ a bundle lacks (decoders, a stem) starts fresh, and the log says so.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 from collections.abc import Callable
@@ -36,8 +35,11 @@ from colipri_core.model.weights import load_strictly
 from colipri_core.model.weights import read_weights
 from colipri_core.preprocess_spec import PreprocessSpec
 from colipri_core.progress import Reporter
+from colipri_training.checkpoints import CheckpointError
+from colipri_training.checkpoints import read_document
 from colipri_training.config import PretrainConfig
 from colipri_training.config import RunConfig
+from colipri_training.config_json import build
 from colipri_training.encoders import load_encoder
 from colipri_training.network import PretrainNetwork
 from colipri_training.t3d.config import T3DConfig
@@ -72,9 +74,19 @@ class Start:
 
 
 def read_start(folder: Path) -> Start | None:
-    """What `provide` noted in the folder of a run; None if its weights start random."""
+    """What `provide` noted in the folder of a run; None if its weights start random.
+
+    Raises:
+        CheckpointError: If the note is damaged.
+    """
     path = folder / START_FILE
-    return Start(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return build(Start, read_document(path))
+    except ValueError as error:
+        msg = f"Expected a note of what the run started from in {path}, found that {error}. Restore it from a backup."
+        raise CheckpointError(msg) from error
 
 
 def provide(folder: Path, *, init: str | None, text_init: str | None) -> Start | None:

@@ -168,8 +168,8 @@ class Trainer:
         state = self._checkpoints.load()
         if state is None:
             return False
-        if state["config"] != self.config.identity():
-            msg = "The checkpoint was written by a run with another config; start in an empty folder."
+        if told := self.config.differences(state["config"]):
+            msg = f"The checkpoint was written by a run with another config ({told}); start in an empty folder."
             raise ValueError(msg)
         if state["layout"] != self._layout.name:
             msg = (

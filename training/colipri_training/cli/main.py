@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import typer
 from rich.logging import RichHandler
 
 from colipri_core.errors import ColipriError
+from colipri_core.errors import OutputError
 from colipri_training.cli.ablation import compare
 from colipri_training.cli.ablation import cost
 from colipri_training.cli.clicks import clicks
@@ -28,6 +30,10 @@ from colipri_training.cli.structures import structures
 from colipri_training.cli.transfer import app as transfer
 from colipri_training.cli.writer import writer
 
+logger = logging.getLogger(__name__)
+
+_SHOW = "Set COLIPRI_DEBUG=1 to see where it happened."
+_FAILED = 1
 _USAGE = 2
 _CANCELLED = 130
 
@@ -63,17 +69,27 @@ def main(arguments: Sequence[str]) -> int:
         status = typer.main.get_command(app).main(
             args=list(arguments), prog_name="colipri-train", standalone_mode=False, windows_expand_args=False
         )
-    except (typer.Abort, KeyboardInterrupt):
-        return _CANCELLED
-    except ColipriError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except (ValueError, KeyError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return _USAGE
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's own usage errors, whose class moved between its versions
-            raise
-        sys.stderr.write(f"error: {error.format_message()} Try: colipri-train --help\n")
-        return _USAGE
+    except (Exception, KeyboardInterrupt) as error:  # the outermost boundary: nothing above can handle it
+        failure, message = _explain(error)
+        sys.stderr.write(f"error: {message}\n")
+        if os.environ.get("COLIPRI_DEBUG"):
+            logger.error("Where it happened:", exc_info=error)
+        return failure
     return status if isinstance(status, int) else 0
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """Exit status of an error, and what to say."""
+    if isinstance(error, (typer.Abort, KeyboardInterrupt)):
+        return _CANCELLED, "The work was cancelled. What was saved before is kept."
+    if isinstance(error, ColipriError):
+        return error.exit_code, str(error)
+    if hasattr(error, "format_message"):  # typer's own usage errors, whose class moved between its versions
+        return _USAGE, f"{error.format_message()} Try: colipri-train --help"
+    if isinstance(error, (ValueError, KeyError)):
+        return _USAGE, str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if isinstance(error, OSError):
+        return OutputError.exit_code, f"{error}. Check the path, the permissions and the free space."
+    diverged = isinstance(error, FloatingPointError)
+    told = f"{error} Set a lower learning rate." if diverged else f"{type(error).__name__}: {error}. {_SHOW}"
+    return _FAILED, told

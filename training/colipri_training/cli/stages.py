@@ -114,10 +114,14 @@ def export(
     ] = False,
 ) -> None:
     """Write the last checkpoint of a run as a bundle that the viewers open."""
+    from colipri_core.errors import OutputError
     from colipri_training.export import export as write
     from colipri_training.run import Run
 
     place = bundle or output / "bundle"
+    if place.exists() and not overwrite:
+        msg = f'Expected no folder "{place}" yet, found one. Pass --overwrite to replace it, or name another.'
+        raise OutputError(msg)
     spec = write(Run.begun(output, recipe), place, overwrite=overwrite, name=name, licence=licence, half=half)
     typer.echo(f"{spec.name}: {spec.files['model.safetensors']}")
 

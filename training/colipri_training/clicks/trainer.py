@@ -28,6 +28,7 @@ from colipri_training.clicks.episodes import SceneSource
 from colipri_training.clicks.validation import mean_dice
 from colipri_training.clicks.validation import validate
 from colipri_training.guard import GradientGuard
+from colipri_training.identity import differences
 from colipri_training.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -140,8 +141,8 @@ class ClickTrainer:
         state = self._checkpoints.load()
         if state is None:
             return False
-        if state["config"] != self.config.identity():
-            msg = "The checkpoint was written by a run with another config; start in an empty folder."
+        if told := differences(state["config"], self.config.identity()):
+            msg = f"The checkpoint was written by a run with another config ({told}); start in an empty folder."
             raise ValueError(msg)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])

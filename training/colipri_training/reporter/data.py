@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,12 +42,18 @@ class PairStore:
     """
 
     def __init__(self, bundle: Bundle, cases: CaseStore, folder: Path, *, pool: int) -> None:
+        self._bundle = bundle
         self._cases = cases
         self._tokens = TokenFiles(bundle, cases, folder, pool=pool)
         self.seeds = cases.seeds()
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def identity(self) -> dict[str, Any]:
+        """Which encoder and phantoms these are."""
+        seeds = hashlib.sha256(json.dumps(list(self.seeds)).encode()).hexdigest()
+        return {"bundle": self._bundle.sha256, "phantoms": len(self), "seeds": seeds}
 
     def __getitem__(self, index: int) -> Pair:
         seed = self.seeds[index]

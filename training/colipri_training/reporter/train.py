@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from colipri_training.checkpoints import CheckpointError
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.config import OptimizerConfig
+from colipri_training.identity import differences
+from colipri_training.identity import plain
 from colipri_training.optimizers import schedule
 from colipri_training.reporter.data import Pair
 from colipri_training.reporter.data import PairStore
@@ -54,11 +59,15 @@ def train(
 
     Returns:
         The loss of each step taken now, in nats a word piece.
+
+    Raises:
+        CheckpointError: If the folder holds a run of another encoder, language model or settings, or of other cases.
     """
     learned = reporter.learned()
     adam = torch.optim.AdamW(learned.values(), lr=training.learning_rate, weight_decay=0.0)
     checkpoints = Checkpoints(folder / "checkpoints")
-    start = _resume(checkpoints, learned, adam)
+    identity = _identity(reporter, pairs, training)
+    start = _resume(checkpoints, learned, adam, identity)
     course = OptimizerConfig(steps=training.steps, learning_rate=training.learning_rate)
     device = next(iter(learned.values())).device
     losses = []
@@ -79,19 +88,37 @@ def train(
         if (step + 1) % training.save_every == 0 or step + 1 == training.steps:
             logger.info("Step %d of %d: %.3f nats a word piece", step + 1, training.steps, losses[-1])
             state = {name: value.detach().cpu() for name, value in learned.items()}
-            checkpoints.save({"step": step + 1, "learned": state, "adam": adam.state_dict()}, step + 1)
+            known = {"step": step + 1, "identity": json.dumps(identity)}
+            checkpoints.save({**known, "learned": state, "adam": adam.state_dict()}, step + 1)
     reporter.eval()
     reporter.save(folder / "reporter")
     return losses
 
 
-def _resume(checkpoints: Checkpoints, learned: dict[str, torch.nn.Parameter], adam: torch.optim.Optimizer) -> int:
+def _identity(
+    reporter: LanguageReporter, pairs: Sequence[Pair] | PairStore, training: ReporterTraining
+) -> dict[str, Any]:
+    config = plain(reporter.config) | {"language_model": Path(reporter.config.language_model).name}
+    seen = pairs.identity() if isinstance(pairs, PairStore) else {"pairs": len(pairs)}
+    return {"reporter": config, "training": plain(training, without=("save_every",)), "learned from": seen}
+
+
+def _resume(
+    checkpoints: Checkpoints,
+    learned: dict[str, torch.Tensor],
+    adam: torch.optim.Optimizer,
+    identity: dict[str, Any],
+) -> int:
     state = checkpoints.load()
     if state is None:
         return 0
     if state["learned"].keys() != learned.keys():
         msg = "The checkpoint is of another language model or rank. Use its settings, or another folder."
         raise ValueError(msg)
+    told = differences(json.loads(state["identity"]), identity) if "identity" in state else ""
+    if told:
+        msg = f"The checkpoint is of another training of a reporter ({told}). Choose another --output."
+        raise CheckpointError(msg)
     with torch.no_grad():
         for name, value in learned.items():
             value.copy_(state["learned"][name])
