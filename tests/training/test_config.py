@@ -126,6 +126,13 @@ def test_the_same_of_t3d(setting: str, message: str) -> None:
         recipe_on_data("t3d_smoke_views").changed([setting])
 
 
+def test_null_is_a_word_where_it_is_one_of_the_choices() -> None:
+    config: Any = RECIPES["t3d_smoke"](vocab_size=100)
+    assert config.changed(["conditioning=null"]).conditioning == "null"
+    with pytest.raises(ValueError, match="negatives must be 'same_report' or 'own_report', got None"):
+        config.changed(["negatives=null"])
+
+
 @pytest.mark.parametrize(
     ("recipe", "setting"),
     [

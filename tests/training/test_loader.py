@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -173,6 +174,25 @@ class TestReproducibility:
             path.write_bytes(path.read_bytes()[:100])
         with pytest.raises(PreparedDataError, match=r'"scan00\d" is missing or damaged'):
             loader.batch(0)
+
+    def test_a_data_set_that_is_named_twice_is_refused(self, prepared: PreparedVolumes, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(prepared.folder)
+        for again in (prepared, PreparedVolumes(tmp_path / "link")):
+            with pytest.raises(ValueError, match="every data set once, found twice: out"):
+                VolumeLoader([prepared, again], SPEC, CONFIG)
+
+    def test_a_patient_in_different_splits_of_two_data_sets_is_refused(
+        self, prepared: PreparedVolumes, tmp_path: Path
+    ) -> None:
+        held_out = tmp_path / "held-out"
+        shutil.copytree(prepared.folder, held_out)
+        index = held_out / "index.jsonl"
+        index.write_text(index.read_text().replace('"train"', '"test"'))
+        message = r"8 in several, such as \S+ \(test of held-out, train of out\)"
+        with pytest.raises(PreparedDataError, match=message):
+            VolumeLoader([prepared, PreparedVolumes(held_out)], SPEC, CONFIG)
+        index.write_text(index.read_text().replace('"patient": "', '"patient": "other-'))
+        VolumeLoader([prepared, PreparedVolumes(held_out)], SPEC, CONFIG)
 
 
 class TestVariation:

@@ -69,6 +69,35 @@ def test_parquet_with_numbers_and_nulls(tmp_path: Path) -> None:
     assert manifest.notes == ()
 
 
+def test_parquet_with_truth_values_as_labels(tmp_path: Path) -> None:
+    columns = {"id": ["a", "b", "c"], "image": ["a", "b", "c"], "patient": ["a", "b", "c"], "split": ["train"] * 3}
+    pyarrow.parquet.write_table(pyarrow.table(columns | {"label:Mass": [True, False, None]}), tmp_path / "m.parquet")
+    assert [dict(entry.labels) for entry in read_manifest(tmp_path / "m.parquet").entries] == [
+        {"Mass": 1},
+        {"Mass": 0},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    "report", [["Clear.", "Normal."], b"Clear.", {"findings": "Clear."}], ids=["list", "raw", "map"]
+)
+def test_parquet_with_reports_that_are_no_text_stops(tmp_path: Path, report: object) -> None:
+    columns = {"id": ["a"], "image": ["a"], "patient": ["a"], "split": ["train"], "report": [report]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match=r'texts and numbers in "m.parquet", found .* the columns report \('):
+        read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize("name", ["sub/../a.nii.gz", "./a.nii.gz", "link.nii.gz", "there/a.nii.gz"])
+def test_an_image_by_another_name_is_the_same_image(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "there").symlink_to(tmp_path)
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "a.nii.gz")
+    with pytest.raises(ManifestError, match="every image once"):
+        read_manifest(table(tmp_path, [ROW, ["b", name, "p2", "test", "none", ""]]))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -98,6 +127,7 @@ def test_what_would_spoil_an_experiment_stops(tmp_path: Path, rows: list[list[st
         (["id", "image", "patient", "spilt", "report", "label:Emphysema"], "Missing: split. Unknown: spilt"),
         (["id", "image", "patient", "split", "Emphysema", "report"], "Unknown: Emphysema"),
         (["id", "image", "patient", "split", "report", "report"], "Twice: report"),
+        (["id", "image", "patient", "split", "report", ""], "Unknown: a column without a name. Twice: none"),
     ],
 )
 def test_wrong_columns_stop(tmp_path: Path, columns: list[str], message: str) -> None:
@@ -106,7 +136,17 @@ def test_wrong_columns_stop(tmp_path: Path, columns: list[str], message: str) ->
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("slope", "zero"), ("slope", "0"), ("affine", "1 2 3"), ("intercept", "a")]
+    ("column", "value"),
+    [
+        ("slope", "zero"),
+        ("slope", "0"),
+        ("slope", "inf"),
+        ("slope", "nan"),
+        ("intercept", "a"),
+        ("intercept", "-inf"),
+        ("affine", "1 2 3"),
+        ("affine", "nan " * 16),
+    ],
 )
 def test_corrections_that_are_none_stop(tmp_path: Path, column: str, value: str) -> None:
     columns = ["id", "image", "patient", "split", column]

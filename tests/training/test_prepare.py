@@ -123,6 +123,43 @@ class TestStoredVolumes:
             prepared.verify(prepared.volumes[0])
 
 
+class TestDamage:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        prepare(make_manifest(tmp_path / "in", paired=1), tmp_path / "out", OPTIONS)
+        return tmp_path / "out"
+
+    def test_no_byte_of_a_header_ends_in_another_error(self, folder: Path) -> None:
+        prepared = PreparedVolumes(folder)
+        path = folder / prepared.volumes[0].file
+        whole = path.read_bytes()
+        refused: dict[int, str] = {}
+        for place in range(64, 200):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+            try:
+                box = prepared.crop(prepared.volumes[0], (4, 4, 4), (8, 8, 8))
+            except PreparedDataError as error:
+                refused[place] = str(error)
+            else:
+                assert (box.shape, box.dtype) == ((8, 8, 8), np.int16)
+            read_record(path)
+        assert all(f'"{path.stem}" is missing or damaged' in message for message in refused.values())
+        assert 80 in refused
+
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"[]", b"{}", b'{"format": 1}', b'{"format": 1, "spac'])
+    def test_settings_that_are_none_are_named(self, folder: Path, content: bytes) -> None:
+        (folder / "prepared.json").write_bytes(content)
+        with pytest.raises(PreparedDataError, match=r'"out|again'):
+            PreparedVolumes(folder)
+
+    @pytest.mark.parametrize("line", ["\xe9", "[]", "5", '{"id": "a"}', '{"record": []}', "{"])
+    def test_a_line_of_the_index_that_is_none_is_named(self, folder: Path, line: str) -> None:
+        with (folder / "index.jsonl").open("a", encoding="latin-1") as stream:
+            stream.write(line + "\n")
+        with pytest.raises(PreparedDataError, match=r'index of "out", index.jsonl, is damaged .* prepare` on it again'):
+            PreparedVolumes(folder)
+
+
 class TestRefusals:
     def test_bad_volumes_are_noted_and_the_run_goes_on(self, tmp_path: Path) -> None:
         manifest = make_manifest(tmp_path / "in", paired=6)

@@ -105,6 +105,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _tuple(parts, value, where)
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]
+    if origin is Literal and value is None and "null" in parts:
+        value = "null"  # as text on the command line it reads as JSON's null
     fits = (
         value in parts
         if origin is Literal

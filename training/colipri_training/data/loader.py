@@ -29,6 +29,7 @@ from colipri_training.data.prepared import PreparedDataError
 from colipri_training.data.prepared import PreparedVolume
 from colipri_training.data.prepared import PreparedVolumes
 from colipri_training.data.prepared import Record
+from colipri_training.data.prepared import check_apart
 from colipri_training.data.prepared import read_crop
 from colipri_training.data.sampling import Draw
 from colipri_training.data.sampling import Sampler
@@ -130,8 +131,8 @@ class VolumeLoader:
         sub_volumes: Read these of a volume, along another axis, rather than one crop.
 
     Raises:
-        PreparedDataError: If a data set lies on another grid.
-        ValueError: If there are too few volumes for a batch, or ranks cannot share it.
+        PreparedDataError: If a data set lies on another grid, or a patient is in different splits of two.
+        ValueError: If a data set is named twice, there are too few volumes for a batch, or ranks cannot share it.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class VolumeLoader:
     ) -> None:
         for source in sources:
             source.check_grid(spec)
+        check_apart(sources)
         self.step = 0
         self._rank, self._world = rank, world
         self._config = config

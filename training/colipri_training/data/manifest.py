@@ -16,6 +16,8 @@ What is wrong in a way that would spoil an experiment stops the reading; what co
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import re
 from collections import Counter
 from collections import defaultdict
@@ -52,6 +54,9 @@ class Correction:
     affine: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.slope, self.intercept, *(self.affine or ())))):
+            msg = f"Slope, intercept and affine must be finite numbers, got {dataclasses.astuple(self)}."
+            raise ValueError(msg)
         if self.slope == 0:
             msg = "A rescale slope must not be 0."
             raise ValueError(msg)
@@ -106,7 +111,7 @@ class Manifest:
             raise ManifestError(msg.strip())
         _check_fields(self.entries)
         _check_unique((entry.id.lower() for entry in self.entries), "id", "Give each volume its own id.")
-        images = (str(entry.image) for entry in self.entries)
+        images = (os.path.realpath(entry.image) for entry in self.entries)  # a link or ".." is another name, no image
         _check_unique(images, "image", "Name each image once; it would count twice, or leak between splits.")
         _check_patients(self.entries)
 

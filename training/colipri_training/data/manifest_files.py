@@ -122,10 +122,23 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     except (pyarrow.ArrowInvalid, OSError) as error:
         msg = f'Expected a Parquet table in "{path.name}", found something else ({error}). Export it again.'
         raise ManifestError(msg) from error
-    return list(table.column_names), [
-        {name: None if value is None else str(value).strip() for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
+    types = pyarrow.types
+    tests = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    unfit = [f"{field.name} ({field.type})" for field in table.schema if any(test(field.type) for test in tests)]
+    if unfit:
+        msg = (
+            f'Expected texts and numbers in "{path.name}", found other values in the columns {", ".join(unfit)}. '
+            "Make one text of each value, such as a report of its parts, and export it again."
+        )
+        raise ManifestError(msg)
+    return list(table.column_names), [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _text(value: Any) -> str | None:
+    """A value of a Parquet table as it would stand in a CSV file; true and false are 1 and 0."""
+    if value is None:
+        return None
+    return str(int(value) if isinstance(value, bool) else value).strip()
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
@@ -136,10 +149,14 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
     if missing or unknown or twice:
         msg = (
             f'"{path.name}" needs the columns {", ".join(REQUIRED)}; it may have {", ".join(OPTIONAL)}, {LABEL}NAME. '
-            f"Missing: {', '.join(missing) or 'none'}. Unknown: {', '.join(unknown) or 'none'}. "
-            f"Twice: {', '.join(twice) or 'none'}. Rename or drop them; `colipri-train manifest` makes such files."
+            f"Missing: {_listed(missing)}. Unknown: {_listed(unknown)}. Twice: {_listed(twice)}. "
+            "Rename or drop them; `colipri-train manifest` makes such files."
         )
         raise ManifestError(msg)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(name or "a column without a name" for name in columns) or "none"
 
 
 def _entry(row: Row, path: Path, number: int) -> Entry:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +35,9 @@ INDEX = "index.jsonl"
 VOLUMES = "volumes"
 HU_RANGE = (-1024, 3071)
 """Values are clamped to the 12 bits scanners write; beyond lie padding and metal."""
+
+_DAMAGE = (OSError, RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, SyntaxError)
+"""What blosc2 raises on files that are missing or changed: the header is parsed with little distrust."""
 
 Span = tuple[int, int]
 
@@ -139,12 +144,18 @@ class PreparedVolumes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         settings = read_settings(folder)
-        self.orientation = str(settings["orientation"])
-        self.spacing_mm = tuple(float(value) for value in settings["spacing_mm"])
+        try:
+            self.orientation = str(settings["orientation"])
+            self.spacing_mm = tuple(float(value) for value in settings["spacing_mm"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _bad_settings(folder, error) from error
         if not (folder / INDEX).is_file():
             msg = f'The preparation in "{folder.name}" has not finished. Run `colipri-train prepare` on it again.'
             raise PreparedDataError(msg)
-        lines = (folder / INDEX).read_text(encoding="ascii").splitlines()
+        try:
+            lines = (folder / INDEX).read_text(encoding="ascii").splitlines()
+        except UnicodeDecodeError as error:
+            raise _bad_index(folder, error) from error
         self.volumes = tuple(_read_line(folder, line) for line in lines)
 
     def check_grid(self, spec: PreprocessSpec) -> None:
@@ -188,17 +199,48 @@ class PreparedVolumes:
             raise PreparedDataError(msg)
 
 
+def check_apart(sources: Sequence[PreparedVolumes]) -> None:
+    """Refuse data sets that cannot be mixed: one that is named twice, or a patient in different splits of two.
+
+    Raises:
+        ValueError: If one is named twice.
+        PreparedDataError: If a patient would be trained on and tested with.
+    """
+    folders = Counter(source.folder.resolve() for source in sources)
+    if twice := [folder.name for folder, times in folders.items() if times > 1]:
+        msg = f"Expected every data set once, found twice: {', '.join(twice)}. Name each folder once."
+        raise ValueError(msg)
+    places: dict[str, dict[str, str]] = defaultdict(dict)
+    for source in sources:
+        for volume in source.volumes:
+            places[volume.patient].setdefault(volume.split, source.folder.name)
+    torn = [(patient, found) for patient, found in places.items() if len(found) > 1]
+    if torn:
+        patient, found = torn[0]
+        where = ", ".join(f"{split} of {folder}" for split, folder in sorted(found.items()))
+        msg = (
+            f"Expected every patient in one split of all data sets, found {len(torn)} in several, such as {patient} "
+            f"({where}). Move them to the same split, or rename those that are others, and prepare again."
+        )
+        raise PreparedDataError(msg)
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read what a preparation was made with.
 
     Raises:
-        PreparedDataError: If there is none or it has another format.
+        PreparedDataError: If there is none, or it is damaged or has another format.
     """
     path = folder / SETTINGS
     if not path.is_file():
         msg = f'Expected prepared volumes in "{folder.name}", found none. Run `colipri-train prepare` first.'
         raise PreparedDataError(msg)
-    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        settings: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _bad_settings(folder, error) from error
+    if not isinstance(settings, dict):
+        raise _bad_settings(folder, TypeError(f"a {type(settings).__name__} in place of an object"))
     if settings.get("format") != FORMAT:
         msg = f'Expected format {FORMAT} in "{folder.name}", found {settings.get("format")}. Prepare it again.'
         raise PreparedDataError(msg)
@@ -241,7 +283,7 @@ def read_record(path: Path) -> Record | None:
     try:
         array = blosc2.open(str(path), mode="r")
         return Record.from_json(json.loads(array.schunk.vlmeta["record"]))
-    except (FileNotFoundError, RuntimeError, KeyError, ValueError, TypeError, AttributeError):
+    except _DAMAGE:
         return None
 
 
@@ -256,7 +298,10 @@ def read_crop(path: Path, start: Sequence[int], size: Sequence[int], *, fill: in
         if any(span.stop <= span.start for span in spans):
             return np.full(size, fill, dtype=np.int16)
         covered = array[tuple(spans)]
-    except (FileNotFoundError, RuntimeError) as error:
+        if covered.dtype != np.int16:
+            msg = f"values of {covered.dtype}"
+            raise TypeError(msg)
+    except _DAMAGE as error:
         msg = f'The prepared volume "{path.stem}" is missing or damaged ({error}). Delete it and prepare again.'
         raise PreparedDataError(msg) from error
     if covered.shape == tuple(size):
@@ -282,9 +327,20 @@ def _read_line(folder: Path, line: str) -> PreparedVolume:
     try:
         values = json.loads(line)
         return PreparedVolume(**(values | {"record": Record.from_json(values["record"])}))
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f'The index of "{folder.name}" is damaged ({error}). Run `colipri-train prepare` on it again.'
-        raise PreparedDataError(msg) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _bad_index(folder, error) from error
+
+
+def _bad_settings(folder: Path, error: Exception) -> PreparedDataError:
+    return PreparedDataError(
+        f'Expected what a data set was prepared with in "{folder.name}/{SETTINGS}", found something else ({error!r}). '
+        "Restore that file, or prepare the data set again in another folder."
+    )
+
+
+def _bad_index(folder: Path, error: Exception) -> PreparedDataError:
+    msg = f'The index of "{folder.name}", {INDEX}, is damaged ({error!r}). Run `colipri-train prepare` on it again.'
+    return PreparedDataError(msg)
 
 
 def _tuples(value: Any) -> Any:
