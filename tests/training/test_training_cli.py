@@ -89,6 +89,17 @@ def test_overrides_may_stand_bare(run_folder: Path, tmp_path: Path, capsys: pyte
         (["probe", "--output", "F", "--init", "tiny", "--cases", "small-segmentation"], 2, "Available: findings"),
         (["compare", "F"], 2, "config.json"),
         (["cost", "smoke-x"], 2, "Unknown recipe"),
+        (["pretrain", "--output", "F", "--recipe", "smoke", "name=mine"], 2, "export --name"),
+        (["pretrain", "--output", "F", "--recipe", "smoke", "optimizer.steps=0"], 2, "at least 1"),
+        (["transfer", "classification", "--output", "F", "--init", "tiny", "seed=3"], 2, "--first-seed"),
+        (["transfer", "segmentation", "--output", "F", "--init", "tiny", "--set", "fraction=0.5"], 2, "--fraction"),
+        (["probe", "--output", "F", "--init", "tiny", 'encoder="frozen"'], 2, "--encoder"),
+        (["transfer", "segmentation", "--output", "F", "--init", "tiny", "--device", "cudax"], 2, '"cudax" cannot'),
+        (["evaluate", "--output", "F", "--device", "meta"], 2, '"meta" cannot'),
+        (["evaluate", "--output", "F", "--device", "cuda:99"], 2, '"cuda:99" cannot'),
+        (["writer", "--output", "F", "--first-case", "999999", "--cases", "4"], 2, "those of validation"),
+        (["phrases", "--output", "F", "--first-case", "1000000", "--cases", "1"], 2, "those of validation"),
+        (["writer", "--output", "F", "save_every=0"], 2, "at least 1"),
     ],
 )
 def test_mistakes_end_with_a_message_and_a_code(
@@ -147,6 +158,21 @@ def test_overrides_of_the_structure_head_are_exported(
     assert main(["structures", *output, "--resume"]) == 0
     assert main(["export", *output]) == 0
     assert json.loads((folder / "bundle" / "spec.json").read_text())["structures"]["config"]["channels"] == 2
+
+
+def test_preparing_nothing_but_unusable_volumes_is_unfit_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scan.nii.gz").write_bytes(b"no volume")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("id,image,report,split,patient\na,scan.nii.gz,Normal.,train,a\n")
+    assert main(["prepare", str(manifest), "--output", str(tmp_path / "out"), "--workers", "1"]) == 3
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
+def test_a_run_of_equal_cost_has_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "smoke-crm", "--like", "smoke-c", "--steps", "1"]) == 0
+    assert capsys.readouterr().out.split()[-1] == "1"
 
 
 def test_cost_prints_a_line_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,8 +73,8 @@ def step_cost(config: RunConfig) -> StepCost:
 
 
 def steps_of_equal_cost(config: RunConfig, like: RunConfig) -> int:
-    """Steps of one run that cost as much as all steps of another."""
-    return round(like.optimizer.steps * step_cost(like).training / step_cost(config).training)
+    """Steps of one run that cost as much as all steps of another; at least 1."""
+    return max(1, round(like.optimizer.steps * step_cost(like).training / step_cost(config).training))
 
 
 def encoder_cost(config: PretrainConfig, tokens: int) -> int:

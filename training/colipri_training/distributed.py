@@ -46,6 +46,24 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
+def device_of(wanted: str) -> torch.device:
+    """The device of a name, after something small was put there; "auto" is the GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: If torch knows no such device, or it cannot be used on this machine.
+    """
+    if wanted == "auto":
+        return best_device()
+    try:
+        device = torch.device(wanted)
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+        msg = f'Device "{wanted}" cannot be used here: {reason}. Use "auto", or "cpu".'
+        raise ValueError(msg) from error
+    return device
+
+
 def world(device: torch.device | None = None) -> World:
     """The processes as they are now; one if no process group was started."""
     place = device or best_device()

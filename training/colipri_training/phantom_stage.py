@@ -45,6 +45,21 @@ class PhantomCourse:
     seed: int = 0
     save_every: int = 400
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be learned from, or is judged by."""
+        if min(self.cases, self.batch_size, self.save_every, self.optimizer.steps) < 1:
+            msg = (
+                "cases, batch_size, save_every and optimizer.steps must be at least 1, got "
+                f"{self.cases}, {self.batch_size}, {self.save_every} and {self.optimizer.steps}"
+            )
+            raise ValueError(msg)
+        if self.training_seeds[-1] >= VALIDATION_FIRST_SEED:
+            msg = (
+                f"Phantoms from seed {VALIDATION_FIRST_SEED} on are those of validation, got {self.cases} to learn "
+                f"from that begin with {self.first_case}. Take an earlier --first-case, or fewer --cases."
+            )
+            raise ValueError(msg)
+
     @property
     def training_seeds(self) -> range:
         """Phantoms to learn from."""

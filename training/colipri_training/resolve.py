@@ -43,6 +43,15 @@ def resolve(recipe: str, options: RunOptions, *, vocab_size: int) -> RunConfig:
         if options.init or options.text_init:
             config = dataclasses.replace(config, sentence_steps=0)
     config = config.changed(options.settings)
+    if config.name != recipe:
+        msg = (
+            f'The name of a run is that of its recipe, "{recipe}", got "{config.name}". Name the bundle when it is '
+            "exported: export --name."
+        )
+        raise ValueError(msg)
+    if config.optimizer.steps < 1:
+        msg = f"optimizer.steps must be at least 1, got {config.optimizer.steps}"
+        raise ValueError(msg)
     if not (config.data.sources or (isinstance(config, PretrainConfig) and config.data.train_cases)):
         msg = f'The recipe "{recipe}" reads prepared data sets: name their folders with --data.'
         raise ValueError(msg)

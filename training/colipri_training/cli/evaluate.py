@@ -65,6 +65,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=1, help="Processes that generate phantoms.")] = 2,
 ) -> None:
     """Zero-shot, probes, retrieval, reports and structures, with intervals: evaluation.json and evaluation.html."""
+    from colipri_training.distributed import device_of
     from colipri_training.evaluation.bench import TASKS
     from colipri_training.evaluation.bench import RunOptions
     from colipri_training.evaluation.evaluate import EvaluationOptions
@@ -81,7 +82,7 @@ def evaluate(
             resamples=resamples,
             calibrate=calibrate,
         ),
-        device=device,
+        device=device if device == "auto" else str(device_of(device)),
         real=data,
     )
     tell_start(output, "features", "cases", resume=resume)

@@ -33,12 +33,14 @@ def report(
     from colipri_core.model.bundle import load_bundle
     from colipri_training.config_json import with_settings
     from colipri_training.data.store import CaseStore
+    from colipri_training.distributed import device_of
     from colipri_training.reporter.data import PairStore
     from colipri_training.reporter.model import LanguageReporter
     from colipri_training.reporter.model import ReporterConfig
     from colipri_training.reporter.train import ReporterTraining
     from colipri_training.reporter.train import train
 
+    place = device_of(device)
     course = with_settings(ReporterTraining(steps=steps, batch=batch), (*(settings or ()), *(overrides or ())))
     tell_start(output, "checkpoints", resume=resume)
     bundle = load_bundle(model)
@@ -49,6 +51,6 @@ def report(
         msg = f"Expected prepared phantoms in {store}, found none. Make them with colipri-train prepare."
         raise ValueError(msg)
     torch.manual_seed(0)
-    reporter = LanguageReporter.fresh(config).to(device)
+    reporter = LanguageReporter.fresh(config).to(place)
     losses = train(reporter, pairs, course, output)
     typer.echo(f"{output / 'reporter'}: " + (f"{losses[-1]:.3f} nats a word piece" if losses else "was finished"))

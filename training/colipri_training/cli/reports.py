@@ -26,9 +26,10 @@ def sort_reports(
     from colipri_training.data.report_llm import LanguageModel
     from colipri_training.data.report_llm import ReportStructurer
     from colipri_training.data.report_llm import structure_manifest
+    from colipri_training.distributed import device_of
 
     found = read_manifest(manifest)
-    structure = ReportStructurer(LanguageModel(model, device=device), cache)
+    structure = ReportStructurer(LanguageModel(model, device=str(device_of(device))), cache)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("reports", total=len(found.entries))
         done = structure_manifest(found, structure, lambda count: bar.update(task, completed=count))

@@ -25,6 +25,13 @@ app = typer.Typer(
     name="transfer", no_args_is_help=True, help="Fine-tune or probe encoders for segmentation and findings."
 )
 
+_OPTIONS = {
+    "seed": "--first-seed (and --seeds for how many)",
+    "fraction": "--fraction",
+    "encoder": "--encoder (`probe` keeps it frozen)",
+}
+"""Fields that a whole table is made over."""
+
 OutputOption = Annotated[Path, typer.Option(help="Folder of the experiments; those that are finished are kept.")]
 InitOption = Annotated[
     list[str],
@@ -124,9 +131,18 @@ def table(
 
 
 def config_of(recipe: str, task: Task, settings: Sequence[str]) -> TransferConfig:
-    """The config of a downstream recipe with some of its fields set otherwise."""
+    """The config of a downstream recipe with some of its fields set otherwise.
+
+    Raises:
+        ValueError: If there is no such recipe or field, or an option of the command decides the field.
+    """
     from colipri_training.transfer.recipes import recipe as make
 
+    for setting in settings:
+        name = setting.partition("=")[0].strip()
+        if name in _OPTIONS:
+            msg = f'Expected {name} as an option, got the setting "{setting}". Use {_OPTIONS[name]}.'
+            raise ValueError(msg)
     return make(recipe, task).changed(settings)
 
 
@@ -173,18 +189,18 @@ def run_cells(
     from rich.console import Console
     from rich.progress import track
 
-    from colipri_training.distributed import best_device
+    from colipri_training.distributed import device_of
     from colipri_training.transfer.experiment import run_experiment
     from colipri_training.transfer.tables import markdown
     from colipri_training.transfer.tables import summary
     from colipri_training.transfer.volumes import SubVolumeStore
 
+    where = str(device_of(device))
     stored = SubVolumeStore(place or output / "volumes", cells[0].config.volumes)
     made = stored.fill(workers=workers)
     console = Console(stderr=True)
     for _ in track(made, total=stored.missing(), description="sub-volumes", console=console):
         pass
-    where = str(best_device()) if device == "auto" else device
     results: list[dict[str, Any]] = []
     for number, experiment in enumerate(cells, start=1):
         console.print(f"experiment {number} of {len(cells)}: {experiment.name}")

@@ -42,6 +42,7 @@ _MOST_VOXELS = 2**31
 class PreparationStoppedError(ColipriError):
     """Preparing stopped before its end; what was finished is kept, and the same command goes on."""
 
+    exit_code = 3
     code = "preparation-stopped"
 
 
