@@ -125,6 +125,13 @@ def test_data_that_are_not_named_end_the_script_with_a_reason() -> None:
     assert "folder of CT-RATE" in done.stderr
 
 
+@pytest.mark.parametrize("script", ["t3d.sh", "colipri_crm_ctrate.sh"])
+def test_a_dry_run_needs_no_data(script: str) -> None:
+    done = call(RUNS / script, CT_RATE="", NLST="", DRY_RUN="1")
+    assert done.returncode == 0, done.stderr
+    assert "colipri-train manifest ct-rate-v2 CT_RATE" in done.stdout
+
+
 def test_the_steps_of_equal_cost_reach_the_runs(tmp_path: Path) -> None:
     """With a `colipri-train` in the way that knows nothing but costs."""
     costs = {name: str(number) for number, name in enumerate(("c", "cm", "cr", "crm", "crm-opposite"), start=11)}

@@ -39,6 +39,6 @@ class GradientGuard:
         self.skipped += 1
         logger.warning("The gradient is not finite after %d steps; this one changes nothing.", step)
         if self.skipped > MOST_SKIPPED:
-            msg = f"The gradient was not finite {self.skipped} times in a row, up to step {step}; lower the rate."
+            msg = f"The gradient was not finite {self.skipped} times in a row, up to step {step}."
             raise FloatingPointError(msg)
         return False

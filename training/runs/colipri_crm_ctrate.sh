@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source training/runs/commands.sh
+[[ -z ${DRY_RUN:-} ]] || : "${CT_RATE:=CT_RATE}" "${NLST:=NLST}"
 : "${CT_RATE:?folder of CT-RATE, version 2, with its tables}" "${NLST:?folder of NLST, a series a folder}"
 out=${1:-out/colipri-crm}
 gpus=${GPUS:-4}

@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source training/runs/commands.sh
+[[ -z ${DRY_RUN:-} ]] || : "${CT_RATE:=CT_RATE}"
 : "${CT_RATE:?folder of CT-RATE, version 2, with its tables}"
 out=${1:-out/t3d}
 shift || true
