@@ -93,12 +93,14 @@ def test_a_phrase_becomes_the_best_of_the_outlines_at_its_places(session: Sessio
     places = [seen_at for _, _, seen_at in grower.asked]
     assert 1 <= len(set(places)) == len(places)
     assert all(VOLUME.geometry.contains(place) for place in places)
-    session.prompt(Point(ras=LEFT_LUNG))
+    session.prompt(Point(ras=LEFT_LUNG, positive=False))
     chosen = grower.asked[-1][2]
     assert chosen in places
     chosen_voxel = np.rint(VOLUME.geometry.world_to_index(chosen)).astype(int)
     session.undo()
     assert session.segmentation.labelmap[tuple(chosen_voxel)] == 1
+    session.prompt(Point(ras=LEFT_LUNG))
+    assert grower.asked[-1][2] is None  # a positive click says where by itself
     session.prompt(Point(ras=LEFT_LUNG), label=2)
     assert grower.asked[-1][2] is None
 
