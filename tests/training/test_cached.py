@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from colipri_training.run import Run
 from colipri_training.seeds import mixed
 
 VOLUMES = 4
+WEIGHTS = ("contrastive", "opposite", "region", "attention", "distinct", "report", "reconstruction")
 
 
 def with_everything(folder: Path, *, dropout: float = 0.0) -> PretrainConfig:
@@ -121,6 +123,22 @@ class TestOneProcess:
         logits[0, 2] = logits[2, 0] = -torch.inf
         expected = -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
         torch.testing.assert_close(grouped, config.loss.contrastive * expected)
+
+
+class TestUnreached:
+    """What no objective looks at never has a gradient, and what one does has one."""
+
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_is_what_has_no_gradient(self, run_folder: Path, number: int) -> None:
+        base = with_everything(run_folder)
+        batch = make_batch(run_folder, base)
+        for names in itertools.combinations(WEIGHTS, number):
+            loss = dataclasses.replace(base.loss, **{name: float(name in names) for name in WEIGHTS})
+            network = fresh(dataclasses.replace(base, loss=loss))
+            backward(network, network.objectives, batch)
+            without = {name for name, value in network.named_parameters() if value.grad is None}
+            unreached = set(map(id, network.unreached()))
+            assert without == {name for name, value in network.named_parameters() if id(value) in unreached}, names
 
 
 class TestTwoProcesses:

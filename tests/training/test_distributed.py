@@ -81,6 +81,41 @@ class TestProcesses:
         assert worst < 1e-5
         assert min(record["loss"] for record in one) < one[0]["loss"]
 
+    @pytest.mark.parametrize("sharded", [False, True])
+    @pytest.mark.parametrize("recipe", ["smoke-cm", "smoke-cr"])
+    def test_an_objective_may_be_left_out(
+        self, run_folder: Path, tmp_path: Path, in_processes: Any, recipe: str, sharded: bool
+    ) -> None:
+        """The text encoder then has no gradient; a checkpoint of one process is gone on with by two."""
+        run = Run(recipe, run_folder)
+        config = dataclasses.replace(
+            run.config,
+            data=dataclasses.replace(run.config.data, batch_size=4),
+            loss=dataclasses.replace(run.config.loss, contrastive=0.0),
+            optimizer=OptimizerConfig(steps=4, learning_rate=3e-4),
+            compute=dataclasses.replace(run.config.compute, sharded=sharded),
+            whiten=False,
+            checkpoint_every=2,
+        )
+        batches = made_batches(run, config)
+
+        def begin(folder: Path) -> Trainer:
+            trainer = Trainer(config, own_part(batches), folder)
+            trainer.resume()
+            return trainer
+
+        def half(folder: Path = tmp_path / "other") -> None:
+            trainer = begin(folder)
+            while trainer.step < 2:
+                trainer._one_step()
+
+        in_processes(lambda: begin(tmp_path / "one").run(), 1 if not sharded else 2)
+        in_processes(half, 1 if not sharded else 2)
+        in_processes(lambda: begin(tmp_path / "other").run(), 2)
+        one, two = (losses(tmp_path / name, {"loss"}) for name in ("one", "other"))
+        assert len(one) == len(two) == 4
+        assert max(abs(a["loss"] - b["loss"]) for a, b in zip(one, two, strict=True)) < 1e-5
+
     def test_no_two_steps_processes_or_parts_share_a_stream_of_dropout(
         self, run_folder: Path, tmp_path: Path, in_processes: Any
     ) -> None:

@@ -90,6 +90,23 @@ class PretrainNetwork(nn.Module):
             return batch
         return hide(batch, self.reconstruction.config, self.patch_size, seed=seed, world=world)
 
+    def unreached(self) -> list[nn.Parameter]:
+        """What no objective of the run looks at, and so never has a gradient."""
+        loss, encoder = self.loss, self.colipri.image_encoder
+        pools = loss.contrastive or loss.opposite
+        reached: list[nn.Module] = []
+        if pools or loss.region or loss.distinct:
+            reached.append(self.colipri.text_encoder)
+        if pools or loss.region or loss.attention or loss.report or loss.reconstruction:
+            reached.append(encoder.backbone)
+        if pools or loss.region or loss.attention:
+            reached += [encoder.projector, encoder.pooler if pools else encoder.pooler.attn]
+        known = {id(value) for module in reached for value in module.parameters()}
+        if not (pools or loss.region):  # attention asks the pooler where it looks, and not what it sees there
+            known -= {id(value) for value in encoder.pooler.attn.out_proj.parameters()}
+        scale = [self.log_scale] * (not (pools or loss.region))
+        return [value for value in self.colipri.parameters() if id(value) not in known] + scale
+
     @property
     def scale(self) -> Tensor:
         """The learned inverse temperature, at most 100."""

@@ -7,6 +7,7 @@ rounding. Checkpoints hold whole states either way, so a run may go on with anot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from typing import Protocol
 
@@ -38,8 +39,13 @@ class Layout(Protocol):
 
     name: str
 
-    def place(self, network: nn.Module) -> nn.Module:
-        """Lay out a network in place and return what to call in its stead."""
+    def place(self, network: nn.Module, unreached: Sequence[nn.Parameter] = ()) -> nn.Module:
+        """Lay out a network in place and return what to call in its stead.
+
+        Args:
+            network: The network.
+            unreached: Those of its parameters that never have a gradient, though they might.
+        """
         ...
 
     def weights(self, network: nn.Module) -> State:
@@ -71,12 +77,18 @@ class Replicated:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def place(self, network: nn.Module) -> nn.Module:
-        """See `Layout`."""
+    def place(self, network: nn.Module, unreached: Sequence[nn.Parameter] = ()) -> nn.Module:
+        """See `Layout`; it would wait in vain for a gradient of each parameter that seems to want one."""
+        aside = [value for value in unreached if value.requires_grad]
         trained = any(value.requires_grad for value in network.parameters())
         if self._world.size == 1 or not trained:
             return network
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        for value in aside:
+            value.requires_grad_(False)
+        parallel = DistributedDataParallel(network, broadcast_buffers=False)
+        for value in aside:
+            value.requires_grad_(True)  # optimisers hold them, as those of a single process do
+        return parallel
 
     def weights(self, network: nn.Module) -> State:
         """See `Layout`."""
@@ -110,8 +122,10 @@ class Sharded:
         self._mesh = init_device_mesh(world.device.type, (world.size,))
         self._options = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
-    def place(self, network: nn.Module) -> nn.Module:
-        """See `Layout`."""
+    def place(self, network: nn.Module, unreached: Sequence[nn.Parameter] = ()) -> nn.Module:
+        """See `Layout`; a checkpoint could not be loaded whose optimiser lacks a parameter that seems to want one."""
+        for value in unreached:
+            value.requires_grad_(False)
         for module in network.modules():
             if isinstance(module, _GATHERED_ALONE):
                 fully_shard(module, mesh=self._mesh)

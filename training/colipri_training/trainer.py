@@ -110,7 +110,7 @@ class Trainer:
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         prepare_for(self.network, config.compute)
         self._layout: Layout = Sharded(self.world) if config.compute.sharded else Replicated(self.world)
-        self._parallel = self._layout.place(self.network)
+        self._parallel = self._layout.place(self.network, self.network.unreached())
         self._layout.place(self.averaged)
         self.objectives = self.network.objectives
         self.optimizers = make_optimizers(self.network, config.optimizer)

@@ -99,6 +99,10 @@ class T3DNetwork(nn.Module):
         del seed, world
         return batch
 
+    def unreached(self) -> list[nn.Parameter]:
+        """What no objective of the run looks at: nothing, for what none needs is not made."""
+        return []
+
     def forward(self, batch: T3DBatch, *, embeddings_only: bool = False) -> T3DOutputs:
         """Encode a batch or, where scans are not compared, a part of one.
 
