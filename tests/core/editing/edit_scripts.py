@@ -31,6 +31,21 @@ def blank_volume(shape: tuple[int, int, int], *, name: str = "blank") -> Volume:
     return Volume(voxels=np.full(shape, -1000, dtype=np.int16), affine=affine, name=name)
 
 
+def cube(lower: tuple[int, int, int], size: int = 4) -> Crop:
+    """A cube of voxels."""
+    return Crop(lower=lower, mask=np.ones((size, size, size), dtype=bool))
+
+
+def paint(editor: LabelEditor, lower: tuple[int, int, int], label: int, **options: object) -> None:
+    """Paint a cube."""
+    editor.apply(Paint(voxels=cube(lower), label=label, **options))
+
+
+def voxels(editor: LabelEditor, label: int) -> int:
+    """Number of voxels of an object, counted in the labelmap."""
+    return int((editor.labelmap == label).sum())
+
+
 class RandomEditing:
     """Edits an editor at random; the same seed makes the same edits on an editor in the same state.
 

@@ -7,7 +7,10 @@ import pytest
 from edit_scripts import MODEL
 from edit_scripts import RandomEditing
 from edit_scripts import blank_volume
+from edit_scripts import cube
 from edit_scripts import fingerprint
+from edit_scripts import paint
+from edit_scripts import voxels
 
 from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
@@ -34,18 +37,6 @@ SHAPE = (20, 18, 16)
 @pytest.fixture
 def editor() -> LabelEditor:
     return LabelEditor(blank_volume(SHAPE))
-
-
-def cube(lower: tuple[int, int, int], size: int = 4) -> Crop:
-    return Crop(lower=lower, mask=np.ones((size, size, size), dtype=bool))
-
-
-def paint(editor: LabelEditor, lower: tuple[int, int, int], label: int, **options: object) -> None:
-    editor.apply(Paint(voxels=cube(lower), label=label, **options))
-
-
-def voxels(editor: LabelEditor, label: int) -> int:
-    return int((editor.labelmap == label).sum())
 
 
 def test_a_brush_makes_an_object_and_its_change_names_the_box(editor: LabelEditor) -> None:

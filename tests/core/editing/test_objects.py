@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from edit_scripts import MODEL
 from edit_scripts import blank_volume
+from edit_scripts import cube
+from edit_scripts import paint
+from edit_scripts import voxels
 
 from colipri_core.editing.editor import LabelEditor
 from colipri_core.editing.edits import AddObject
@@ -17,7 +20,6 @@ from colipri_core.editing.edits import ChangeObject
 from colipri_core.editing.edits import Paint
 from colipri_core.editing.edits import RemoveObject
 from colipri_core.editing.edits import ResetObject
-from colipri_core.prompts import Crop
 from colipri_core.prompts import Point
 from colipri_core.segmentation import Origin
 from colipri_core.segmentation import Segment
@@ -29,18 +31,6 @@ SHAPE = (20, 18, 16)
 @pytest.fixture
 def editor() -> LabelEditor:
     return LabelEditor(blank_volume(SHAPE))
-
-
-def cube(lower: tuple[int, int, int], size: int = 4) -> Crop:
-    return Crop(lower=lower, mask=np.ones((size, size, size), dtype=bool))
-
-
-def paint(editor: LabelEditor, lower: tuple[int, int, int], label: int) -> None:
-    editor.apply(Paint(voxels=cube(lower), label=label))
-
-
-def voxels(editor: LabelEditor, label: int) -> int:
-    return int((editor.labelmap == label).sum())
 
 
 @pytest.mark.parametrize("how", ["prompt", "adopt"])
