@@ -333,14 +333,16 @@ def _read_line(folder: Path, line: str) -> PreparedVolume:
 
 def _bad_settings(folder: Path, error: Exception) -> PreparedDataError:
     return PreparedDataError(
-        f'Expected what a data set was prepared with in "{folder.name}/{SETTINGS}", found something else ({error!r}). '
-        "Restore that file, or prepare the data set again in another folder."
+        f'Expected what a data set was prepared with in "{folder.name}/{SETTINGS}", found something else '
+        f"({type(error).__name__}: {error}). Restore that file, or prepare the data set again in another folder."
     )
 
 
 def _bad_index(folder: Path, error: Exception) -> PreparedDataError:
-    msg = f'The index of "{folder.name}", {INDEX}, is damaged ({error!r}). Run `colipri-train prepare` on it again.'
-    return PreparedDataError(msg)
+    return PreparedDataError(
+        f'The index of "{folder.name}", {INDEX}, is damaged ({type(error).__name__}: {error}). '
+        "Run `colipri-train prepare` on it again."
+    )
 
 
 def _tuples(value: Any) -> Any:
