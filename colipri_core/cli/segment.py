@@ -113,6 +113,7 @@ def segment(
     from colipri_core.cli.work import ModelChoice
     from colipri_core.cli.work import opened
     from colipri_core.cli.work import opened_engine
+    from colipri_core.editing.objects import name_from
     from colipri_core.io import check_labelmap_output
     from colipri_core.io.atomic import write_json
 
@@ -122,7 +123,7 @@ def segment(
     wish = Wish(
         structures=structure,
         prompts=texts.parsed(),
-        name=name or _shortened(next(iter(texts.phrases), "")),
+        name=name or name_from(next(iter(texts.phrases), "")),
         surface=surface,
     )
     terminal = Terminal(json=json, quiet=quiet)
@@ -155,12 +156,6 @@ def segment(
         return 0
     with opened_engine(choice, terminal) as (engine, control):
         return each(scans, engine, terminal, lambda session: work(session, control), series=series, check=check)
-
-
-def _shortened(phrase: str) -> str:
-    """A phrase as the name of an object, no longer than the editor's own names for what a phrase outlines."""
-    words = " ".join(phrase.split())
-    return words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 3]}..."
 
 
 def _check(wish: Wish, *, needs_prompt: bool) -> None:

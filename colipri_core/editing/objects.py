@@ -25,6 +25,10 @@ COLORS: tuple[tuple[int, int, int], ...] = (
 (https://jfly.uni-koeln.de/color), without their black."""
 
 
+_LONGEST_NAME = 60
+"""Characters of the words that an object is named after."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelObject:
     """One object of the labelmap that is being edited.
@@ -84,6 +88,12 @@ class LabelObject:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """Make an object of what `to_json` returned."""
         return cls(**{**document, "color": tuple(document["color"])})
+
+
+def name_from(words: str) -> str:
+    """Return the words that an object is named after, no longer than panels and file names can show."""
+    name = " ".join(words.split())
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
 
 
 def as_label(value: int) -> int:

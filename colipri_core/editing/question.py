@@ -14,6 +14,7 @@ from colipri_core.editing.edits import OverlapPolicy
 from colipri_core.editing.edits import check_policy
 from colipri_core.editing.objects import LabelObject
 from colipri_core.editing.objects import as_label
+from colipri_core.editing.objects import name_from
 from colipri_core.editing.step import ObjectChange
 from colipri_core.editing.step import Step
 from colipri_core.editing.steps import changeable
@@ -27,9 +28,6 @@ from colipri_core.prompts.crop import bounding_box
 from colipri_core.prompts.types import Phrase
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
-
-_LONGEST_NAME = 60
-"""Characters of a phrase that an object is named after."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,8 +119,7 @@ def _named_after(
     current = before or fresh
     if current.name != fresh.name:
         return made
-    words = phrase.text.strip()
-    name = words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 3]}..."
+    name = name_from(phrase.text)
     return (ObjectChange(before=before, after=dataclasses.replace(current, name=name[0].upper() + name[1:])),)
 
 

@@ -241,10 +241,13 @@ def emptied(canvas: Canvas, delta: Delta | None) -> Dropped:
     """
     if delta is None:
         return ()
+    # Few objects can lose all they have to one change, so the voxels are mostly not looked at.
+    small = [n for n, prompts in canvas.prompts.items() if prompts and 0 < canvas.voxels(n) <= delta.voxels_changed]
+    if not small:
+        return ()
     before = canvas.labelmap[delta.box]
-    left = count_labels(before ^ delta.folded)
-    gone = [n for n, count in count_labels(before).items() if count == canvas.voxels(n) and n not in left]
-    return _prompts(canvas, gone)
+    left, there = count_labels(before ^ delta.folded), count_labels(before)
+    return _prompts(canvas, [n for n in small if there.get(n) == canvas.voxels(n) and n not in left])
 
 
 def _prompts(canvas: Canvas, labels: Iterable[int]) -> Dropped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,6 @@ from chests import chest
 from dicom_writer import write_series
 from random_bundles import save_random_bundle
 
-from colipri_core.cli.main import main
 from colipri_core.io import read_volume
 from colipri_core.io import write_labelmap
 from colipri_core.io import write_volume
@@ -31,21 +29,6 @@ VERBS = {
     "report": ("report",),
 }
 IMAGES = pytest.mark.parametrize("verb", [VERBS["structures"], VERBS["prompts"], VERBS["evidence"]])
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Runs a command in this process; returns its document, or the error in it."""
-    monkeypatch.setenv("COLIPRI_CACHE_DIR", str(tmp_path / "cache"))
-
-    def run(*arguments: str | Path, status: int = 0) -> dict[str, Any]:
-        found = main([*map(str, arguments), "--json"])
-        captured = capsys.readouterr()
-        assert found == status, captured
-        document = json.loads(captured.out)
-        return document.get("error", document)
-
-    return run
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from chests import chest
 from dicom_writer import write_series
 from random_bundles import save_random_bundle
 
-from colipri_core.cli.main import main
 from colipri_core.errors import OutputError
 from colipri_core.errors import UnsupportedVolumeError
 from colipri_core.inference.local import LocalEngine
@@ -37,21 +35,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_volume(chest(), tmp_path_factory.mktemp("ct") / "chest.nii.gz")
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Runs a command in this process; returns its document, or the error in it."""
-    monkeypatch.setenv("COLIPRI_CACHE_DIR", str(tmp_path / "cache"))
-
-    def run(*arguments: str | Path, status: int = 0) -> dict[str, Any]:
-        found = main([*map(str, arguments), "--json"])
-        captured = capsys.readouterr()
-        assert found == status, captured
-        document = json.loads(captured.out)
-        return document.get("error", document)
-
-    return run
 
 
 def ones(volume: Volume) -> Segmentation:
