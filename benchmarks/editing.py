@@ -1,6 +1,7 @@
 """Random edits, undone and redone, on a CT of real size: is every state the one its journal replays to, and how fast?
 
-    OMP_NUM_THREADS=1 python benchmarks/editing.py                                       # 10,000 edits; minutes
+    OMP_NUM_THREADS=1 python benchmarks/editing.py                                       # 10,000 edits; an hour
+    OMP_NUM_THREADS=1 python benchmarks/editing.py --ct CT.nii.gz --output E.json        # on a real CT, with the model
     python benchmarks/editing.py --edits 100 --shape 48 40 32 --output /tmp/e.json       # smoke test; seconds
 
 After each of the edits (brush, eraser, prompts, undo, redo, objects added, renamed, locked, reset, removed):
@@ -8,6 +9,9 @@ After each of the edits (brush, eraser, prompts, undo, redo, objects added, rena
 * a second editor, which sees nothing but the journal on disk, must hold the same labels, voxel for voxel: compared in
   the changed box each time, and in the whole volume after every 25th edit and the last;
 * after an undo or redo, the labels in the box must be those that stood there at this depth of the history before.
+
+Without `--ct` the volume is blank and random blobs answer the prompts; with it the prompts are points, scribbles and
+boxes in the body, and the shipped interactive model answers.
 
 In the end all is undone, which must leave no voxel, and the journal is opened anew, which must bring everything back.
 Prints a table and writes JSON. The times are those of the edits alone, forcing each to disk included.
@@ -28,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "core" / "editing")]
@@ -35,12 +40,62 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "core" / "editing")]
 from edit_scripts import RandomEditing  # noqa: E402
 from edit_scripts import blank_volume  # noqa: E402
 
+import colipri_core as cc  # noqa: E402
 from colipri_core.editing.editor import LabelEditor  # noqa: E402
 from colipri_core.editing.journal import JournalReader  # noqa: E402
 from colipri_core.editing.journal import journal_path  # noqa: E402
+from colipri_core.inference.segmenters import segmenter_loader  # noqa: E402
+from colipri_core.prompts import Box  # noqa: E402
+from colipri_core.prompts import Point  # noqa: E402
+from colipri_core.prompts import Prompt  # noqa: E402
+from colipri_core.prompts import Scribble  # noqa: E402
+from colipri_core.prompts import Segmenter  # noqa: E402
+from colipri_core.volume import Volume  # noqa: E402
 
 _WHOLE_EVERY = 25
 """After so many edits every voxel is compared; between them, those of the box that was changed."""
+
+
+_TISSUE_HU = -300
+"""Prompts of a CT are put where it is denser than this: in the body, the table now and then."""
+
+
+class AnsweredEditing(RandomEditing):
+    """Random editing whose prompts are in the body of a CT, and are answered by a model.
+
+    Args:
+        editor: The editor of the CT.
+        segmenter: The model.
+        seed: Seed of the choices.
+        size: Largest edge of a brush, and of a box or the reach of a scribble, in voxels.
+    """
+
+    def __init__(self, editor: LabelEditor, segmenter: Segmenter, *, seed: int, size: int) -> None:
+        super().__init__(editor, seed=seed, size=size)
+        self._segmenter = segmenter
+        self._tissue = np.argwhere(editor.volume.voxels > _TISSUE_HU).astype(np.int16)
+
+    def _prompt(self) -> None:
+        asked = self.editor.ask(self._drawn(), label=self._label(), policy=self._policy())
+        previous = None if asked.previous.is_empty else asked.previous
+        with torch.inference_mode():
+            proposal = self._segmenter.propose(self.editor.volume, asked.prompts, previous=previous)
+        self.editor.answer(asked, proposal, model=self._segmenter.card)
+
+    def _drawn(self) -> Prompt:
+        """A prompt that begins at some voxel of the body; three of four are positive."""
+        begin = self._rng.choice(self._tissue)
+        positive = bool(self._rng.random() < 0.75)
+        last = np.asarray(self.editor.volume.shape) - 1
+        others = np.clip(begin + self._rng.integers(-self._size // 2, self._size // 2 + 1, (3, 3)), 0, last)
+        places = [self.editor.volume.geometry.index_to_world(index) for index in (begin, *others)]
+        ras = [(float(x), float(y), float(z)) for x, y, z in places]
+        kind = self._rng.choice(["point", "scribble", "box"], p=[0.6, 0.2, 0.2])
+        if kind == "point":
+            return Point(ras=ras[0], positive=positive)
+        if kind == "scribble":
+            return Scribble(ras=tuple(ras), positive=positive)
+        return Box(lower_ras=ras[0], upper_ras=ras[1], positive=positive)
 
 
 class Watch:
@@ -85,23 +140,28 @@ class Watch:
             assert np.array_equal(theirs.labelmap, ours.labelmap), "the journal replays to another state"
 
 
-def run(edits: int, shape: tuple[int, int, int], *, seed: int = 0, brush: int = 60) -> dict[str, Any]:
+def run(
+    edits: int, volume: Volume, segmenter: Segmenter | None = None, *, seed: int = 0, brush: int = 60
+) -> dict[str, Any]:
     """Edit, watch, and measure.
 
     Args:
         edits: How many edits.
-        shape: Shape of the volume.
+        volume: The volume.
+        segmenter: The model that answers prompts; random blobs do without one.
         seed: Seed of the edits.
         brush: Largest edge of a brush in voxels.
 
     Returns:
         The figures, as JSON values.
     """
-    volume = blank_volume(shape)
     with tempfile.TemporaryDirectory() as folder:
         editor = LabelEditor(volume, autosave=Path(folder))
         path = journal_path(Path(folder), volume)
-        editing, watch = RandomEditing(editor, seed=seed, size=brush), Watch(editor, path)
+        editing = RandomEditing(editor, seed=seed, size=brush)
+        if segmenter is not None:
+            editing = AnsweredEditing(editor, segmenter, seed=seed, size=brush)
+        watch = Watch(editor, path)
         kinds: Counter[str] = Counter()
         seconds = []
         for number in range(edits):
@@ -123,7 +183,8 @@ def run(edits: int, shape: tuple[int, int, int], *, seed: int = 0, brush: int = 
         again.close()
     return {
         "edits": edits,
-        "shape": list(shape),
+        "shape": list(volume.shape),
+        "answers": segmenter.card.to_json() if segmenter is not None else "random blobs",
         "kinds": dict(kinds),
         **figures,
         "every_state_equals_its_replay": True,
@@ -153,11 +214,15 @@ def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edits", type=int, default=10_000)
-    parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 200))
+    parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 200), help="of a blank volume")
+    parser.add_argument("--ct", type=Path, help="a real volume, whose prompts the shipped interactive model answers")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "editing.json")
     options = parser.parse_args()
     i, j, k = options.shape
-    figures = run(options.edits, (i, j, k), brush=min(60, k // 2))
+    volume, segmenter = blank_volume((i, j, k)), None
+    if options.ct is not None:
+        volume, segmenter = cc.read_volume(options.ct), segmenter_loader("clicks")("cpu")
+    figures = run(options.edits, volume, segmenter, brush=min(60, min(volume.shape) // 2))
     document = {"benchmark": "editing", "machine": platform.processor() or platform.machine(), **figures}
     options.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for name, value in figures.items():

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from chests import chest
+
+from colipri_core.io.write import write_volume
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,6 +25,14 @@ def test_a_few_hundred_edits_on_a_small_volume(tmp_path: Path) -> None:
     figures = run(tmp_path / "e.json", "--edits", "300", "--shape", "41", "37", "29")
     assert figures["every_state_equals_its_replay"]
     assert figures["kinds"]["undo"] > 20
+
+
+def test_edits_on_a_ct_whose_prompts_the_shipped_model_answers(tmp_path: Path) -> None:
+    write_volume(chest(), tmp_path / "ct.nii.gz")
+    figures = run(tmp_path / "e.json", "--edits", "40", "--ct", str(tmp_path / "ct.nii.gz"))
+    assert figures["every_state_equals_its_replay"]
+    assert figures["answers"]["name"] == "clicks"
+    assert figures["kinds"]["prompt"] >= 5
 
 
 @pytest.mark.slow
