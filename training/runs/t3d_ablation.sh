@@ -6,7 +6,6 @@
 # Ends with one JSON and one table. Every run goes on where it stopped; a signal saves and stops.
 #   t3d_ablation.sh [FOLDER]      SIZE=small (2 CPU cores, hours) | full (one GPU, days) | smoke (a test)
 #                                 STEPS, SEEDS="0 1 2", PHANTOMS; DRY_RUN=1 prints the commands
-#                                 FIT_STEPS: of fine-tuning at the small size (300)
 #                                 TEXT_ENCODER: whose text encoder reads the reports (tiny, frozen; at "full" CXR-BERT, slowed)
 # "small": sub-volumes of 48 voxels at 2 mm, 6 scans of 2 views a step, a residual network of four blocks; tasks on cubes
 # of 48 voxels at 2 mm, 200 labelled and 40 to test.
@@ -26,7 +25,7 @@ small)
         --set optimizer.average=0.97)
     running=(--set compute.workers=0 --set "validate_every=$steps" --set data.validation_cases=12 --set checkpoint_every=25)
     words=(--init-text "${TEXT_ENCODER:-tiny}")
-    fitting=(--set "optimizer.steps=${FIT_STEPS:-300}")
+    fitting=()
     ;;
 smoke)
     base=t3d_smoke spacing=4 shape=(64 64 64) steps=${STEPS:-2} phantoms=${PHANTOMS:-6} held=4

@@ -17,7 +17,8 @@ from torch import nn
 from colipri_core.model.dense_encoder import DenseEncoder
 from colipri_training.transfer.config import DecoderConfig
 
-_NORM = "instance"
+_NORM = ("instance", {"affine": True})
+"""As in nnU-Net."""
 
 
 class UNetDecoder(nn.Module):

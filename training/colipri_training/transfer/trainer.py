@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceCELoss
 from torch import Tensor
 from torch import nn
 
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.guard import GradientGuard
 from colipri_training.journal import Journal
+from colipri_training.objectives.outlines import outline_loss
 from colipri_training.optimizers import schedule
 from colipri_training.optimizers import update
 from colipri_training.transfer.config import TransferConfig
@@ -59,7 +59,7 @@ class TransferTrainer:
         self._guard = GradientGuard()
         self._asked_to_stop = False
         self._device = next(network.parameters()).device
-        self._loss = segmentation_loss() if config.task == "segmentation" else F.binary_cross_entropy_with_logits
+        self._loss = segmentation_loss if config.task == "segmentation" else F.binary_cross_entropy_with_logits
         self.optimizer = make_optimizer(network, config)
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(folder / "checkpoints", keep=1)
@@ -150,16 +150,9 @@ class TransferTrainer:
         self._asked_to_stop = True
 
 
-def segmentation_loss() -> Callable[[Tensor, Tensor], Tensor]:
-    """Dice and cross-entropy of class logits (B, K, X, Y, Z) and labels (B, 1, X, Y, Z), by MONAI.
-
-    Dice is over the batch, so that a class which one crop lacks is not a loss of one for that crop (our choice, as in
-    nnU-Net's batch Dice).
-    """
-    loss: Callable[[Tensor, Tensor], Tensor] = DiceCELoss(
-        to_onehot_y=True, softmax=True, include_background=False, batch=True
-    )
-    return loss
+def segmentation_loss(logits_BKXYZ: Tensor, labels_B1XYZ: Tensor) -> Tensor:
+    """`outline_loss`, which small targets learn from at once, of class logits and labels int64."""
+    return outline_loss(logits_BKXYZ, labels_B1XYZ[:, 0])
 
 
 def make_optimizer(network: TransferNetwork, config: TransferConfig) -> torch.optim.Optimizer:
