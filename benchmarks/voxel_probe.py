@@ -3,7 +3,7 @@
 Run from the repository root: `python -m benchmarks.voxel_probe --data FOLDER [--encoder LABEL=SOURCE]...`. A source is
 what `colipri-train transfer --init` takes (a bundle, a pretraining run, `random:SOURCE`), or `intensity` for the voxels
 themselves. Several sources of one label are seeds of one row. No encoder was trained on these volumes. Prints a table
-and writes benchmarks/results/voxel_probe.json.
+of Dice and one of AUROC over the voxels, which takes no threshold, and writes benchmarks/results/voxel_probe.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from colipri_training.evaluation.probed_volumes import probed
 from colipri_training.evaluation.voxel_probe import ProbedVolume
 from colipri_training.evaluation.voxel_probe import VoxelProbeOptions
 from colipri_training.evaluation.voxel_probe import leave_one_out
-from colipri_training.evaluation.voxel_probe import mean_dice
+from colipri_training.evaluation.voxel_probe import mean_of
 from colipri_training.transfer.sources import open_source
 
 RESULTS = Path(__file__).parent / "results" / "voxel_probe.json"
@@ -64,21 +64,24 @@ def measure(encoders: list[str], data: Path, voxels: int) -> list[dict[str, Any]
         for structure in STRUCTURES:
             found = leave_one_out(volumes, structure, VoxelProbeOptions(voxels=voxels, seed=seed))
             rows.append({"label": label, "seed": seed, **about, "structure": structure, "volumes": found})
-            print(f"{text}, seed {seed}: {structure} {mean_dice(found):.3f}", flush=True)
+            print(f"{text}, seed {seed}: {structure} {mean_of(found, 'dice'):.3f}", flush=True)
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Mean Dice over the volumes left out, mean and spread over seeds, as Markdown."""
+def of_seeds(rows: list[dict[str, Any]], figure: str) -> dict[str, dict[str, list[float]]]:
+    """Mean of "dice" or "auroc" over the volumes left out: for each label and structure, a value a seed."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        values.setdefault(row["label"], {}).setdefault(row["structure"], []).append(mean_of(row["volumes"], figure))
+    return values
+
+
+def table(rows: list[dict[str, Any]], figure: str) -> str:
+    """Mean and spread over seeds, as Markdown."""
     counts = {row["structure"]: len(row["volumes"]) for row in rows}
-    heads = ["encoder", *(f"{name} (n={count})" for name, count in counts.items())]
+    heads = [figure, *(f"{name} (n={count})" for name, count in counts.items())]
     lines = [" | ".join(heads), " | ".join(["---", *("---:" for _ in counts)])]
-    for label in dict.fromkeys(row["label"] for row in rows):
-        values = [
-            [mean_dice(row["volumes"]) for row in rows if (row["label"], row["structure"]) == (label, name)]
-            for name in counts
-        ]
-        lines.append(" | ".join([label, *map(cell, values)]))
+    lines += [" | ".join([label, *map(cell, values.values())]) for label, values in of_seeds(rows, figure).items()]
     return "\n".join(f"| {line} |" for line in lines)
 
 
@@ -92,23 +95,22 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", VolumeWarning)  # thin slabs and clipped intensities are known of these scans
     rows = measure(options.encoder or list(DEFAULT), options.data, options.voxels)
-    summary = {
-        label: {
-            name: spread([mean_dice(r["volumes"]) for r in rows if (r["label"], r["structure"]) == (label, name)])
-            for name in dict.fromkeys(row["structure"] for row in rows)
-        }
-        for label in dict.fromkeys(row["label"] for row in rows)
-    }
     figures = {
         "machine": platform.machine(),
         "torch": torch.__version__,
         "voxels_of_a_class": options.voxels,
-        "dice": summary,
+        **{
+            figure: {
+                label: {name: spread(found) for name, found in values.items()}
+                for label, values in of_seeds(rows, figure).items()
+            }
+            for figure in ("dice", "auroc")
+        },
         "rows": rows,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
-    print(table(rows))
+    print(table(rows, "dice"), table(rows, "auroc"), sep="\n\n")
 
 
 if __name__ == "__main__":

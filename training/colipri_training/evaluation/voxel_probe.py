@@ -203,9 +203,9 @@ def best_threshold(sampled: Sequence[tuple[bool, npt.NDArray[np.float32], float]
     return float(candidates[int(np.argmax(np.mean(curves, axis=0)))])
 
 
-def mean_dice(rows: Sequence[dict[str, object]]) -> float:
-    """Mean Dice over the volumes left out; NaN if there are none."""
-    values = [float(str(row["dice"])) for row in rows]
+def mean_of(rows: Sequence[dict[str, object]], figure: str) -> float:
+    """Mean of a figure, "dice" or "auroc", over the volumes left out; NaN if there are none."""
+    values = [float(str(row[figure])) for row in rows]
     return float(np.mean(values)) if values else math.nan
 
 
