@@ -24,13 +24,13 @@ from colipri_training.encoders import EncoderConfig
 from colipri_training.encoders import ResNetConfig
 from colipri_training.encoders import SwinConfig
 from colipri_training.encoders import load_encoder
+from colipri_training.encoders.sizes import deepest_stride
 from colipri_training.export import export
 from colipri_training.objectives.cached import backward
 from colipri_training.recipes.registry import RECIPES
 from colipri_training.run import Run
 from colipri_training.t3d.batch import T3DBatch
 from colipri_training.t3d.config import T3DConfig
-from colipri_training.t3d.config import deepest_stride
 from colipri_training.t3d.network import T3DNetwork
 from colipri_training.t3d.validation import T3DValidation
 from colipri_training.t3d.validation import told_apart

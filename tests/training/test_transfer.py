@@ -13,7 +13,9 @@ import torch
 from small_encoders import save_small_encoder
 
 from colipri_core.errors import InputError
+from colipri_core.model.config import ImageEncoderConfig
 from colipri_training.config import OptimizerConfig
+from colipri_training.encoders import EncoderConfig
 from colipri_training.encoders import ResNetConfig
 from colipri_training.encoders import SwinConfig
 from colipri_training.encoders import build_encoder
@@ -237,6 +239,34 @@ class TestTraining:
         second.run()
         assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
         assert weights_sha256(second.network) == weights_sha256(whole.network)
+
+    @pytest.mark.parametrize(
+        ("config", "cells"),
+        [
+            (ResNetConfig(block="basic", layers=(1, 1, 1, 1), planes=(8, 8, 16, 16), max_pool=False), 2),
+            (SwinConfig(width=12, heads=(1, 1, 1, 1)), 2),
+            (ImageEncoderConfig(width=48, depth=1, heads=4, embed_dim=48, patch_size=16), 4),
+        ],
+        ids=["resnet", "swin", "primus"],
+    )
+    def test_maps_whose_gradients_are_wrong_on_a_processor_are_refused(
+        self, config: EncoderConfig, cells: int, volumes: SubVolumeStore, tmp_path: Path
+    ) -> None:
+        transfer = dataclasses.replace(SEGMENTATION, bf16=True)
+        batches = TransferBatches(volumes, transfer, (-1000, 1000))
+        network = SegmentationNetwork(build_encoder(config), classes=6, config=transfer.decoder, frozen=False)
+        seen: list[int] = []
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv3d) and module.kernel_size == (3, 3, 3):
+                module.register_forward_hook(lambda module, args, made: seen.append(min(made.shape[2:])))
+        with torch.no_grad():
+            network(torch.zeros(1, 1, 32, 32, 32))
+        assert network.smallest_convolved(32) == min(seen) == cells
+        if cells < 3:
+            with pytest.raises(ValueError, match=f"at least 3 cells .* got {cells}; set bf16=false"):
+                TransferTrainer(transfer, network, batches, folder=tmp_path, weights="w")
+        else:
+            TransferTrainer(transfer, network, batches, folder=tmp_path, weights="w")
 
     def test_another_run_is_not_gone_on_with(self, volumes: SubVolumeStore, bundle: Path, tmp_path: Path) -> None:
         trainer_of(SEGMENTATION, volumes, bundle, tmp_path).save()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+LEAST_CONVOLVED = 3
+"""oneDNN's bfloat16 gradients of 3 x 3 x 3 kernels on 2 x 2 x 2 cells hold uninitialised memory (torch 2.13)."""
+
 
 def expect(field: str, value: object, expected: str, *, fits: bool) -> None:
     """Refuse a value that does not fit.
@@ -67,3 +70,20 @@ def at_most(field: str, value: float, most: float, what: str) -> None:
         what: What that is.
     """
     expect(field, value, f"at most {what}, {most}", fits=value <= most)
+
+
+def convolved_in_bfloat16(cells: int | None) -> None:
+    """Refuse maps whose bfloat16 gradients are wrong on a CPU.
+
+    Args:
+        cells: Along the shortest axis of the smallest map that a 3 x 3 x 3 convolution reads; None if none does.
+
+    Raises:
+        ValueError: If they are too few.
+    """
+    if cells is not None and cells < LEAST_CONVOLVED:
+        msg = (
+            f"in bfloat16 on a CPU the deepest maps that are convolved must have at least {LEAST_CONVOLVED} cells "
+            f"along each axis, for their gradients are wrong else, got {cells}; set bf16=false, or a larger crop"
+        )
+        raise ValueError(msg)

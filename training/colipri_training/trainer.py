@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.stateful import Stateful
 
 from colipri_core.errors import Cancelled
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.checks import convolved_in_bfloat16
 from colipri_training.config import ComputeConfig
 from colipri_training.config import PretrainConfig
 from colipri_training.config import RunConfig
@@ -55,8 +56,6 @@ from colipri_training.sharding import whole
 logger = logging.getLogger(__name__)
 
 _WHITENING_STEPS = 8
-_LEAST_CONVOLVED = 3
-"""oneDNN's bfloat16 gradients of 3 x 3 x 3 kernels on 2 x 2 x 2 cells hold uninitialised memory (torch 2.13)."""
 
 
 class Trainer:
@@ -314,13 +313,8 @@ def _parts(volumes: int, compute: ComputeConfig) -> int:
 
 def _check(config: RunConfig, processes: World) -> None:
     """Refuse what the device miscounts, cannot be shared among the processes, or does not work on shards."""
-    cells = config.smallest_convolved
-    if config.bf16 and processes.device.type == "cpu" and cells is not None and cells < _LEAST_CONVOLVED:
-        msg = (
-            f"in bfloat16 on a CPU the deepest maps that are convolved must have at least {_LEAST_CONVOLVED} cells "
-            f"along each axis, for their gradients are wrong else, got {cells}; set bf16=false, or a larger crop"
-        )
-        raise ValueError(msg)
+    if config.bf16 and processes.device.type == "cpu":
+        convolved_in_bfloat16(config.smallest_convolved)
     if isinstance(config, PretrainConfig):
         _check_pretraining(config, processes)
     _check_divides("batch_size", config.data.batch_size, processes)

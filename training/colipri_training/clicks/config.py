@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from colipri_core.model.click_config import ClickNetworkConfig
+from colipri_training.checks import LEAST_CONVOLVED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,7 @@ class ClickConfig:
     def __post_init__(self) -> None:
         """Refuse regions the network cannot halve, or whose deepest level is too small."""
         deepest, rest = divmod(self.region, self.network.stride)
-        # oneDNN's bfloat16 gradients of 3 x 3 x 3 kernels on 2 x 2 x 2 cells hold uninitialised memory (torch 2.13).
-        least = 3 if self.bf16 else 1
+        least = LEAST_CONVOLVED if self.bf16 else 1
         if rest or deepest < least:
             stride = self.network.stride
             msg = f"region must be a multiple of {stride} and at least {least * stride}, got {self.region}"

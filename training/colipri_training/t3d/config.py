@@ -7,11 +7,8 @@ import math
 from typing import Any
 from typing import Literal
 
-from colipri_core.model.config import ImageEncoderConfig
 from colipri_core.model.config import TextEncoderConfig
 from colipri_core.model.encoder_config import EncoderConfig
-from colipri_core.model.encoder_config import ResNetConfig
-from colipri_core.model.encoder_config import SwinConfig
 from colipri_training.checks import at_least
 from colipri_training.checks import at_most
 from colipri_training.checks import expect
@@ -22,6 +19,9 @@ from colipri_training.data.sentences import ReportTextOptions
 from colipri_training.data.variation import Variation
 from colipri_training.data.views import SubVolumes
 from colipri_training.data.views import Views
+from colipri_training.encoders.sizes import deepest_channels
+from colipri_training.encoders.sizes import deepest_stride
+from colipri_training.encoders.sizes import smallest_convolved
 
 _WHOLE_REPORT = ReportTextOptions(one_section=0.0, shuffle=0.5, shorten=0.0)
 
@@ -186,39 +186,13 @@ class T3DConfig(RunConfig):
 
     @property
     def smallest_convolved(self) -> int | None:
-        """See `RunConfig`. The restoration decoder has such convolutions on all levels but the deepest."""
-        stride = deepest_stride(self.encoder)
-        match self.encoder:
-            case SwinConfig():
-                stride = stride // 2 if self.loss.restoration else 0
-            case ImageEncoderConfig(stem=()):
-                stride = 0
-        return min(self.data.crop) // stride if stride else None
+        """See `RunConfig`."""
+        return smallest_convolved(self.encoder, min(self.data.crop), decoded=self.loss.restoration > 0)
 
     @property
     def contrasts(self) -> bool:
         """Whether scans are compared with one another."""
         return bool(self.loss.contrast or self.loss.consistency)
-
-
-def deepest_stride(encoder: EncoderConfig) -> int:
-    """Voxels between neighbours of an encoder's deepest features, of which every axis of a crop must be a multiple."""
-    match encoder:
-        case ResNetConfig():
-            return 2 ** (len(encoder.planes) - 1) * encoder.stem_stride * (2 if encoder.max_pool else 1)
-        case SwinConfig():
-            return 2 ** (len(encoder.depths) + 1)
-    return encoder.patch_size
-
-
-def deepest_channels(encoder: EncoderConfig) -> int:
-    """Channels of an encoder's deepest features."""
-    match encoder:
-        case ResNetConfig():
-            return encoder.planes[-1] * (4 if encoder.block == "bottleneck" else 1)
-        case SwinConfig():
-            return encoder.width * 2 ** len(encoder.depths)
-    return encoder.width
 
 
 def is_t3d(document: Any) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch import nn
 
 from colipri_core.model.dense_encoder import DenseEncoder
+from colipri_training.encoders.sizes import smallest_convolved
 from colipri_training.transfer.config import DecoderConfig
 
 _NORM = ("instance", {"affine": True})
@@ -116,6 +117,10 @@ class TransferNetwork(nn.Module):
             self.encoder.eval()
         return self
 
+    def smallest_convolved(self, edge: int) -> int | None:
+        """Cells along an axis of `edge` voxels of the smallest map that a 3 x 3 x 3 convolution reads."""
+        return smallest_convolved(self.encoder.config, edge, decoded=False)
+
     def features(self, images_B1XYZ: Tensor) -> list[Tensor]:
         """Feature maps, without a graph where the encoder is frozen."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -136,6 +141,10 @@ class SegmentationNetwork(TransferNetwork):
     def __init__(self, encoder: DenseEncoder, *, classes: int, config: DecoderConfig, frozen: bool) -> None:
         super().__init__(encoder, frozen=frozen)
         self.decoder = UNetDecoder(encoder.channels, encoder.strides, classes=classes, config=config)
+
+    def smallest_convolved(self, edge: int) -> int:
+        """See `TransferNetwork`. The decoder begins at twice the resolution of the deepest level."""
+        return min(super().smallest_convolved(edge) or edge, 2 * edge // self.encoder.strides[-1])
 
     def forward(self, images_B1XYZ: Tensor) -> Tensor:
         """Return logits (B, K, X, Y, Z)."""

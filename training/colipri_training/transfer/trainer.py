@@ -18,6 +18,7 @@ from torch import Tensor
 from torch import nn
 
 from colipri_training.checkpoints import Checkpoints
+from colipri_training.checks import convolved_in_bfloat16
 from colipri_training.guard import GradientGuard
 from colipri_training.journal import Journal
 from colipri_training.objectives.outlines import outline_loss
@@ -41,6 +42,9 @@ class TransferTrainer:
         folder: Where `log.jsonl` and `checkpoints/` go; made if absent.
         weights: Which weights the encoder began with; a checkpoint must agree on them.
 
+    Raises:
+        ValueError: If gradients would be wrong, in bfloat16 on a CPU.
+
     Attributes:
         network: What is trained.
         step: Steps done.
@@ -60,6 +64,9 @@ class TransferTrainer:
         self._asked_to_stop = False
         self._device = next(network.parameters()).device
         self._loss = segmentation_loss if config.task == "segmentation" else F.binary_cross_entropy_with_logits
+        if config.bf16 and self._device.type == "cpu":
+            edges = config.crop if config.task == "segmentation" else config.volumes.size
+            convolved_in_bfloat16(network.smallest_convolved(min(edges)))
         self.optimizer = make_optimizer(network, config)
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints = Checkpoints(folder / "checkpoints", keep=1)
