@@ -8,6 +8,7 @@ import os
 import torch
 
 from colipri_core.model.config import ModelConfig
+from colipri_core.model.hardware import has_fast_bfloat16
 
 logger = logging.getLogger(__name__)
 
@@ -90,17 +91,6 @@ def choose_precision(config: ModelConfig, device: torch.device) -> torch.dtype:
     block_weights = image.depth * (4 * image.width**2 + 3 * image.width * image.hidden)
     large = block_weights >= BF16_MIN_BLOCK_WEIGHTS
     return torch.bfloat16 if large and has_fast_bfloat16(device) else torch.float32
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 natively."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", None)  # absent from older torch: then float32 it is
-        features = capabilities() if capabilities is not None else {}
-        return bool(features.get("avx512_bf16") or features.get("amx_tile") or features.get("amx_bf16"))
-    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

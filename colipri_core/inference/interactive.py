@@ -22,7 +22,6 @@ import torch
 from colipri_core.inference.borders import seen_around
 from colipri_core.inference.borders import to_air
 from colipri_core.inference.devices import choose_device
-from colipri_core.inference.devices import has_fast_bfloat16
 from colipri_core.inference.devices import is_out_of_memory
 from colipri_core.inference.pointing import attached
 from colipri_core.inference.pointing import extent
@@ -34,6 +33,7 @@ from colipri_core.inference.pointing import spatial_prompts
 from colipri_core.model.click_bundle import ClickBundle
 from colipri_core.model.click_bundle import load_click_bundle
 from colipri_core.model.click_hints import HINTS
+from colipri_core.model.hardware import has_fast_bfloat16
 from colipri_core.progress import CancelToken
 from colipri_core.progress import ProgressCallback
 from colipri_core.progress import Reporter

@@ -22,6 +22,7 @@ from colipri_training.config import StemConfig
 from colipri_training.data import augment
 from colipri_training.data.lesion_crops import LesionCrops
 from colipri_training.data.store import CaseStore
+from colipri_training.precision import native_bfloat16
 from colipri_training.stage import Stage
 
 STEM_STAGE = "stem"
@@ -63,7 +64,7 @@ class StemTrainer(Stage):
 
     def _loss(self, step: int) -> Tensor:
         images, targets = self._batch(step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with native_bfloat16():
             logits = self.stem.draw(self._embedding.channels(images))
         return lesion_loss(logits.float().flatten(2), targets)
 

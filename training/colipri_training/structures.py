@@ -26,6 +26,7 @@ from colipri_training.data.store import CaseStore
 from colipri_training.identity import plain
 from colipri_training.identity import weights_sha256
 from colipri_training.objectives.outlines import outline_loss
+from colipri_training.precision import native_bfloat16
 from colipri_training.stage import Stage
 
 
@@ -136,7 +137,7 @@ class StructureTrainer(Stage):
     def _loss(self, step: int) -> Tensor:
         images, labels, drop = self._batch(step)
         self.head.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with native_bfloat16():
             logits = self.head(images, self._tokens(images, drop))
         return outline_loss(logits.float(), labels)
 

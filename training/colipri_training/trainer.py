@@ -24,6 +24,7 @@ from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
 
 from colipri_core.errors import Cancelled
+from colipri_core.model.hardware import has_fast_bfloat16
 from colipri_training.checkpoints import Checkpoints
 from colipri_training.checks import convolved_in_bfloat16
 from colipri_training.config import ComputeConfig
@@ -315,6 +316,8 @@ def _check(config: RunConfig, processes: World) -> None:
     """Refuse what the device miscounts, cannot be shared among the processes, or does not work on shards."""
     if config.bf16 and processes.device.type == "cpu":
         convolved_in_bfloat16(config.smallest_convolved)
+    if config.bf16 and not has_fast_bfloat16(processes.device):
+        logger.warning("bf16=true, which %s only emulates: bf16=false is far faster.", processes.device)
     if isinstance(config, PretrainConfig):
         _check_pretraining(config, processes)
     _check_divides("batch_size", config.data.batch_size, processes)

@@ -27,7 +27,7 @@ class ClickConfig:
         weight_decay: Of AdamW.
         gradient_clip: Largest norm of the gradient.
         average: Decay of the moving average of the weights, which is what is exported.
-        bf16: Whether the network computes in bfloat16.
+        bf16: Whether the network computes in bfloat16, on hardware that does so natively.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
         validation_scenes: Held-out scenes.

@@ -30,6 +30,7 @@ from colipri_training.clicks.validation import validate
 from colipri_training.guard import GradientGuard
 from colipri_training.identity import differences
 from colipri_training.journal import Journal
+from colipri_training.precision import native_bfloat16
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class ClickTrainer:
     def _train_step(self) -> dict[str, float]:
         episodes, config = self.episodes, self.config
         self.network.train()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=config.bf16):
+        with native_bfloat16(self._device, wanted=config.bf16):
             logits = self.network(episodes.hu.to(self._device), episodes.hints.to(self._device))
         targets = episodes.targets.to(self._device)
         logits = logits.float()

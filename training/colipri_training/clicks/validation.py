@@ -11,6 +11,7 @@ from colipri_training.clicks.config import ClickConfig
 from colipri_training.clicks.episodes import HELD_OUT
 from colipri_training.clicks.episodes import Episodes
 from colipri_training.clicks.episodes import SceneSource
+from colipri_training.precision import native_bfloat16
 
 PROMPTS = (1, 3, 5)
 
@@ -34,7 +35,7 @@ def validate(
     for batch in range(batches):
         episodes = Episodes(endless, first=HELD_OUT + batch * config.batch_size, source=source)
         for prompts in range(1, max(PROMPTS) + 1):
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            with native_bfloat16(device, wanted=config.bf16):
                 logits = network(episodes.hu.to(device), episodes.hints.to(device))
             shown = (logits > 0).cpu()
             if prompts in PROMPTS:

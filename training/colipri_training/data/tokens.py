@@ -15,6 +15,7 @@ from colipri_core.io.atomic import atomic_file
 from colipri_core.model.bundle import Bundle
 from colipri_training.data.store import CaseStore
 from colipri_training.evaluation.zero_shot import normalise
+from colipri_training.precision import native_bfloat16
 
 
 class TokenFiles:
@@ -49,7 +50,7 @@ class TokenFiles:
 
     def _encode(self, seed: int) -> Tensor:
         spec = self._bundle.spec
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), native_bfloat16():
             grid = self._bundle.model.image_features(normalise(self._cases.read(seed), spec.preprocessing), spec.window)
         return pooled_tokens(grid, self._pool)
 

@@ -25,6 +25,7 @@ from colipri_training.evaluation.zero_shot import normalise
 from colipri_training.outlining.config import OutliningConfig
 from colipri_training.phantom_stage import NewPart
 from colipri_training.phantom_stage import PhantomStage
+from colipri_training.precision import native_bfloat16
 
 PHRASE_STAGE = "phrases"
 FOUND = 0.3
@@ -79,7 +80,7 @@ class PhraseTrainer(PhantomStage):
         dense = self._dense(tokens)
         tokens[torch.from_numpy(rng.random(len(seeds)) < config.token_dropout)] = 0.0
         self.head.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with native_bfloat16():
             vectors = self.head(torch.stack([each.image for each in asked]), tokens)
         logits = self.head.answer(vectors.float(), dense, torch.stack([each.directions for each in asked]))
         return phrase_loss(logits, torch.stack([each.masks for each in asked]))
@@ -140,7 +141,7 @@ class PhraseTrainer(PhantomStage):
             image = normalise(case, self.bundle.spec.preprocessing)
             tokens = self._tokens_of([seed])
             with torch.inference_mode():
-                with torch.autocast("cpu", torch.bfloat16):
+                with native_bfloat16():
                     vectors = self.head(image, tokens)
                 inside = self.head.answer(vectors.float(), self._dense(tokens), directions[None])[0] > 0
             for finding, mask in zip(held, inside.numpy(), strict=True):

@@ -55,7 +55,7 @@ class TransferConfig:
         optimizer: The optimiser and its schedule; its Muon, text and average fields have no meaning here.
         augment: Whether crops are shifted in intensity, blurred and given noise.
         overlap: Share by which windows overlap at test.
-        bf16: Whether matrix products run in bfloat16.
+        bf16: Whether matrix products run in bfloat16, on hardware that does so natively.
         seed: Decides few-shot subset, new weights, crops and augmentation.
         checkpoint_every: Steps between checkpoints.
     """

@@ -27,6 +27,7 @@ from colipri_training.evaluation.metrics import best_thresholds
 from colipri_training.evaluation.metrics import describe
 from colipri_training.evaluation.overlap import dice
 from colipri_training.evaluation.overlap import surface_dice
+from colipri_training.precision import native_bfloat16
 from colipri_training.transfer.batches import read_labelled
 from colipri_training.transfer.batches import scaled
 from colipri_training.transfer.config import TransferConfig
@@ -76,7 +77,7 @@ def segment(network: TransferNetwork, image_XYZ: Tensor, config: TransferConfig)
     network.eval()
     device = next(network.parameters()).device
     images = rearrange(image_XYZ, "x y z -> 1 1 x y z").to(device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+    with torch.inference_mode(), native_bfloat16(device, wanted=config.bf16):
         logits = sliding_window_inference(
             images, config.crop, _WINDOWS_AT_ONCE, network, overlap=config.overlap, mode="gaussian"
         )
@@ -110,7 +111,7 @@ def classify(
     network.eval()
     device = next(network.parameters()).device
     rows = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+    with torch.inference_mode(), native_bfloat16(device, wanted=config.bf16):
         for seed in config.volumes.seeds("test"):
             image = scaled(torch.from_numpy(volumes.read(seed).hu.astype(np.float32)), window_hu)
             rows.append(network(rearrange(image, "x y z -> 1 1 x y z").to(device)).float().sigmoid().cpu())

@@ -24,6 +24,7 @@ from colipri_training.journal import Journal
 from colipri_training.objectives.outlines import outline_loss
 from colipri_training.optimizers import schedule
 from colipri_training.optimizers import update
+from colipri_training.precision import native_bfloat16
 from colipri_training.transfer.config import TransferConfig
 from colipri_training.transfer.networks import TransferNetwork
 
@@ -133,7 +134,7 @@ class TransferTrainer:
 
     def _train_step(self, images: Tensor, answers: Tensor) -> dict[str, float]:
         self.network.train()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.bf16):
+        with native_bfloat16(self._device, wanted=self.config.bf16):
             logits = self.network(images.to(self._device))
         loss = self._loss(logits.float(), answers.to(self._device))
         if not math.isfinite(loss.item()):

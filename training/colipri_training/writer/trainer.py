@@ -23,6 +23,7 @@ from colipri_training.evaluation.prompts import ENGINE
 from colipri_training.evaluation.prompts import bundle_directions
 from colipri_training.phantom_stage import NewPart
 from colipri_training.phantom_stage import PhantomStage
+from colipri_training.precision import native_bfloat16
 from colipri_training.recipes.tiny import tiny_decoder
 from colipri_training.writer.config import WriterConfig
 from colipri_training.writer.wordings import SystematicReports
@@ -72,7 +73,7 @@ class WriterTrainer(PhantomStage):
         ids_BL, marks_BL = self._reports.batch(seeds, rng)
         self.decoder.train()
         torch.manual_seed(config.seed * 1_000_003 + step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with native_bfloat16():
             memory = self.decoder.memory(self._tokens.batch(seeds), self._grid)
             logits_BLV = self.decoder(ids_BL[:, :-1], memory)
         losses = F.cross_entropy(rearrange(logits_BLV.float(), "b l v -> b v l"), ids_BL[:, 1:], reduction="none")
