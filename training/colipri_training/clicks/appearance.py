@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import ndimage
 
@@ -34,13 +36,16 @@ _AIRY_HU = -600.0
 _COUNTED = 0.3
 
 
-def paint(rng: np.random.Generator, labels: Labels, means: dict[int, float]) -> Field:
+def paint(
+    rng: np.random.Generator, labels: Labels, means: dict[int, float], textures: Mapping[int, float] | None = None
+) -> Field:
     """Give each label a mean and a texture.
 
     Args:
         rng: Source of randomness.
         labels: (X, Y, Z).
         means: Label -> mean HU.
+        textures: Label -> standard deviation of its texture in HU; drawn for all others.
     """
     size = labels.shape[0]
     levels = np.zeros(max(means) + 1, dtype=np.float32)
@@ -48,6 +53,8 @@ def paint(rng: np.random.Generator, labels: Labels, means: dict[int, float]) -> 
     for label, mean in means.items():
         levels[label] = mean
         strength[label] = rng.exponential(5.0) if rng.random() < 0.85 else rng.exponential(25.0)
+    for label, deviation in (textures or {}).items():
+        strength[label] = deviation
     hu = levels[labels]
     hu += strength[labels] * smooth_field(rng, size, float(rng.uniform(4, size / 2.5)))
     if rng.random() < 0.5:

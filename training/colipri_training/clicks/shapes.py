@@ -132,16 +132,17 @@ class Tree:
     turn: float
 
 
-def tree(rng: np.random.Generator, tree: Tree) -> tuple[Position, Position]:
+def tree(rng: np.random.Generator, tree: Tree, *, heading: Position | None = None) -> tuple[Position, Position]:
     """Grow branching tubes; returns centre line points (P, 3) and the radius (P,) at each.
 
     Args:
         rng: Source of randomness.
         tree: What to grow.
+        heading: Direction of the trunk, a unit vector; random if omitted.
     """
     points: list[Position] = []
     radii: list[Position] = []
-    first = rng.standard_normal(3)
+    first = rng.standard_normal(3) if heading is None else heading
     tips = [(tree.start, first / np.linalg.norm(first), tree.radius, tree.length)]
     for generation in range(tree.generations + 1):
         grown = []
