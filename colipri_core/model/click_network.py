@@ -2,7 +2,8 @@
 
 A small residual U-Net (MONAI blocks) over a cube of voxels. Intensities enter three times: over the whole CT range,
 and twice relative to the intensity at the place that was pointed at, so that "like what was clicked" needs no learning
-of absolute Hounsfield values. Voxels go in and logits come out by space-to-depth, which keeps edges to a voxel at an
+of absolute Hounsfield values. Random walks from what was pointed at tell it how far one thing seems to reach before it
+has learned to see. Voxels go in and logits come out by space-to-depth, which keeps edges to a voxel at an
 eighth of the cost of full resolution. Batch norm, not instance norm: a region's statistics must not decide whether a
 few voxels are an object, and at inference it is free. The design is our choice.
 
@@ -20,15 +21,22 @@ from monai.networks.blocks.dynunet_block import UnetResBlock
 from monai.networks.blocks.dynunet_block import UnetUpBlock
 from torch import Tensor
 from torch import nn
+from torch.nn import functional
 
 from colipri_core.model.click_config import FOLD
 from colipri_core.model.click_config import ClickNetworkConfig
+from colipri_core.model.click_hints import CERTAIN
 from colipri_core.model.click_hints import HINTS
+from colipri_core.model.walk import homecoming
 
 _NORM = "batch"
 _WIDE_HU = 1024.0
 _REFERENCE_POWER = 4
 _BOX_POWER = 8
+
+_WALKED_HU = (-400.0, 600.0)
+_MIDDLE_OF_BOX = 0.9
+_DECADES = 4
 
 
 class ClickNetwork(nn.Module):
@@ -42,8 +50,8 @@ class ClickNetwork(nn.Module):
         super().__init__()
         self.config = config
         width = [min(config.channels * 2**level, config.widest) for level in range(config.levels + 1)]
-        inputs = 1 + len(config.contrast_hu) + len(HINTS)
-        self.stem = UnetResBlock(3, inputs * FOLD**3, width[0], kernel_size=3, stride=1, norm_name=_NORM)
+        inputs = (1 + len(config.contrast_hu) + len(HINTS)) * FOLD**3 + 2 * len(config.walks_hu)
+        self.stem = UnetResBlock(3, inputs, width[0], kernel_size=3, stride=1, norm_name=_NORM)
         self.down = nn.ModuleList(
             UnetResBlock(3, shallow, deep, kernel_size=3, stride=2, norm_name=_NORM)
             for shallow, deep in itertools.pairwise(width)
@@ -65,6 +73,8 @@ class ClickNetwork(nn.Module):
         views = self._views(hu_B1XYZ, reference_hu(hu_B1XYZ, hints_BHXYZ))
         x = torch.cat([views, hints_BHXYZ], dim=1)
         x = rearrange(x, "b c (x p) (y q) (z r) -> b (c p q r) x y z", **fold)
+        if self.config.walks_hu:
+            x = torch.cat([x, self._walks(hu_B1XYZ, hints_BHXYZ)], dim=1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last_3d))
         skips = []
         for down in self.down:
@@ -80,6 +90,16 @@ class ClickNetwork(nn.Module):
         relative = hu_B1XYZ - rearrange(reference_B, "b -> b 1 1 1 1")
         near = [torch.tanh(relative / half_range) for half_range in self.config.contrast_hu]
         return torch.cat([(hu_B1XYZ / _WIDE_HU).clamp(-1, 1), *near], dim=1)
+
+    def _walks(self, hu_B1XYZ: Tensor, hints_BHXYZ: Tensor) -> Tensor:
+        """The chance to come home from each cell, and its logarithm, both in [0, 1]: (B, 2 S, X, Y, Z), folded."""
+        _, positive, negative, box = (map_BXYZ[:, None] for map_BXYZ in hints_BHXYZ[:, :4].unbind(dim=1))
+        pointed_at = reduce(positive, "b 1 x y z -> b 1 1 1 1", "max") > CERTAIN
+        home = torch.where(pointed_at, positive > CERTAIN, box > _MIDDLE_OF_BOX)
+        home, lost = (functional.max_pool3d(each.float(), FOLD)[:, 0] > 0 for each in (home, negative > CERTAIN))
+        hu_BXYZ = functional.avg_pool3d(hu_B1XYZ.float().clamp(*_WALKED_HU), FOLD)[:, 0]
+        chance = homecoming(hu_BXYZ, home, lost, self.config.walks_hu)
+        return torch.cat([chance, 1 + chance.clamp(min=10.0**-_DECADES).log10() / _DECADES], dim=1)
 
 
 def reference_hu(hu_B1XYZ: Tensor, hints_BHXYZ: Tensor) -> Tensor:

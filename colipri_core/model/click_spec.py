@@ -83,4 +83,6 @@ class ClickSpec:
         """
         optional = {"storage"} - set(document)
         check_keys("spec", document, {f.name for f in fields(cls)} - optional)
-        return cls(**{**document, "architecture": ClickNetworkConfig.from_json(document["architecture"])})
+        before_walks: dict[str, Any] = {"walks_hu": []}
+        architecture = ClickNetworkConfig.from_json({**before_walks, **document["architecture"]})
+        return cls(**{**document, "architecture": architecture})

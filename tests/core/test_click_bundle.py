@@ -92,7 +92,14 @@ class TestNetwork:
         assert reference.tolist() == pytest.approx([100, 100, 0, 0], abs=0.5)
 
     @pytest.mark.parametrize(
-        "wrong", [{"channels": 0}, {"levels": -1}, {"contrast_hu": (60.0,)}, {"contrast_hu": (0.0, 10.0)}]
+        "wrong",
+        [
+            {"channels": 0},
+            {"levels": -1},
+            {"contrast_hu": (60.0,)},
+            {"contrast_hu": (0.0, 10.0)},
+            {"walks_hu": (8.0, 0.0)},
+        ],
     )
     def test_impossible_sizes_are_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -260,3 +267,10 @@ def test_the_document_is_plain_json() -> None:
     written = dataclasses.replace(spec(), files={"model.safetensors": "0" * 64})
 
     assert ClickSpec.from_json(json.loads(json.dumps(written.to_json()))) == written
+
+
+def test_a_spec_from_before_there_were_walks_is_of_a_network_without() -> None:
+    document = spec().to_json()
+    del document["architecture"]["walks_hu"]
+
+    assert ClickSpec.from_json(document).architecture == dataclasses.replace(SIZES, walks_hu=())

@@ -160,6 +160,19 @@ def test_weights_to_begin_with(tmp_path: Path) -> None:
     assert "Began with the weights of one (12345678)." in export(other, tmp_path / "bundle").training_data
 
 
+def test_weights_of_a_network_without_walks_to_begin_with(tmp_path: Path) -> None:
+    plain = dataclasses.replace(SMALL, steps=1, network=dataclasses.replace(SMALL.network, walks_hu=()))
+    one = ClickTrainer(plain, tmp_path / "one")
+    one.run()
+    other = ClickTrainer(SMALL, tmp_path / "other")
+
+    other.start_from(one.averaged.state_dict(), origin="one (12345678)")
+
+    hu, hints = one.episodes.hu, one.episodes.hints
+    assert hints[:, 1].max() > 0.5
+    torch.testing.assert_close(other.averaged(hu, hints), one.averaged(hu, hints))
+
+
 class TestCommand:
     def test_it_refuses_a_folder_that_holds_a_run(self, tmp_path: Path) -> None:
         ClickTrainer(dataclasses.replace(SMALL, steps=1), tmp_path).run()

@@ -154,13 +154,14 @@ class ClickTrainer:
         return True
 
     def start_from(self, weights: dict[str, Tensor], *, origin: str) -> None:
-        """Begin with the weights of another network of the same sizes.
+        """Begin with the weights of another network of the same sizes, be it one that is shown no random walks.
 
         Args:
             weights: Its state.
             origin: What it is called, for the bundle made of this run.
         """
         self.origin = origin
+        weights = widened(weights, like=self.network.state_dict())
         self.network.load_state_dict(weights)
         self.averaged.load_state_dict(weights)
 
@@ -232,3 +233,17 @@ class ClickTrainer:
         del frame
         logger.warning("Signal %d: saving after this step, then stopping.", number)
         self._asked_to_stop = True
+
+
+def widened(weights: dict[str, Tensor], *, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with zeros for the last inputs of the stem that their network has not, so that its answers stay.
+
+    Args:
+        weights: State of a `ClickNetwork`.
+        like: State of one that is alike, or that is shown more.
+    """
+    result = dict(weights)
+    for name in ("stem.conv1.conv.weight", "stem.conv3.conv.weight"):
+        missing = like[name].shape[1] - weights[name].shape[1]
+        result[name] = nn.functional.pad(weights[name], (0, 0) * 3 + (0, max(0, missing)))
+    return result
