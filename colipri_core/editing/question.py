@@ -28,6 +28,8 @@ from colipri_core.prompts.crop import bounding_box
 from colipri_core.prompts.types import Phrase
 from colipri_core.prompts.types import Prompt
 from colipri_core.provenance import ModelCard
+from colipri_core.vocabulary.findings import find_concept
+from colipri_core.vocabulary.structures import concept
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,13 +116,16 @@ def kept_by_others(canvas: Canvas, asked: Question, proposal: Crop) -> int:
 def _named_after(
     phrase: Phrase, canvas: Canvas, label: int, made: tuple[ObjectChange, ...]
 ) -> tuple[ObjectChange, ...]:
-    """What makes an object that nobody has named yet bear the words that outlined it."""
+    """What makes an object that nobody has named yet bear the words that outlined it, and the code they have."""
     fresh, before = LabelObject.new(label), canvas.objects.get(label)
     current = before or fresh
     if current.name != fresh.name:
         return made
     name = name_from(phrase.text)
-    return (ObjectChange(before=before, after=dataclasses.replace(current, name=name[0].upper() + name[1:])),)
+    finding = find_concept(phrase.text)
+    code = current.code or (finding or concept(phrase.text)).code
+    named = dataclasses.replace(current, name=name[0].upper() + name[1:], code=code)
+    return (ObjectChange(before=before, after=named),)
 
 
 def _delta(canvas: Canvas, asked: Question, proposal: Crop) -> Delta | None:

@@ -115,6 +115,29 @@ def test_an_object_without_a_name_is_named_after_the_phrase_that_outlines_it(edi
     assert names() == ["Pleural effusion", "Object 2"]
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("pleural effusion", "SCT:60046008"),
+        ("Pulmonary nodule", "RADLEX:RID50149"),
+        ("aorta", "SCT:15825003"),
+        ("a shadow", ""),
+    ],
+)
+def test_an_object_named_after_a_phrase_bears_its_code(editor: LabelEditor, text: str, code: str) -> None:
+    editor.answer(editor.ask(Phrase(text=text), label=1), cube((0, 0, 0)), model=MODEL)
+
+    assert [item.code for item in editor.state.objects] == [code]
+
+
+def test_a_code_given_by_hand_stays(editor: LabelEditor) -> None:
+    editor.apply(AddObject(label=1, code="SCT:39607008"))
+
+    editor.answer(editor.ask(Phrase(text="pleural effusion"), label=1), cube((0, 0, 0)), model=MODEL)
+
+    assert [(item.name, item.code) for item in editor.state.objects] == [("Pleural effusion", "SCT:39607008")]
+
+
 def test_an_unknown_policy_is_refused(editor: LabelEditor) -> None:
     given = Segmentation(labelmap=editor.labelmap, geometry=editor.volume.geometry, segments=())
     for act in (
